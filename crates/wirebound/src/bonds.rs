@@ -1,0 +1,302 @@
+//! Which wires hang on which session, and who wants to know when it ends.
+//!
+//! A bond exists while a session has a wire here. Making one and putting the session into the live table are one
+//! step, so are ending one and taking it out: nobody is attached to a session that was just ended.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use event_listener::{Event, EventListener};
+
+use crate::event::Side;
+use crate::ids::{Root, SessionId, WireId};
+use crate::table::{Handle, Live, Table};
+use crate::time::{Lifetime, Timestamp};
+use crate::verdict::{Ending, Stock};
+use crate::wire::WireCore;
+
+const SHARDS: usize = 64;
+/// Open challenges remembered per session; more are only not waited for.
+const STRANGERS: usize = 16;
+
+/// All bonds of this process.
+#[derive(Debug)]
+pub(crate) struct Bonds {
+    table: Table,
+    hasher: RandomState,
+    shards: Vec<Mutex<HashMap<SessionId, Bond>>>,
+    /// Sessions whose last wire went, with the time they were last active: to be written down.
+    left: Mutex<Vec<Departed>>,
+}
+
+/// A session without wires here.
+#[derive(Debug)]
+pub(crate) struct Departed {
+    pub(crate) session: SessionId,
+    pub(crate) last_active: Timestamp,
+}
+
+#[derive(Debug)]
+struct Bond {
+    handle: Handle,
+    wires: Vec<Bound>,
+    fate: Arc<Fate>,
+    strangers: Vec<(Root, Timestamp)>,
+    written: Timestamp,
+    cargo: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Bound {
+    pub(crate) wire: Arc<WireCore>,
+    pub(crate) stock: Stock,
+}
+
+/// What becomes of a session, for those who stream to it.
+#[derive(Debug, Default)]
+struct Fate {
+    state: Mutex<FateState>,
+    changed: Event,
+    /// Strangers were joined or gave up.
+    joined: Event,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct FateState {
+    ending: Option<Ending>,
+    falls: u64,
+}
+
+/// Why a stream is to be cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "every table of close codes must meet both")]
+pub enum Cut {
+    /// The session is over.
+    Ended(Ending),
+    /// The role in force fell; come back and be judged again.
+    RoleChanged,
+}
+
+/// Tells when a session ends or its role falls. Hold it beside everything that is sent to the session.
+#[derive(Clone, Debug)]
+pub struct Watch {
+    fate: Arc<Fate>,
+    falls: u64,
+}
+
+impl Watch {
+    /// What has happened since the watch began, if anything.
+    #[must_use]
+    pub fn now(&self) -> Option<Cut> {
+        let state = *self.fate.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match state.ending {
+            Some(ending) => Some(Cut::Ended(ending)),
+            None => (state.falls > self.falls).then_some(Cut::RoleChanged),
+        }
+    }
+
+    /// Waits for it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing; ask again.
+    pub async fn cut(&self) -> Cut {
+        loop {
+            let listener: EventListener = self.fate.changed.listen();
+            if let Some(cut) = self.now() {
+                return cut;
+            }
+            listener.await;
+        }
+    }
+}
+
+/// Waits until a strange wire of the session was joined.
+#[derive(Debug)]
+pub struct Joining(EventListener);
+
+impl Joining {
+    /// Resolves at the next join.
+    pub async fn joined(self) {
+        self.0.await;
+    }
+}
+
+impl Bonds {
+    pub(crate) fn new() -> Self {
+        Self {
+            table: Table::new(),
+            hasher: RandomState::new(),
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            left: Mutex::default(),
+        }
+    }
+
+    pub(crate) const fn table(&self) -> &Table {
+        &self.table
+    }
+
+    fn shard(&self, session: SessionId) -> MutexGuard<'_, HashMap<SessionId, Bond>> {
+        let hash = self.hasher.hash_one(session);
+        let at = usize::try_from(hash).unwrap_or_default() % SHARDS;
+        #[expect(clippy::indexing_slicing, reason = "the remainder is below the number of shards")]
+        let shard = &self.shards[at];
+        shard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hangs a wire on a session, putting the session into the live table if it is not there. `written` is what the
+    /// store knows of its last use.
+    pub(crate) fn join(&self, live: Live, wire: &Arc<WireCore>, stock: Stock, written: Timestamp) -> Handle {
+        let id = live.id;
+        let mut shard = self.shard(id);
+        let fresh = live.clone();
+        let handle = self.table.insert(live).into_handle();
+        // What is in the table may be older than what the store just said (an identity that was extended).
+        handle.update(|there| {
+            let last_active = there.last_active.max(fresh.last_active);
+            *there = Live { last_active, ..fresh };
+        });
+        let bond = shard.entry(id).or_insert_with(|| Bond {
+            handle: handle.clone(),
+            wires: Vec::new(),
+            fate: Arc::default(),
+            strangers: Vec::new(),
+            written,
+            cargo: None,
+        });
+        bond.handle = handle.clone();
+        bond.wires.retain(|bound| bound.wire.id != wire.id);
+        bond.wires.push(Bound { wire: Arc::clone(wire), stock });
+        handle
+    }
+
+    /// A wire is gone. With the last one the session leaves memory; the store keeps it.
+    pub(crate) fn leave(&self, session: SessionId, wire: WireId, handle: &Handle) {
+        let mut shard = self.shard(session);
+        let Some(bond) = shard.get_mut(&session) else { return };
+        bond.wires.retain(|bound| bound.wire.id != wire);
+        if bond.wires.is_empty() {
+            if let Some(last_active) = handle.last_active() {
+                self.left
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(Departed { session, last_active });
+            }
+            self.table.remove(session);
+            shard.remove(&session);
+        }
+    }
+
+    /// Ends a session here: out of the table, off its wires, everybody told. Answers the wires it had.
+    pub(crate) fn end(&self, session: SessionId, ending: Ending) -> Vec<Bound> {
+        let mut shard = self.shard(session);
+        self.table.remove(session);
+        let Some(bond) = shard.remove(&session) else { return Vec::new() };
+        bond.fate.state.lock().unwrap_or_else(PoisonError::into_inner).ending = Some(ending);
+        bond.fate.changed.notify(usize::MAX);
+        bond.fate.joined.notify(usize::MAX);
+        for bound in &bond.wires {
+            bound.wire.detach(session);
+        }
+        bond.wires
+    }
+
+    /// Changes what the live table knows, if the session is there.
+    pub(crate) fn update(&self, session: SessionId, change: impl FnOnce(&mut Live)) {
+        if let Some(bond) = self.shard(session).get(&session) {
+            bond.handle.update(change);
+        }
+    }
+
+    /// The role in force fell: streams to the session must be judged again.
+    pub(crate) fn role_fell(&self, session: SessionId) {
+        if let Some(bond) = self.shard(session).get(&session) {
+            let mut state = bond.fate.state.lock().unwrap_or_else(PoisonError::into_inner);
+            state.falls = state.falls.saturating_add(1);
+            drop(state);
+            bond.fate.changed.notify(usize::MAX);
+        }
+    }
+
+    pub(crate) fn watch(&self, session: SessionId) -> Option<Watch> {
+        let shard = self.shard(session);
+        let fate = Arc::clone(&shard.get(&session)?.fate);
+        let falls = fate.state.lock().unwrap_or_else(PoisonError::into_inner).falls;
+        Some(Watch { fate, falls })
+    }
+
+    pub(crate) fn wires(&self, session: SessionId) -> Vec<Bound> {
+        self.shard(session).get(&session).map(|bond| bond.wires.clone()).unwrap_or_default()
+    }
+
+    /// Where a session is held from, for an event that names both sides.
+    pub(crate) fn holder(&self, session: SessionId) -> Option<Side> {
+        self.shard(session).get(&session)?.wires.iter().max_by_key(|bound| bound.stock).map(|bound| bound.wire.side())
+    }
+
+    /// Something of the caller's that lives as long as the session has a wire here, made when it is first asked for.
+    pub(crate) fn cargo<T: Any + Send + Sync>(&self, session: SessionId, make: impl FnOnce() -> T) -> Option<Arc<T>> {
+        let mut shard = self.shard(session);
+        let bond = shard.get_mut(&session)?;
+        let cargo = bond.cargo.get_or_insert_with(|| Arc::new(make()));
+        Arc::clone(cargo).downcast().ok()
+    }
+
+    /// A stranger was challenged.
+    pub(crate) fn challenged(&self, session: SessionId, root: Root, now: Timestamp) {
+        if let Some(bond) = self.shard(session).get_mut(&session)
+            && bond.strangers.len() < STRANGERS
+        {
+            bond.strangers.push((root, now));
+        }
+    }
+
+    /// A stranger was joined: whoever waits for one may try again.
+    pub(crate) fn joined(&self, session: SessionId, root: &Root) {
+        if let Some(bond) = self.shard(session).get_mut(&session) {
+            bond.strangers.retain(|(other, _)| other != root);
+            bond.fate.joined.notify(usize::MAX);
+        }
+    }
+
+    /// Whether another stranger's challenge is younger than `age`, and if so what to wait on.
+    pub(crate) fn stranger_open(
+        &self,
+        session: SessionId,
+        root: Option<Root>,
+        age: Lifetime,
+        now: Timestamp,
+    ) -> Option<Joining> {
+        let mut shard = self.shard(session);
+        let bond = shard.get_mut(&session)?;
+        bond.strangers.retain(|(_, at)| now.since(*at) < age);
+        let other = bond.strangers.iter().any(|(other, _)| Some(*other) != root);
+        other.then(|| Joining(bond.fate.joined.listen()))
+    }
+
+    /// Sessions whose last use has moved on by more than `step` since it was written down.
+    pub(crate) fn unwritten(&self, step: impl Fn(SessionId) -> Lifetime) -> Vec<Departed> {
+        let mut found = core::mem::take(&mut *self.left.lock().unwrap_or_else(PoisonError::into_inner));
+        for shard in &self.shards {
+            for (session, bond) in shard.lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
+                let Some(last_active) = bond.handle.last_active() else { continue };
+                if last_active.since(bond.written) >= step(*session) {
+                    bond.written = last_active;
+                    found.push(Departed { session: *session, last_active });
+                }
+            }
+        }
+        found
+    }
+
+    pub(crate) fn last_active(&self, session: SessionId) -> Option<Timestamp> {
+        self.shard(session).get(&session)?.handle.last_active()
+    }
+
+    /// How many sessions have a wire here.
+    pub(crate) fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).len()).sum()
+    }
+}

@@ -1,0 +1,206 @@
+//! What happened, for operators: types that cannot hold a secret.
+
+use core::fmt;
+use std::net::IpAddr;
+
+use crate::ids::{Root, SessionId, Subject, WireId};
+use crate::role::Role;
+use crate::verdict::{By, Ending, Refusal, Stock};
+
+/// Where somebody stands: shown in events, believed by nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "plain facts for an operator")]
+pub struct Side {
+    /// The connection, if it is one of this process.
+    pub wire: Option<WireId>,
+    /// The peer's address.
+    pub address: Option<IpAddr>,
+    /// What the client calls itself (its User-Agent), cut to 120 characters.
+    pub client: String,
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.wire {
+            Some(wire) => write!(f, "wire {wire}")?,
+            None => f.write_str("earlier")?,
+        }
+        if let Some(address) = self.address {
+            write!(f, " from {address}")?;
+        }
+        if !self.client.is_empty() {
+            write!(f, " ({})", self.client)?;
+        }
+        Ok(())
+    }
+}
+
+/// Something an operator may want to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A session began.
+    SignedIn {
+        /// The session.
+        session: SessionId,
+        /// Who.
+        subject: Subject,
+        /// The role in force.
+        role: Role,
+        /// From where.
+        side: Side,
+    },
+    /// A session is over.
+    Ended {
+        /// The session.
+        session: SessionId,
+        /// Who.
+        subject: Subject,
+        /// Why.
+        ending: Ending,
+        /// How many connections hung on it here.
+        wires: usize,
+    },
+    /// A wire was proved.
+    Attached {
+        /// The session.
+        session: SessionId,
+        /// The wire.
+        wire: WireId,
+        /// By what.
+        by: By,
+        /// Trunk or graft.
+        stock: Stock,
+        /// Its family.
+        family: Option<Root>,
+    },
+    /// A hand-over nonce was given out.
+    HandOverOffered {
+        /// The session.
+        session: SessionId,
+        /// The wire that is to be left.
+        wire: WireId,
+    },
+    /// A strange wire was given an echo nonce.
+    Challenged {
+        /// The session.
+        session: SessionId,
+        /// The strange wire.
+        wire: WireId,
+        /// The how many-th challenge of this request.
+        tries: u8,
+    },
+    /// A request that offered a cookie was refused, or counted as without one.
+    Refused {
+        /// The session it named, if it was one that this node made.
+        session: Option<SessionId>,
+        /// Why.
+        refusal: Refusal,
+        /// From where.
+        side: Side,
+    },
+    /// A genuine secret on a wire that proves nothing.
+    NotProven {
+        /// The session.
+        session: SessionId,
+        /// What is known of the cause.
+        cause: &'static str,
+        /// Who came.
+        newcomer: Side,
+        /// Where the session was last proved from.
+        holder: Side,
+    },
+    /// A genuine secret on a strange wire, while the owner is connected.
+    Contested {
+        /// The session.
+        session: SessionId,
+        /// Who came.
+        newcomer: Side,
+        /// Who holds it.
+        holder: Side,
+        /// How many more there were in the minute before, not reported one by one.
+        unreported: u32,
+    },
+    /// Two parties were seen holding one session.
+    Theft {
+        /// The session.
+        session: SessionId,
+        /// Who.
+        subject: Subject,
+        /// Who came.
+        newcomer: Side,
+        /// Who holds it.
+        holder: Side,
+        /// Whether the session ended by it.
+        ended: bool,
+    },
+    /// A family gives no proof any more.
+    Shared {
+        /// The family.
+        family: Root,
+        /// The sign that gave it away.
+        sign: &'static str,
+        /// From where.
+        side: Side,
+    },
+    /// An admin role was taken over too often and is frozen.
+    AdminContended {
+        /// Who.
+        subject: Subject,
+        /// The side that came last.
+        newcomer: Side,
+        /// The side that was evicted last.
+        holder: Side,
+    },
+    /// A sign-in named an older session that this wire does not prove; both stand.
+    OlderSessionStands {
+        /// The older session.
+        session: SessionId,
+        /// From where.
+        side: Side,
+    },
+    /// An elevation was asked for on a wire weaker than `wire`, or above the ceiling; nothing was raised.
+    ElevationIgnored {
+        /// The session.
+        session: SessionId,
+        /// Why.
+        cause: &'static str,
+    },
+}
+
+impl Event {
+    /// Its name in logs.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::SignedIn { .. } => "session.signed_in",
+            Self::Ended { .. } => "session.ended",
+            Self::Attached { .. } => "wire.attached",
+            Self::HandOverOffered { .. } => "hand_over.offered",
+            Self::Challenged { .. } => "challenge.echo",
+            Self::Refused { .. } => "refused",
+            Self::NotProven { .. } => "not_proven",
+            Self::Contested { .. } => "contested",
+            Self::Theft { .. } => "theft",
+            Self::Shared { .. } => "family.shared",
+            Self::AdminContended { .. } => "admin_contended",
+            Self::OlderSessionStands { .. } => "older_session_stands",
+            Self::ElevationIgnored { .. } => "elevation_ignored",
+        }
+    }
+}
+
+/// Sees events. Called from the request's path: it must not wait.
+pub trait Witness: fmt::Debug + Send + Sync {
+    /// Something happened.
+    fn saw(&self, event: Event);
+}
+
+/// Looks away: for tests and for those who watch by other means.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct Nobody;
+
+impl Witness for Nobody {
+    fn saw(&self, _event: Event) {}
+}

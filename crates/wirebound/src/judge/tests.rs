@@ -1,0 +1,258 @@
+//! The decision table of the judge, as data: every combination that decides something is a row to read.
+
+use super::*;
+
+fn facts() -> Facts {
+    Facts {
+        known: Known::Live,
+        offered: Offered::Current,
+        blocked: false,
+        over: None,
+        surprise: false,
+        proof: Proof::Nothing,
+        shared: false,
+        company: Company::Nobody,
+        nonce: Nonce::Nothing,
+        recourse: Recourse::Exhausted,
+        role: Role::USER,
+        ceiling: Role::USER,
+        need: Need::NOTHING,
+    }
+}
+
+/// One word per outcome, so that the table below reads as a table.
+fn outcome(policy: &Policy, facts: &Facts) -> String {
+    let judgement = judge(policy, facts);
+    let verdict = match judgement.verdict {
+        Verdict::Accept { strength, attach } => {
+            let how = attach.map_or("attached".into(), |a| format!("{} by {}", a.stock.name(), a.by.name()));
+            format!("accept {strength}, {how}")
+        }
+        Verdict::Challenge => "challenge".into(),
+        Verdict::Refuse(refusal) => format!("refuse {refusal}"),
+    };
+    let then = match judgement.consequence {
+        Consequence::Nothing => String::new(),
+        Consequence::NotProven => "; event not_proven".into(),
+        Consequence::Contested => "; event contested".into(),
+        Consequence::CutGraft => "; graft cut".into(),
+        Consequence::Theft { ends: true } => "; theft, ends".into(),
+        Consequence::Theft { ends: false } => "; theft, stands".into(),
+        Consequence::Expire(ending) => format!("; over: {ending}"),
+    };
+    verdict + &then
+}
+
+/// proof, secret, company, nonce, recourse -> outcome, for a live session in `strict`.
+const TABLE: &str = "
+attached  current nobody nothing   exhausted    | accept wire, attached
+attached  old     trunk  nothing   exhausted    | accept wire, attached
+attached  bad     trunk  nothing   exhausted    | refuse unauthenticated
+trunk     current nobody nothing   exhausted    | accept wire, trunk by lineage
+trunk     old     nobody nothing   exhausted    | accept wire, trunk by lineage
+trunk     current trunk  elsewhere exhausted    | accept wire, trunk by lineage
+trunk     current graft  nothing   exhausted    | accept wire, trunk by lineage; graft cut
+trunk     bad     nobody nothing   exhausted    | refuse unauthenticated
+graft     current nobody nothing   exhausted    | accept ticket, graft by lineage
+graft     current graft  nothing   exhausted    | accept ticket, graft by lineage
+graft     current trunk  nothing   exhausted    | refuse not_proven; event not_proven
+nothing   current nobody open      echo         | accept wire, trunk by hand_over
+nothing   current trunk  open      cannot       | accept wire, trunk by hand_over
+nothing   old     nobody open      echo         | accept wire, trunk by hand_over
+nothing   bad     nobody open      echo         | refuse unauthenticated
+nothing   current nobody nothing   echo         | challenge
+nothing   current trunk  nothing   echo         | challenge
+nothing   old     trunk  nothing   echo         | challenge
+nothing   current trunk  elsewhere echo         | challenge
+nothing   current trunk  nothing   cannot       | refuse not_proven
+nothing   current trunk  elsewhere cannot       | refuse not_proven
+nothing   current trunk  nothing   exhausted    | refuse contested; event contested
+nothing   current trunk  elsewhere exhausted    | refuse phantom_session; theft, ends
+nothing   current nobody elsewhere exhausted    | refuse phantom_session; theft, ends
+nothing   current nobody nothing   exhausted    | refuse not_proven; event not_proven
+nothing   old     trunk  nothing   exhausted    | refuse not_proven; event not_proven
+nothing   old     nobody nothing   exhausted    | refuse not_proven; event not_proven
+nothing   current graft  nothing   exhausted    | refuse phantom_session; theft, ends
+nothing   old     graft  nothing   exhausted    | refuse phantom_session; theft, ends
+nothing   bad     graft  elsewhere exhausted    | refuse unauthenticated
+";
+
+#[test]
+fn who_is_heard_when_two_meet() {
+    let policy = Policy::default();
+    let mut rows = 0;
+    for row in TABLE.lines().filter(|line| !line.trim().is_empty()) {
+        let (given, expected) = row.split_once('|').unwrap();
+        let words: Vec<&str> = given.split_whitespace().collect();
+        let facts = Facts {
+            proof: match words[0] {
+                "attached" => Proof::Attached(Strength::Wire),
+                "trunk" => Proof::Lineage(Stock::Trunk),
+                "graft" => Proof::Lineage(Stock::Graft),
+                _ => Proof::Nothing,
+            },
+            offered: match words[1] {
+                "current" => Offered::Current,
+                "old" => Offered::Old,
+                _ => Offered::Bad,
+            },
+            company: match words[2] {
+                "trunk" => Company::Trunk,
+                "graft" => Company::Graft,
+                _ => Company::Nobody,
+            },
+            nonce: match words[3] {
+                "open" => Nonce::Open,
+                "elsewhere" => Nonce::SpentElsewhere,
+                _ => Nonce::Nothing,
+            },
+            recourse: match words[4] {
+                "echo" => Recourse::Echo,
+                "cannot" => Recourse::CannotFollow,
+                _ => Recourse::Exhausted,
+            },
+            ..facts()
+        };
+        assert_eq!(outcome(&policy, &facts), expected.trim(), "{row}");
+        rows += 1;
+    }
+    assert_eq!(rows, 30);
+}
+
+/// Every combination of facts: 3 x 3 x 2 x 3 x 2 x 4 x 2 x 3 x 3 x 3 of them.
+fn every(mut visit: impl FnMut(Facts)) {
+    for known in [Known::Unknown, Known::Ended(Ending::Logout), Known::Live] {
+        for offered in [Offered::Current, Offered::Old, Offered::Bad] {
+            for (blocked, surprise) in [(false, false), (true, false), (false, true), (true, true)] {
+                for over in [None, Some(Ending::ExpiredIdle), Some(Ending::Removed)] {
+                    for proof in [
+                        Proof::Nothing,
+                        Proof::Attached(Strength::Wire),
+                        Proof::Lineage(Stock::Trunk),
+                        Proof::Lineage(Stock::Graft),
+                    ] {
+                        for shared in [false, true] {
+                            for company in [Company::Nobody, Company::Graft, Company::Trunk] {
+                                for nonce in [Nonce::Nothing, Nonce::Open, Nonce::SpentElsewhere] {
+                                    for recourse in
+                                        [Recourse::Echo, Recourse::Exhausted, Recourse::CannotFollow]
+                                    {
+                                        visit(Facts {
+                                            known,
+                                            offered,
+                                            blocked,
+                                            over,
+                                            surprise,
+                                            proof,
+                                            shared,
+                                            company,
+                                            nonce,
+                                            recourse,
+                                            ..facts()
+                                        });
+                                    }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn whatever_the_facts_only_the_proved_holder_of_a_genuine_secret_is_accepted() {
+    let policy = Policy::default();
+    every(|facts| {
+        let accepted = matches!(judge(&policy, &facts).verdict, Verdict::Accept { .. });
+        if accepted {
+            assert_eq!(facts.known, Known::Live, "{facts:?}");
+            assert_ne!(facts.offered, Offered::Bad, "{facts:?}");
+            assert!(!facts.blocked && facts.over.is_none() && !facts.surprise && !facts.shared, "{facts:?}");
+            assert!(facts.proof != Proof::Nothing || facts.nonce == Nonce::Open, "{facts:?}");
+        }
+    });
+}
+
+#[test]
+fn a_bad_secret_ends_nothing_and_raises_nothing() {
+    let policy = Policy::default();
+    every(|facts| {
+        if facts.offered == Offered::Bad {
+            let judgement = judge(&policy, &facts);
+            assert_eq!(judgement.verdict, Verdict::Refuse(Refusal::Unauthenticated), "{facts:?}");
+            assert_eq!(judgement.consequence, Consequence::Nothing, "{facts:?}");
+        }
+    });
+}
+
+#[test]
+fn what_cannot_follow_a_307_is_never_evidence() {
+    let policy = Policy::default();
+    every(|facts| {
+        if facts.recourse == Recourse::CannotFollow {
+            assert!(!matches!(judge(&policy, &facts).consequence, Consequence::Theft { .. } | Consequence::Contested));
+        }
+    });
+}
+
+#[test]
+fn the_order_of_judgement() {
+    let policy = Policy::default();
+    let mut all = Facts {
+        known: Known::Ended(Ending::Evicted),
+        blocked: true,
+        over: Some(Ending::ExpiredIdle),
+        surprise: true,
+        need: Need::role(Role::ADMIN),
+        ..facts()
+    };
+    assert_eq!(outcome(&policy, &all), "refuse phantom_session");
+    all.known = Known::Live;
+    assert_eq!(outcome(&policy, &all), "refuse blocked");
+    all.blocked = false;
+    assert_eq!(outcome(&policy, &all), "refuse session_expired; over: expired_idle");
+    all.over = None;
+    assert_eq!(outcome(&policy, &all), "refuse csrf_surprise");
+    all.surprise = false;
+    assert_eq!(outcome(&policy, &all), "refuse not_proven; event not_proven");
+    all.proof = Proof::Lineage(Stock::Trunk);
+    assert_eq!(outcome(&policy, &all), "refuse insufficient_role");
+    assert!(attachment(&policy, &all).is_some(), "refused for its role, but proved: attached");
+    all.ceiling = Role::ADMIN;
+    assert_eq!(outcome(&policy, &all), "refuse step_up_required");
+    all.role = Role::ADMIN;
+    assert_eq!(outcome(&policy, &all), "accept wire, trunk by lineage");
+    all.proof = Proof::Lineage(Stock::Graft);
+    assert_eq!(outcome(&policy, &all), "refuse insufficient_strength");
+}
+
+#[test]
+fn an_operator_chooses_what_a_contest_and_a_theft_do() {
+    let contest = Facts { company: Company::Trunk, ..facts() };
+    let stolen = Facts { nonce: Nonce::SpentElsewhere, ..facts() };
+    for (on_contest, expected) in [
+        (OnContest::Refuse, "refuse contested; event contested"),
+        (OnContest::End, "refuse phantom_session; theft, ends"),
+        (OnContest::Alert, "refuse not_proven; event contested"),
+    ] {
+        assert_eq!(outcome(&Policy { on_contest, ..Policy::default() }, &contest), expected);
+    }
+    for (on_theft, expected) in [
+        (OnTheft::End, "refuse phantom_session; theft, ends"),
+        (OnTheft::Refuse, "refuse contested; theft, stands"),
+        (OnTheft::Alert, "refuse not_proven; theft, stands"),
+    ] {
+        assert_eq!(outcome(&Policy { on_theft, ..Policy::default() }, &stolen), expected);
+    }
+}
+
+#[test]
+fn a_shared_family_proves_nothing_not_even_on_an_attached_wire() {
+    let policy = Policy::default();
+    for proof in [Proof::Attached(Strength::Wire), Proof::Lineage(Stock::Trunk)] {
+        let facts = Facts { proof, shared: true, recourse: Recourse::Echo, ..facts() };
+        assert_eq!(outcome(&policy, &facts), "refuse not_proven; event not_proven");
+    }
+}

@@ -1,0 +1,169 @@
+//! What an operator chose: clocks, limits, and what happens when two meet.
+
+use crate::role::Role;
+use crate::time::Lifetime;
+
+/// Which proofs attach a wire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Preset {
+    /// Wire, lineage and echo (and, once they stand, device keys): a copied cookie is never enough.
+    #[default]
+    Strict,
+}
+
+impl Preset {
+    /// Its name in the configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Strict => "strict",
+        }
+    }
+}
+
+/// What happens to a stranger with a current secret while the owner is connected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "the judge must meet each")]
+pub enum OnContest {
+    /// The stranger is refused, an alarm is raised, the owner goes on.
+    #[default]
+    Refuse,
+    /// Both lose the session.
+    End,
+    /// The stranger counts as nobody, an alarm is raised.
+    Alert,
+}
+
+/// What happens at theft.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "the judge must meet each")]
+pub enum OnTheft {
+    /// The session ends for both.
+    #[default]
+    End,
+    /// The newcomer is refused, an alarm is raised.
+    Refuse,
+    /// The newcomer counts as nobody, an alarm is raised.
+    Alert,
+}
+
+/// What happens to a sign-in at the limit of sessions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "the engine must meet each")]
+pub enum OnLimit {
+    /// The oldest session ends, and is told so.
+    #[default]
+    EvictOldest,
+    /// The sign-in is refused.
+    Deny,
+}
+
+/// How many sessions with this role in force one subject may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "configuration builds it")]
+pub struct MaxSessions {
+    /// Counts sessions whose role in force is this one.
+    pub role: Role,
+    /// At most so many.
+    pub count: u16,
+    /// What happens at the limit.
+    pub on_limit: OnLimit,
+}
+
+/// Clocks, limits and choices.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "configuration builds it")]
+pub struct Policy {
+    /// Which proofs attach.
+    pub preset: Preset,
+    /// A stranger meets the owner.
+    pub on_contest: OnContest,
+    /// Theft was seen.
+    pub on_theft: OnTheft,
+    /// Idle limit of a session over HTTP. 8 h.
+    pub idle: Lifetime,
+    /// Idle limit of a session on a raw socket. 10 min.
+    pub idle_raw: Lifetime,
+    /// Absolute limit, extended by nothing. 14 d.
+    pub absolute: Lifetime,
+    /// How long an identity that nobody set by hand lives after its latest sign-in. 14 d.
+    pub identity: Lifetime,
+    /// How long the admin role of a session lives. 2 h.
+    pub admin_role: Lifetime,
+    /// Evictions of one subject's admin sessions within [`Policy::freeze_window`] that freeze its admin role; 0 is never.
+    pub freeze_after: u8,
+    /// 10 min.
+    pub freeze_window: Lifetime,
+    /// Wires that may hold one session at once. 32.
+    pub max_wires: u16,
+    /// Limits per role in force. `admin` is always at most 1.
+    pub max_sessions: Vec<MaxSessions>,
+    /// How long a hand-over nonce may be shown. 30 s.
+    pub hand_over: Lifetime,
+    /// How many ticketless wires one hand-over may pass through. 4.
+    pub hand_over_hops: u8,
+    /// How long an echo nonce may be brought back. 60 s.
+    pub echo: Lifetime,
+    /// How often one request is challenged. 4.
+    pub echo_tries: u8,
+    /// Age at which a family is renewed; browsers drop theirs at 7 days. 6 d.
+    pub renew_family: Lifetime,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            preset: Preset::Strict,
+            on_contest: OnContest::Refuse,
+            on_theft: OnTheft::End,
+            idle: Lifetime::from_hours(8),
+            idle_raw: Lifetime::from_mins(10),
+            absolute: Lifetime::from_days(14),
+            identity: Lifetime::from_days(14),
+            admin_role: Lifetime::from_hours(2),
+            freeze_after: 3,
+            freeze_window: Lifetime::from_mins(10),
+            max_wires: 32,
+            max_sessions: vec![MaxSessions { role: Role::USER, count: 100, on_limit: OnLimit::EvictOldest }],
+            hand_over: Lifetime::from_secs(30),
+            hand_over_hops: 4,
+            echo: Lifetime::from_secs(60),
+            echo_tries: 4,
+            renew_family: Lifetime::from_days(6),
+        }
+    }
+}
+
+impl Policy {
+    /// The limit that applies to a role in force. Without one of its own a role takes that of `user`.
+    #[must_use]
+    pub fn limit(&self, role: Role) -> MaxSessions {
+        let configured = |of: Role| self.max_sessions.iter().find(|limit| limit.role == of).copied();
+        if role == Role::ADMIN {
+            let on_limit = configured(role).map_or(OnLimit::EvictOldest, |limit| limit.on_limit);
+            return MaxSessions { role, count: 1, on_limit };
+        }
+        let common = configured(role).or_else(|| configured(Role::USER));
+        MaxSessions {
+            role,
+            // An identity's record lists its sessions, so there is always a bound.
+            count: common.map_or(100, |limit| limit.count.clamp(1, 200)),
+            on_limit: common.map_or(OnLimit::EvictOldest, |limit| limit.on_limit),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_never_more_than_one_admin_session() {
+        let admin = MaxSessions { role: Role::ADMIN, count: 9, on_limit: OnLimit::Deny };
+        let policy = Policy { max_sessions: vec![admin], ..Policy::default() };
+        assert_eq!(policy.limit(Role::ADMIN).count, 1);
+        assert_eq!(policy.limit(Role::ADMIN).on_limit, OnLimit::Deny);
+        assert_eq!(policy.limit(Role::USER).count, 100);
+    }
+}

@@ -1,0 +1,359 @@
+//! What a judgement can come to: accept, challenge or refuse, each with its reason.
+
+use core::fmt;
+
+use crate::ids::{SessionId, Subject};
+use crate::role::{Role, Strength};
+
+/// Why a session is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "a new ending must be met by every table of close codes")]
+pub enum Ending {
+    /// Its owner signed out.
+    Logout,
+    /// Nothing happened on it for too long.
+    ExpiredIdle,
+    /// Its time is over, whatever happened on it.
+    ExpiredAbsolute,
+    /// An operator or its owner ended it from elsewhere.
+    Revoked,
+    /// A newer session took its place under a limit.
+    Evicted,
+    /// Two parties were seen holding it.
+    Theft,
+    /// Its identity was removed, blocked or ran out.
+    Removed,
+    /// A sign-in that named it made a new one.
+    Replaced,
+}
+
+impl Ending {
+    /// Every ending.
+    pub const ALL: [Self; 8] = [
+        Self::Logout,
+        Self::ExpiredIdle,
+        Self::ExpiredAbsolute,
+        Self::Revoked,
+        Self::Evicted,
+        Self::Theft,
+        Self::Removed,
+        Self::Replaced,
+    ];
+
+    /// Its name in events, close reasons and problem documents.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Logout => "logout",
+            Self::ExpiredIdle => "expired_idle",
+            Self::ExpiredAbsolute => "expired_absolute",
+            Self::Revoked => "revoked",
+            Self::Evicted => "evicted",
+            Self::Theft => "theft",
+            Self::Removed => "removed",
+            Self::Replaced => "replaced",
+        }
+    }
+
+    /// Whether time alone ended it.
+    #[must_use]
+    pub const fn is_expiry(self) -> bool {
+        matches!(self, Self::ExpiredIdle | Self::ExpiredAbsolute)
+    }
+
+    pub(crate) const fn number(self) -> u8 {
+        match self {
+            Self::Logout => 1,
+            Self::ExpiredIdle => 2,
+            Self::ExpiredAbsolute => 3,
+            Self::Revoked => 4,
+            Self::Evicted => 5,
+            Self::Theft => 6,
+            Self::Removed => 7,
+            Self::Replaced => 8,
+        }
+    }
+
+    pub(crate) fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|ending| ending.number() == number)
+    }
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Why a request is refused. Fine in here; one function outside maps it to what the client may know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// What was sent cannot be read, or says two things at once.
+    Malformed,
+    /// Nothing was offered, or nothing that this node ever made.
+    Unauthenticated,
+    /// A genuine secret of a session that was ended.
+    PhantomSession(Ending),
+    /// A genuine secret, but its time is over.
+    SessionExpired(Ending),
+    /// The subject is blocked.
+    Blocked,
+    /// The request came from elsewhere.
+    CsrfSurprise,
+    /// A genuine secret on a wire that proves nothing, and nobody else of the session is there.
+    NotProven,
+    /// A genuine secret on a wire that proves nothing, while its owner is connected.
+    Contested,
+    /// The role in force is below what is asked for.
+    InsufficientRole,
+    /// The proof is weaker than what is asked for.
+    InsufficientStrength,
+    /// The ceiling would allow it; an elevation on a wire of strength `wire` is missing.
+    StepUpRequired,
+    /// No rule lets anybody do this.
+    Forbidden,
+    /// The authority asked for is not the connection's.
+    Misdirected,
+    /// The store or the clock cannot say.
+    StoreUnavailable,
+}
+
+impl Refusal {
+    /// Every refusal; those that carry an ending, once.
+    pub const ALL: [Self; 14] = [
+        Self::Malformed,
+        Self::Unauthenticated,
+        Self::PhantomSession(Ending::Logout),
+        Self::SessionExpired(Ending::ExpiredIdle),
+        Self::Blocked,
+        Self::CsrfSurprise,
+        Self::NotProven,
+        Self::Contested,
+        Self::InsufficientRole,
+        Self::InsufficientStrength,
+        Self::StepUpRequired,
+        Self::Forbidden,
+        Self::Misdirected,
+        Self::StoreUnavailable,
+    ];
+
+    /// Its name as a metric label and in events: a closed set.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::Unauthenticated => "unauthenticated",
+            Self::PhantomSession(_) => "phantom_session",
+            Self::SessionExpired(_) => "session_expired",
+            Self::Blocked => "blocked",
+            Self::CsrfSurprise => "csrf_surprise",
+            Self::NotProven => "not_proven",
+            Self::Contested => "contested",
+            Self::InsufficientRole => "insufficient_role",
+            Self::InsufficientStrength => "insufficient_strength",
+            Self::StepUpRequired => "step_up_required",
+            Self::Forbidden => "forbidden",
+            Self::Misdirected => "misdirected",
+            Self::StoreUnavailable => "store_unavailable",
+        }
+    }
+
+    /// Whether this is only a cookie that proves nothing, so that where a route asks for nothing the request
+    /// goes on as if no cookie had come.
+    #[must_use]
+    pub const fn counts_as_no_cookie(self) -> bool {
+        match self {
+            Self::Unauthenticated
+            | Self::PhantomSession(_)
+            | Self::SessionExpired(_)
+            | Self::Blocked
+            | Self::NotProven
+            | Self::Contested => true,
+            Self::Malformed
+            | Self::CsrfSurprise
+            | Self::InsufficientRole
+            | Self::InsufficientStrength
+            | Self::StepUpRequired
+            | Self::Forbidden
+            | Self::Misdirected
+            | Self::StoreUnavailable => false,
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Where a wire or a family of a session comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "the table of who is heard knows these two")]
+pub enum Stock {
+    /// Attached by a ticket, or grown from such a wire; never more than `ticket`.
+    Graft,
+    /// Goes back to the sign-in or to a device proof.
+    Trunk,
+}
+
+impl Stock {
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Graft => "graft",
+            Self::Trunk => "trunk",
+        }
+    }
+
+    /// The strength of what grows from it.
+    #[must_use]
+    pub const fn strength(self) -> Strength {
+        match self {
+            Self::Graft => Strength::Ticket,
+            Self::Trunk => Strength::Wire,
+        }
+    }
+}
+
+/// What attached a wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum By {
+    /// The sign-in itself came over it.
+    SignIn,
+    /// It was resumed from a family of the session.
+    Lineage,
+    /// It showed the hand-over nonce.
+    HandOver,
+    /// A proved wire brought back its nonce.
+    Echo,
+}
+
+impl By {
+    /// Its name in events.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::SignIn => "sign_in",
+            Self::Lineage => "lineage",
+            Self::HandOver => "hand_over",
+            Self::Echo => "echo",
+        }
+    }
+}
+
+/// What a route asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_structs, reason = "configuration builds it")]
+pub struct Need {
+    /// Least role in force.
+    pub role: Option<Role>,
+    /// Least strength.
+    pub strength: Option<Strength>,
+}
+
+impl Need {
+    /// Nothing: anybody may come, signed in or not.
+    pub const NOTHING: Self = Self { role: None, strength: None };
+
+    /// A session of this role or more.
+    #[must_use]
+    pub const fn role(role: Role) -> Self {
+        Self { role: Some(role), strength: None }
+    }
+
+    /// Whether a request without a session will do.
+    #[must_use]
+    pub const fn is_nothing(self) -> bool {
+        self.role.is_none() && self.strength.is_none()
+    }
+
+    /// Whether what is in force is enough. `ceiling` only chooses between the two ways to say no.
+    ///
+    /// # Errors
+    ///
+    /// `InsufficientRole`, `StepUpRequired` or `InsufficientStrength`.
+    pub fn met_by(self, role: Role, ceiling: Role, strength: Strength) -> Result<(), Refusal> {
+        if let Some(least) = self.role
+            && role < least
+        {
+            let raise = ceiling >= least;
+            return Err(if raise { Refusal::StepUpRequired } else { Refusal::InsufficientRole });
+        }
+        let of_role = if self.role == Some(Role::ADMIN) { Some(Strength::Wire) } else { None };
+        match self.strength.max(of_role) {
+            Some(least) if strength < least => Err(Refusal::InsufficientStrength),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A request that was proved to belong to a session. Only the judge makes one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    session: SessionId,
+    subject: Subject,
+    role: Role,
+    strength: Strength,
+}
+
+impl Verified {
+    /// Made from what the judge accepted, and by the hot path from the one that the attachment keeps.
+    pub(crate) const fn new(session: SessionId, subject: Subject, role: Role, strength: Strength) -> Self {
+        Self { session, subject, role, strength }
+    }
+
+    /// The session's public id.
+    #[must_use]
+    pub const fn session(&self) -> SessionId {
+        self.session
+    }
+
+    /// Who.
+    #[must_use]
+    pub const fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
+    /// The role in force.
+    #[must_use]
+    pub const fn role(&self) -> Role {
+        self.role
+    }
+
+    /// How strong the proof was.
+    #[must_use]
+    pub const fn strength(&self) -> Strength {
+        self.strength
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endings_keep_their_numbers() {
+        for ending in Ending::ALL {
+            assert_eq!(Ending::from_number(ending.number()), Some(ending));
+        }
+        assert_eq!(Ending::from_number(0), None);
+        assert_eq!(Ending::from_number(9), None);
+    }
+
+    #[test]
+    fn admin_asks_for_wire_strength_unless_a_route_asks_for_more() {
+        let need = Need::role(Role::ADMIN);
+        let admin = Role::ADMIN;
+        assert_eq!(need.met_by(admin, admin, Strength::Ticket), Err(Refusal::InsufficientStrength));
+        assert_eq!(need.met_by(admin, admin, Strength::Wire), Ok(()));
+        assert_eq!(need.met_by(Role::USER, admin, Strength::Wire), Err(Refusal::StepUpRequired));
+        assert_eq!(need.met_by(Role::USER, Role::USER, Strength::Wire), Err(Refusal::InsufficientRole));
+        let device = Need { role: Some(admin), strength: Some(Strength::Device) };
+        assert_eq!(device.met_by(admin, admin, Strength::Wire), Err(Refusal::InsufficientStrength));
+        assert_eq!(Need::NOTHING.met_by(Role::GUEST, Role::USER, Strength::Bearer), Ok(()));
+    }
+}

@@ -1,0 +1,412 @@
+//! Wires: live connections, and the attachments that hang on them.
+//!
+//! A [`Wire`] is owned by whoever serves the connection; dropping it ends every attachment. Its id is never used
+//! twice in a process, so nothing late can speak for the connection that comes after.
+
+use core::fmt;
+use core::future::Future;
+use core::pin::Pin;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+
+use smallvec::SmallVec;
+use subtle::ConstantTimeEq as _;
+
+use crate::bonds::Bonds;
+use crate::event::Side;
+use crate::families::Families;
+use crate::ids::{Root, SessionId, Subject, WireId};
+use crate::role::Strength;
+use crate::table::{Handle, Over};
+use crate::time::{Lifetime, Timestamp};
+use crate::verdict::{By, Stock, Verified};
+
+/// Longest client name kept.
+const CLIENT_CHARS: usize = 120;
+/// How many genuine secrets an attachment knows by digest.
+const DIGESTS: usize = 4;
+
+/// The connection behind a wire, as the engine may act on it. Implemented by whoever serves connections.
+pub trait Transport: fmt::Debug + Send + Sync {
+    /// Answer what is in flight, then close. Returns at once; calling it again changes nothing.
+    fn close(&self);
+
+    /// Requests being answered right now.
+    fn in_flight(&self) -> usize;
+
+    /// Asks the peer, within two seconds, whether it is still there.
+    fn alive(&self) -> Pin<Box<dyn Future<Output = bool> + Send + '_>>;
+}
+
+/// What a TLS handshake told about where a connection comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "the TLS layer builds it")]
+pub struct Lineage {
+    /// The family's root.
+    pub root: Root,
+    /// A second root the wire counts for (a ticket known only after a HelloRetryRequest).
+    pub also: Option<Root>,
+    /// The connection was resumed.
+    pub resumed: bool,
+    /// The client got tickets on it: it was resumed, or it took a grant.
+    pub ticketed: bool,
+    /// When the family's full handshake was.
+    pub birth: Timestamp,
+}
+
+/// A connection that was just made.
+#[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "whoever serves connections builds it")]
+pub struct Connected {
+    /// How to act on it.
+    pub transport: Arc<dyn Transport>,
+    /// The peer.
+    pub address: Option<IpAddr>,
+    /// Its family; none without TLS.
+    pub lineage: Option<Lineage>,
+    /// When.
+    pub opened: Timestamp,
+}
+
+/// One live connection. Dropping it ends all that hung on it.
+pub struct Wire {
+    pub(crate) core: Arc<WireCore>,
+    pub(crate) bonds: Arc<Bonds>,
+    pub(crate) families: Arc<Families>,
+}
+
+pub(crate) struct WireCore {
+    pub(crate) id: WireId,
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) address: Option<IpAddr>,
+    pub(crate) lineage: Option<Lineage>,
+    pub(crate) opened: Timestamp,
+    pub(crate) shared: AtomicBool,
+    /// What the store says of the family was looked up.
+    pub(crate) mark_known: AtomicBool,
+    pub(crate) client: OnceLock<String>,
+    /// The session served last, so that taking turns is seen without a lock.
+    last_session: AtomicU64,
+    attachments: RwLock<SmallVec<[Attachment; 1]>>,
+}
+
+/// A proved wire of a session.
+pub(crate) struct Attachment {
+    pub(crate) session: SessionId,
+    pub(crate) subject: Subject,
+    pub(crate) handle: Handle,
+    pub(crate) stock: Stock,
+    pub(crate) strength: Strength,
+    pub(crate) by: By,
+    digests: SmallVec<[[u8; 16]; DIGESTS]>,
+    /// When a hand-over was offered on it, if one is owed or under way.
+    hand_over: HandOverDebt,
+}
+
+/// Whether this wire owes its client a hand-over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HandOverDebt {
+    /// No.
+    Nothing,
+    /// At its next safe request.
+    Owed,
+    /// It was offered then.
+    Offered(Timestamp),
+}
+
+/// What a wire knows of a request without asking anybody.
+pub(crate) enum Recognised {
+    /// Attached, and the secret is one it knows.
+    Known(Verified),
+    /// Attached, the secret is one it knows, but the session is not to be believed any more.
+    Over(Over),
+    /// Attached, but the secret is not one it knows.
+    OtherSecret(Strength),
+    /// Not attached.
+    Stranger,
+}
+
+impl Wire {
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> WireId {
+        self.core.id
+    }
+
+    /// Its family, if it came by TLS.
+    #[must_use]
+    pub fn lineage(&self) -> Option<Lineage> {
+        self.core.lineage
+    }
+
+    /// When it was opened.
+    #[must_use]
+    pub fn opened(&self) -> Timestamp {
+        self.core.opened
+    }
+
+    /// Whether its family gives no proof any more.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.core.shared.load(Ordering::Relaxed)
+    }
+
+    /// What attached it to a session, if it is attached.
+    #[must_use]
+    pub fn attached_by(&self, session: SessionId) -> Option<(By, Stock)> {
+        self.core.with(session, |attachment| (attachment.by, attachment.stock))
+    }
+
+    /// Where its peer stands.
+    #[must_use]
+    pub fn side(&self) -> Side {
+        self.core.side()
+    }
+}
+
+impl fmt::Debug for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Wire({})", self.core.id)
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        let attachments = core::mem::take(&mut *self.core.write());
+        for attachment in &attachments {
+            self.bonds.leave(attachment.session, self.core.id, &attachment.handle);
+        }
+        self.families.left(self.core.lineage.as_ref());
+    }
+}
+
+impl WireCore {
+    pub(crate) fn new(id: WireId, connected: Connected) -> Self {
+        Self {
+            id,
+            transport: connected.transport,
+            address: connected.address,
+            lineage: connected.lineage,
+            opened: connected.opened,
+            shared: AtomicBool::new(false),
+            // A family that begins here cannot have been marked before.
+            mark_known: AtomicBool::new(!connected.lineage.is_some_and(|lineage| lineage.resumed)),
+            client: OnceLock::new(),
+            last_session: AtomicU64::new(0),
+            attachments: RwLock::new(SmallVec::new()),
+        }
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, SmallVec<[Attachment; 1]>> {
+        self.attachments.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, SmallVec<[Attachment; 1]>> {
+        self.attachments.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn side(&self) -> Side {
+        Side {
+            wire: Some(self.id),
+            address: self.address,
+            client: self.client.get().cloned().unwrap_or_default(),
+        }
+    }
+
+    /// Notes what the client calls itself. `false` if it called itself something else before.
+    pub(crate) fn same_client(&self, client: &str) -> bool {
+        let cut = client.char_indices().nth(CLIENT_CHARS).and_then(|(at, _)| client.get(..at)).unwrap_or(client);
+        self.client.get_or_init(|| cut.to_owned()) == cut
+    }
+
+    /// The hot path: no store, no cryptography, one lookup.
+    pub(crate) fn recognise(&self, session: SessionId, digest: &[u8; 16], now: Timestamp) -> Recognised {
+        if self.shared.load(Ordering::Relaxed) {
+            return Recognised::Stranger;
+        }
+        let attachments = self.read();
+        let Some(attachment) = attachments.iter().find(|attachment| attachment.session == session) else {
+            return Recognised::Stranger;
+        };
+        let mut known = subtle::Choice::from(0);
+        for given in &attachment.digests {
+            known |= given.ct_eq(digest);
+        }
+        if !bool::from(known) {
+            return Recognised::OtherSecret(attachment.strength);
+        }
+        match attachment.handle.check(now) {
+            Ok(standing) => Recognised::Known(Verified::new(
+                session,
+                attachment.subject.clone(),
+                standing.role,
+                attachment.strength,
+            )),
+            Err(over) => Recognised::Over(over),
+        }
+    }
+
+    /// A raw socket: the wire alone is the credential.
+    pub(crate) fn alone(&self, now: Timestamp) -> Option<Result<Verified, Over>> {
+        let attachments = self.read();
+        let attachment = attachments.first()?;
+        Some(attachment.handle.check(now).map(|standing| {
+            Verified::new(attachment.session, attachment.subject.clone(), standing.role, attachment.strength)
+        }))
+    }
+
+    /// Whether the session served now is another than the one served last.
+    pub(crate) fn changes_session(&self, session: SessionId) -> bool {
+        let [a, b, c, d, e, f, g, h, ..] = *session.as_bytes();
+        let short = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
+        self.last_session.load(Ordering::Relaxed) != short
+            && self.last_session.swap(short, Ordering::Relaxed) != short
+    }
+
+    pub(crate) fn attach(&self, attachment: Attachment) {
+        let mut attachments = self.write();
+        attachments.retain(|other| other.session != attachment.session);
+        attachments.push(attachment);
+    }
+
+    /// The wire has shown, or was given, a genuine secret.
+    pub(crate) fn learn(&self, session: SessionId, digest: [u8; 16]) {
+        let mut attachments = self.write();
+        if let Some(attachment) = attachments.iter_mut().find(|attachment| attachment.session == session) {
+            if attachment.digests.contains(&digest) {
+                return;
+            }
+            if attachment.digests.len() >= DIGESTS {
+                attachment.digests.remove(0);
+            }
+            attachment.digests.push(digest);
+        }
+    }
+
+    pub(crate) fn detach(&self, session: SessionId) {
+        self.write().retain(|attachment| attachment.session != session);
+    }
+
+    pub(crate) fn detach_all(&self) -> Vec<(SessionId, Handle)> {
+        self.write().drain(..).map(|attachment| (attachment.session, attachment.handle)).collect()
+    }
+
+    pub(crate) fn with<T>(&self, session: SessionId, read: impl FnOnce(&Attachment) -> T) -> Option<T> {
+        self.read().iter().find(|attachment| attachment.session == session).map(read)
+    }
+
+    /// Whether another session lives on it, so that it must not be closed for this one.
+    pub(crate) fn carries_others(&self, session: SessionId) -> bool {
+        self.read().iter().any(|attachment| attachment.session != session)
+    }
+
+    pub(crate) fn set_hand_over(&self, session: SessionId, debt: HandOverDebt) {
+        if let Some(attachment) = self.write().iter_mut().find(|attachment| attachment.session == session) {
+            attachment.hand_over = debt;
+        }
+    }
+
+    /// Whether a hand-over is due on this wire: owed since sign-in or elevation, offered but never taken, or because
+    /// the family grows old.
+    pub(crate) fn hand_over_due(
+        &self,
+        session: SessionId,
+        nonce: Lifetime,
+        renew_after: Lifetime,
+        now: Timestamp,
+    ) -> Option<HandOverKind> {
+        let (stock, debt) = self.with(session, |attachment| (attachment.stock, attachment.hand_over))?;
+        match debt {
+            HandOverDebt::Owed => return Some(HandOverKind::Planned),
+            HandOverDebt::Offered(at) if now.since(at) > nonce => return Some(HandOverKind::Planned),
+            HandOverDebt::Offered(_) => return None,
+            HandOverDebt::Nothing => {}
+        }
+        let lineage = self.lineage.filter(|lineage| lineage.resumed && stock == Stock::Trunk)?;
+        (now.since(lineage.birth) >= renew_after).then_some(HandOverKind::Renewal)
+    }
+}
+
+/// Why a hand-over is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "the HTTP layer acts on each")]
+pub enum HandOverKind {
+    /// After a sign-in or an elevation.
+    Planned,
+    /// The family nears the age at which browsers drop it.
+    Renewal,
+}
+
+impl Attachment {
+    pub(crate) fn new(
+        session: SessionId,
+        subject: Subject,
+        handle: Handle,
+        stock: Stock,
+        by: By,
+        digest: Option<[u8; 16]>,
+    ) -> Self {
+        Self {
+            session,
+            subject,
+            handle,
+            stock,
+            strength: stock.strength(),
+            by,
+            digests: digest.into_iter().collect(),
+            hand_over: if by == By::SignIn { HandOverDebt::Owed } else { HandOverDebt::Nothing },
+        }
+    }
+}
+
+impl fmt::Debug for WireCore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "WireCore({})", self.id)
+    }
+}
+
+/// Gives out wire ids: a counter, so that none is given twice.
+#[derive(Debug, Default)]
+pub(crate) struct WireIds(AtomicU64);
+
+impl WireIds {
+    pub(crate) fn next(&self) -> WireId {
+        WireId(self.0.fetch_add(1, Ordering::Relaxed).saturating_add(1))
+    }
+}
+
+/// Counts alarms per session, so that one is told in a minute and the rest are numbers.
+#[derive(Debug, Default)]
+pub(crate) struct Alarms(Mutex<std::collections::HashMap<(SessionId, &'static str), (Timestamp, u32)>>);
+
+/// How many sessions with alarms are remembered.
+const ALARMS: usize = 4096;
+const ALARM_EVERY: Lifetime = Lifetime::from_mins(1);
+
+impl Alarms {
+    /// Whether to tell, and how many were not told since the last.
+    pub(crate) fn ring(&self, session: SessionId, what: &'static str, now: Timestamp) -> Option<u32> {
+        let mut rung = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if rung.len() >= ALARMS {
+            rung.retain(|_, (at, _)| now.since(*at) < ALARM_EVERY);
+        }
+        match rung.get_mut(&(session, what)) {
+            Some((at, silent)) if now.since(*at) < ALARM_EVERY => {
+                *silent = silent.saturating_add(1);
+                None
+            }
+            Some(entry) => {
+                let silent = entry.1;
+                *entry = (now, 0);
+                Some(silent)
+            }
+            None => {
+                if rung.len() < ALARMS {
+                    rung.insert((session, what), (now, 0));
+                }
+                Some(0)
+            }
+        }
+    }
+}
