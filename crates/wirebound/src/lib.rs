@@ -6,6 +6,8 @@ mod ids;
 mod role;
 mod secret;
 pub mod store;
+mod sync;
+pub mod table;
 mod time;
 
 pub use ids::{
