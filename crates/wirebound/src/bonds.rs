@@ -12,7 +12,7 @@ use event_listener::{Event, EventListener};
 
 use crate::event::Side;
 use crate::ids::{Root, SessionId, WireId};
-use crate::table::{Handle, Live, Table};
+use crate::table::{Handle, Inserted, Live, Table};
 use crate::time::{Lifetime, Timestamp};
 use crate::verdict::{Ending, Stock};
 use crate::wire::WireCore;
@@ -71,7 +71,10 @@ struct FateState {
 
 /// Why a stream is to be cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "every table of close codes must meet both")]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "every table of close codes must meet both"
+)]
 pub enum Cut {
     /// The session is over.
     Ended(Ending),
@@ -90,7 +93,11 @@ impl Watch {
     /// What has happened since the watch began, if anything.
     #[must_use]
     pub fn now(&self) -> Option<Cut> {
-        let state = *self.fate.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = *self
+            .fate
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         match state.ending {
             Some(ending) => Some(Cut::Ended(ending)),
             None => (state.falls > self.falls).then_some(Cut::RoleChanged),
@@ -141,23 +148,42 @@ impl Bonds {
     fn shard(&self, session: SessionId) -> MutexGuard<'_, HashMap<SessionId, Bond>> {
         let hash = self.hasher.hash_one(session);
         let at = usize::try_from(hash).unwrap_or_default() % SHARDS;
-        #[expect(clippy::indexing_slicing, reason = "the remainder is below the number of shards")]
+        #[expect(
+            clippy::indexing_slicing,
+            reason = "the remainder is below the number of shards"
+        )]
         let shard = &self.shards[at];
         shard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Hangs a wire on a session, putting the session into the live table if it is not there. `written` is what the
     /// store knows of its last use.
-    pub(crate) fn join(&self, live: Live, wire: &Arc<WireCore>, stock: Stock, written: Timestamp) -> Handle {
+    ///
+    /// `None` only if the table has no room left.
+    pub(crate) fn join(
+        &self,
+        live: Live,
+        wire: &Arc<WireCore>,
+        stock: Stock,
+        written: Timestamp,
+    ) -> Option<Handle> {
         let id = live.id;
         let mut shard = self.shard(id);
-        let fresh = live.clone();
-        let handle = self.table.insert(live).into_handle();
-        // What is in the table may be older than what the store just said (an identity that was extended).
-        handle.update(|there| {
-            let last_active = there.last_active.max(fresh.last_active);
-            *there = Live { last_active, ..fresh };
-        });
+        let handle = match self.table.insert(&live) {
+            Inserted::New(handle) => handle,
+            Inserted::Present(handle) => {
+                // What is in the table may be older than what the store just said (an identity that was extended).
+                handle.update(|there| {
+                    let last_active = there.last_active.max(live.last_active);
+                    *there = Live {
+                        last_active,
+                        ..live
+                    };
+                });
+                handle
+            }
+            Inserted::Full => return None,
+        };
         let bond = shard.entry(id).or_insert_with(|| Bond {
             handle: handle.clone(),
             wires: Vec::new(),
@@ -168,23 +194,31 @@ impl Bonds {
         });
         bond.handle = handle.clone();
         bond.wires.retain(|bound| bound.wire.id != wire.id);
-        bond.wires.push(Bound { wire: Arc::clone(wire), stock });
-        handle
+        bond.wires.push(Bound {
+            wire: Arc::clone(wire),
+            stock,
+        });
+        Some(handle)
     }
 
     /// A wire is gone. With the last one the session leaves memory; the store keeps it.
     pub(crate) fn leave(&self, session: SessionId, wire: WireId, handle: &Handle) {
         let mut shard = self.shard(session);
-        let Some(bond) = shard.get_mut(&session) else { return };
+        let Some(bond) = shard.get_mut(&session) else {
+            return;
+        };
         bond.wires.retain(|bound| bound.wire.id != wire);
         if bond.wires.is_empty() {
             if let Some(last_active) = handle.last_active() {
                 self.left
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner)
-                    .push(Departed { session, last_active });
+                    .push(Departed {
+                        session,
+                        last_active,
+                    });
             }
-            self.table.remove(session);
+            self.table.remove(handle.place(), session);
             shard.remove(&session);
         }
     }
@@ -192,9 +226,15 @@ impl Bonds {
     /// Ends a session here: out of the table, off its wires, everybody told. Answers the wires it had.
     pub(crate) fn end(&self, session: SessionId, ending: Ending) -> Vec<Bound> {
         let mut shard = self.shard(session);
-        self.table.remove(session);
-        let Some(bond) = shard.remove(&session) else { return Vec::new() };
-        bond.fate.state.lock().unwrap_or_else(PoisonError::into_inner).ending = Some(ending);
+        let Some(bond) = shard.remove(&session) else {
+            return Vec::new();
+        };
+        self.table.remove(bond.handle.place(), session);
+        bond.fate
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .ending = Some(ending);
         bond.fate.changed.notify(usize::MAX);
         bond.fate.joined.notify(usize::MAX);
         for bound in &bond.wires {
@@ -213,7 +253,11 @@ impl Bonds {
     /// The role in force fell: streams to the session must be judged again.
     pub(crate) fn role_fell(&self, session: SessionId) {
         if let Some(bond) = self.shard(session).get(&session) {
-            let mut state = bond.fate.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut state = bond
+                .fate
+                .state
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             state.falls = state.falls.saturating_add(1);
             drop(state);
             bond.fate.changed.notify(usize::MAX);
@@ -223,21 +267,37 @@ impl Bonds {
     pub(crate) fn watch(&self, session: SessionId) -> Option<Watch> {
         let shard = self.shard(session);
         let fate = Arc::clone(&shard.get(&session)?.fate);
-        let falls = fate.state.lock().unwrap_or_else(PoisonError::into_inner).falls;
+        let falls = fate
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .falls;
         Some(Watch { fate, falls })
     }
 
     pub(crate) fn wires(&self, session: SessionId) -> Vec<Bound> {
-        self.shard(session).get(&session).map(|bond| bond.wires.clone()).unwrap_or_default()
+        self.shard(session)
+            .get(&session)
+            .map(|bond| bond.wires.clone())
+            .unwrap_or_default()
     }
 
     /// Where a session is held from, for an event that names both sides.
     pub(crate) fn holder(&self, session: SessionId) -> Option<Side> {
-        self.shard(session).get(&session)?.wires.iter().max_by_key(|bound| bound.stock).map(|bound| bound.wire.side())
+        self.shard(session)
+            .get(&session)?
+            .wires
+            .iter()
+            .max_by_key(|bound| bound.stock)
+            .map(|bound| bound.wire.side())
     }
 
     /// Something of the caller's that lives as long as the session has a wire here, made when it is first asked for.
-    pub(crate) fn cargo<T: Any + Send + Sync>(&self, session: SessionId, make: impl FnOnce() -> T) -> Option<Arc<T>> {
+    pub(crate) fn cargo<T: Any + Send + Sync>(
+        &self,
+        session: SessionId,
+        make: impl FnOnce() -> T,
+    ) -> Option<Arc<T>> {
         let mut shard = self.shard(session);
         let bond = shard.get_mut(&session)?;
         let cargo = bond.cargo.get_or_insert_with(|| Arc::new(make()));
@@ -278,13 +338,23 @@ impl Bonds {
 
     /// Sessions whose last use has moved on by more than `step` since it was written down.
     pub(crate) fn unwritten(&self, step: impl Fn(SessionId) -> Lifetime) -> Vec<Departed> {
-        let mut found = core::mem::take(&mut *self.left.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut found =
+            core::mem::take(&mut *self.left.lock().unwrap_or_else(PoisonError::into_inner));
         for shard in &self.shards {
-            for (session, bond) in shard.lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
-                let Some(last_active) = bond.handle.last_active() else { continue };
+            for (session, bond) in shard
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .iter_mut()
+            {
+                let Some(last_active) = bond.handle.last_active() else {
+                    continue;
+                };
                 if last_active.since(bond.written) >= step(*session) {
                     bond.written = last_active;
-                    found.push(Departed { session: *session, last_active });
+                    found.push(Departed {
+                        session: *session,
+                        last_active,
+                    });
                 }
             }
         }
@@ -297,6 +367,9 @@ impl Bonds {
 
     /// How many sessions have a wire here.
     pub(crate) fn len(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).len()).sum()
+        self.shards
+            .iter()
+            .map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).len())
+            .sum()
     }
 }

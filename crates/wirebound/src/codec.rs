@@ -112,14 +112,27 @@ impl<'a> Reader<'a> {
         core::str::from_utf8(self.bytes()?).ok()
     }
 
-    pub(crate) fn list<T>(&mut self, mut each: impl FnMut(&mut Self) -> Option<T>) -> Option<Vec<T>> {
+    pub(crate) fn list<T>(
+        &mut self,
+        mut each: impl FnMut(&mut Self) -> Option<T>,
+    ) -> Option<Vec<T>> {
         let length = self.byte()?;
         (0..length).map(|_| each(self)).collect()
     }
 
-    #[expect(clippy::option_option, reason = "outer: did it read; inner: was it there")]
-    pub(crate) fn option<T>(&mut self, each: impl FnOnce(&mut Self) -> Option<T>) -> Option<Option<T>> {
-        if self.flag()? { each(self).map(Some) } else { Some(None) }
+    #[expect(
+        clippy::option_option,
+        reason = "outer: did it read; inner: was it there"
+    )]
+    pub(crate) fn option<T>(
+        &mut self,
+        each: impl FnOnce(&mut Self) -> Option<T>,
+    ) -> Option<Option<T>> {
+        if self.flag()? {
+            each(self).map(Some)
+        } else {
+            Some(None)
+        }
     }
 
     /// Nothing may be left over.

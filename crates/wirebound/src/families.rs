@@ -53,7 +53,9 @@ impl Families {
 
     /// Marks a family; answers whether it was not marked before.
     pub(crate) fn mark(&self, root: Root) -> bool {
-        self.known().get_mut(&root).is_some_and(|family| !core::mem::replace(&mut family.shared, true))
+        self.known()
+            .get_mut(&root)
+            .is_some_and(|family| !core::mem::replace(&mut family.shared, true))
     }
 
     pub(crate) fn is_shared(&self, lineage: Option<&Lineage>) -> bool {
@@ -64,13 +66,17 @@ impl Families {
     /// Whether the client calls itself what the family's other wires called themselves.
     pub(crate) fn same_client(&self, root: &Root, client: &str) -> bool {
         let mut known = self.known();
-        known.get_mut(root).is_none_or(|family| family.client.get_or_insert_with(|| client.to_owned()) == client)
+        known
+            .get_mut(root)
+            .is_none_or(|family| family.client.get_or_insert_with(|| client.to_owned()) == client)
     }
 
     /// Notes whose turn it is; answers whether two subjects take turns (A, B, A).
     pub(crate) fn take_turns(&self, root: &Root, subject: &Subject) -> bool {
         let mut known = self.known();
-        let Some(family) = known.get_mut(root) else { return false };
+        let Some(family) = known.get_mut(root) else {
+            return false;
+        };
         let [last, before] = &mut family.turns;
         if last.as_ref() == Some(subject) {
             return false;
@@ -127,7 +133,10 @@ mod tests {
         assert!(!families.came(Some(&here)));
         assert!(families.mark(here.root));
         assert!(!families.mark(here.root), "once");
-        assert!(families.came(Some(&here)), "the second wire inherits the mark");
+        assert!(
+            families.came(Some(&here)),
+            "the second wire inherits the mark"
+        );
         families.left(Some(&here));
         assert_eq!(families.len(), 1);
         families.left(Some(&here));

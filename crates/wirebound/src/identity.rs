@@ -74,7 +74,11 @@ impl Identity {
 
     /// The ceiling that counts: a frozen identity has no admin.
     pub(crate) fn ceiling(&self) -> Role {
-        if self.frozen { self.ceiling.min(Role::USER) } else { self.ceiling }
+        if self.frozen {
+            self.ceiling.min(Role::USER)
+        } else {
+            self.ceiling
+        }
     }
 
     /// What the identity learnt by itself runs out; what an operator set stays.
@@ -177,8 +181,11 @@ mod tests {
 
     #[test]
     fn a_generation_only_grows_even_when_the_clock_goes_back() {
-        let mut identity =
-            Identity::new(Subject::new(b"ada").unwrap(), Timestamp::NEVER, Timestamp::from_millis(1_000));
+        let mut identity = Identity::new(
+            Subject::new(b"ada").unwrap(),
+            Timestamp::NEVER,
+            Timestamp::from_millis(1_000),
+        );
         identity.next_generation(Timestamp::from_millis(10));
         assert_eq!(identity.generation, 1_001);
         identity.next_generation(Timestamp::from_millis(5_000));

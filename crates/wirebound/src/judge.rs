@@ -97,7 +97,10 @@ pub(crate) struct Facts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// The request goes on, with this strength.
-    Accept { strength: Strength, attach: Option<Attach> },
+    Accept {
+        strength: Strength,
+        attach: Option<Attach>,
+    },
     /// Serve nothing; let the jar speak.
     Challenge,
     /// No.
@@ -141,7 +144,10 @@ impl Judgement {
     }
 
     const fn refuse_and(refusal: Refusal, consequence: Consequence) -> Self {
-        Self { verdict: Verdict::Refuse(refusal), consequence }
+        Self {
+            verdict: Verdict::Refuse(refusal),
+            consequence,
+        }
     }
 }
 
@@ -154,12 +160,21 @@ pub(crate) fn judge(policy: &Policy, facts: &Facts) -> Judgement {
         Ok(proved) => proved,
         Err(judgement) => return judgement,
     };
-    let verdict = match facts.need.met_by(facts.role, facts.ceiling, proved.strength) {
-        Ok(()) => Verdict::Accept { strength: proved.strength, attach: proved.attach },
+    let verdict = match facts
+        .need
+        .met_by(facts.role, facts.ceiling, proved.strength)
+    {
+        Ok(()) => Verdict::Accept {
+            strength: proved.strength,
+            attach: proved.attach,
+        },
         // Known, not allowed: the wire is attached all the same, by whoever reads `attach` of the proof.
         Err(refusal) => Verdict::Refuse(refusal),
     };
-    Judgement { verdict, consequence: proved.consequence }
+    Judgement {
+        verdict,
+        consequence: proved.consequence,
+    }
 }
 
 /// What is settled before any proof is looked at.
@@ -167,7 +182,9 @@ fn standing(facts: &Facts) -> Option<Judgement> {
     let genuine = facts.offered != Offered::Bad;
     match facts.known {
         Known::Unknown => return Some(Judgement::refuse(Refusal::Unauthenticated)),
-        Known::Ended(_) | Known::Live if !genuine => return Some(Judgement::refuse(Refusal::Unauthenticated)),
+        Known::Ended(_) | Known::Live if !genuine => {
+            return Some(Judgement::refuse(Refusal::Unauthenticated));
+        }
         Known::Ended(ending) if ending.is_expiry() => {
             return Some(Judgement::refuse(Refusal::SessionExpired(ending)));
         }
@@ -178,11 +195,16 @@ fn standing(facts: &Facts) -> Option<Judgement> {
         return Some(Judgement::refuse(Refusal::Blocked));
     }
     if let Some(ending) = facts.over {
-        let refusal =
-            if ending.is_expiry() { Refusal::SessionExpired(ending) } else { Refusal::PhantomSession(ending) };
+        let refusal = if ending.is_expiry() {
+            Refusal::SessionExpired(ending)
+        } else {
+            Refusal::PhantomSession(ending)
+        };
         return Some(Judgement::refuse_and(refusal, Consequence::Expire(ending)));
     }
-    facts.surprise.then(|| Judgement::refuse(Refusal::CsrfSurprise))
+    facts
+        .surprise
+        .then(|| Judgement::refuse(Refusal::CsrfSurprise))
 }
 
 struct Proved {
@@ -199,7 +221,11 @@ fn prove(policy: &Policy, facts: &Facts) -> Result<Proved, Judgement> {
     };
     match facts.proof {
         _ if facts.shared => Err(stranger(policy, facts)),
-        Proof::Attached(strength) => Ok(Proved { strength, attach: None, consequence: Consequence::Nothing }),
+        Proof::Attached(strength) => Ok(Proved {
+            strength,
+            attach: None,
+            consequence: Consequence::Nothing,
+        }),
         Proof::Lineage(Stock::Trunk) => Ok(Proved {
             // The trunk is heard: whoever came in by a ticket meanwhile is cut.
             consequence: match facts.company {
@@ -208,10 +234,13 @@ fn prove(policy: &Policy, facts: &Facts) -> Result<Proved, Judgement> {
             },
             ..attached(Stock::Trunk, By::Lineage)
         }),
-        Proof::Lineage(Stock::Graft) if facts.company != Company::Trunk => Ok(attached(Stock::Graft, By::Lineage)),
-        Proof::Lineage(Stock::Graft) => {
-            Err(Judgement::refuse_and(Refusal::NotProven, Consequence::NotProven))
+        Proof::Lineage(Stock::Graft) if facts.company != Company::Trunk => {
+            Ok(attached(Stock::Graft, By::Lineage))
         }
+        Proof::Lineage(Stock::Graft) => Err(Judgement::refuse_and(
+            Refusal::NotProven,
+            Consequence::NotProven,
+        )),
         Proof::Nothing if facts.nonce == Nonce::Open => Ok(attached(Stock::Trunk, By::HandOver)),
         Proof::Nothing => Err(stranger(policy, facts)),
     }
@@ -222,7 +251,10 @@ fn stranger(policy: &Policy, facts: &Facts) -> Judgement {
     match facts.recourse {
         // An echo would join the interceptor's stack, not the owner's.
         Recourse::Echo if !facts.shared => {
-            return Judgement { verdict: Verdict::Challenge, consequence: Consequence::Nothing };
+            return Judgement {
+                verdict: Verdict::Challenge,
+                consequence: Consequence::Nothing,
+            };
         }
         Recourse::CannotFollow => {
             return Judgement::refuse_and(Refusal::NotProven, Consequence::Nothing);
@@ -245,20 +277,26 @@ fn stranger(policy: &Policy, facts: &Facts) -> Judgement {
 const fn contested(policy: &Policy) -> Judgement {
     match policy.on_contest {
         OnContest::Refuse => Judgement::refuse_and(Refusal::Contested, Consequence::Contested),
-        OnContest::End => {
-            Judgement::refuse_and(Refusal::PhantomSession(Ending::Theft), Consequence::Theft { ends: true })
-        }
+        OnContest::End => Judgement::refuse_and(
+            Refusal::PhantomSession(Ending::Theft),
+            Consequence::Theft { ends: true },
+        ),
         OnContest::Alert => Judgement::refuse_and(Refusal::NotProven, Consequence::Contested),
     }
 }
 
 const fn theft(policy: &Policy) -> Judgement {
     match policy.on_theft {
-        OnTheft::End => {
-            Judgement::refuse_and(Refusal::PhantomSession(Ending::Theft), Consequence::Theft { ends: true })
+        OnTheft::End => Judgement::refuse_and(
+            Refusal::PhantomSession(Ending::Theft),
+            Consequence::Theft { ends: true },
+        ),
+        OnTheft::Refuse => {
+            Judgement::refuse_and(Refusal::Contested, Consequence::Theft { ends: false })
         }
-        OnTheft::Refuse => Judgement::refuse_and(Refusal::Contested, Consequence::Theft { ends: false }),
-        OnTheft::Alert => Judgement::refuse_and(Refusal::NotProven, Consequence::Theft { ends: false }),
+        OnTheft::Alert => {
+            Judgement::refuse_and(Refusal::NotProven, Consequence::Theft { ends: false })
+        }
     }
 }
 

@@ -133,7 +133,10 @@ impl Keys {
     /// Derives the keys. `previous` is the secret of the epoch before, as long as its sessions live.
     #[must_use]
     pub fn new(current: &NodeSecret, previous: Option<&NodeSecret>) -> Self {
-        Self { current: EpochKeys::derive(current), previous: previous.map(EpochKeys::derive) }
+        Self {
+            current: EpochKeys::derive(current),
+            previous: previous.map(EpochKeys::derive),
+        }
     }
 
     fn of(&self, epoch: u32) -> Option<&EpochKeys> {
@@ -163,14 +166,21 @@ impl Keys {
         let id = SessionId::from_bytes(id.try_into().ok()?);
         // Both epochs are always tried, so that time does not tell which one made it.
         let current = self.check(&self.current, &id, mac);
-        let previous = self.previous.as_ref().and_then(|keys| self.check(keys, &id, mac));
+        let previous = self
+            .previous
+            .as_ref()
+            .and_then(|keys| self.check(keys, &id, mac));
         current.or(previous)
     }
 
     #[expect(clippy::unused_self, reason = "reads as a question to the keys")]
     fn check(&self, keys: &EpochKeys, id: &SessionId, mac: &[u8]) -> Option<Genuine> {
         let right = keys.selector_mac(id);
-        bool::from(right.ct_eq(mac)).then(|| Genuine { id: *id, place: place(right), epoch: keys.epoch })
+        bool::from(right.ct_eq(mac)).then(|| Genuine {
+            id: *id,
+            place: place(right),
+            epoch: keys.epoch,
+        })
     }
 
     pub(crate) fn place(&self, id: &SessionId, epoch: u32) -> Option<u64> {
@@ -180,7 +190,9 @@ impl Keys {
     /// The digest of a secret under the keys of the epoch that made its session.
     pub(crate) fn digest(&self, epoch: u32, secret: &Secret) -> Option<Digest> {
         let keys = self.of(epoch)?;
-        Some(Digest(*blake3::keyed_hash(&keys.digest, secret.expose()).as_bytes()))
+        Some(Digest(
+            *blake3::keyed_hash(&keys.digest, secret.expose()).as_bytes(),
+        ))
     }
 
     /// Puts epoch and MAC around a record. The MAC covers where it lies and which version it is, so that a
@@ -198,7 +210,12 @@ impl Keys {
     /// # Errors
     ///
     /// `Corrupt` if the MAC does not fit: the store was written by somebody else, or the node secret was lost.
-    pub(crate) fn unwrap<'v>(&self, key: &Key, version: Version, value: &'v [u8]) -> Result<&'v [u8], StoreError> {
+    pub(crate) fn unwrap<'v>(
+        &self,
+        key: &Key,
+        version: Version,
+        value: &'v [u8],
+    ) -> Result<&'v [u8], StoreError> {
         let corrupt = || StoreError::new(StoreErrorKind::Corrupt);
         let split = value.len().checked_sub(MAC_BYTES).ok_or_else(corrupt)?;
         let (rest, mac) = value.split_at_checked(split).ok_or_else(corrupt)?;
@@ -207,7 +224,11 @@ impl Keys {
         let epoch = u32::from_le_bytes(epoch.try_into().map_err(|_| corrupt())?);
         let keys = self.of(epoch).ok_or_else(corrupt)?;
         let right = record_mac(keys, key, version, payload);
-        if bool::from(right.ct_eq(mac)) { Ok(payload) } else { Err(corrupt()) }
+        if bool::from(right.ct_eq(mac)) {
+            Ok(payload)
+        } else {
+            Err(corrupt())
+        }
     }
 
     /// Seals bytes: unreadable and unchangeable without the node secret. `context` must be the same to open.
@@ -215,12 +236,23 @@ impl Keys {
     /// # Errors
     ///
     /// When randomness fails.
-    pub fn seal(&self, context: &[u8], plain: &[u8], entropy: &dyn Entropy) -> Result<Vec<u8>, EntropyError> {
+    pub fn seal(
+        &self,
+        context: &[u8],
+        plain: &[u8],
+        entropy: &dyn Entropy,
+    ) -> Result<Vec<u8>, EntropyError> {
         let mut nonce = [0; NONCE_BYTES];
         entropy.fill(&mut nonce)?;
         let cipher = XChaCha20Poly1305::new(&self.current.seal.into());
         let sealed = cipher
-            .encrypt(&XNonce::from(nonce), Payload { msg: plain, aad: context })
+            .encrypt(
+                &XNonce::from(nonce),
+                Payload {
+                    msg: plain,
+                    aad: context,
+                },
+            )
             .map_err(|_| EntropyError::new())?;
         let mut out = Vec::with_capacity(sealed.len().saturating_add(4 + NONCE_BYTES));
         out.extend_from_slice(&self.current.epoch.to_le_bytes());
@@ -237,7 +269,13 @@ impl Keys {
         let keys = self.of(u32::from_le_bytes(epoch.try_into().ok()?))?;
         let nonce: [u8; NONCE_BYTES] = nonce.try_into().ok()?;
         XChaCha20Poly1305::new(&keys.seal.into())
-            .decrypt(&XNonce::from(nonce), Payload { msg: body, aad: context })
+            .decrypt(
+                &XNonce::from(nonce),
+                Payload {
+                    msg: body,
+                    aad: context,
+                },
+            )
             .ok()
     }
 }
@@ -249,7 +287,10 @@ fn place(mac: [u8; 6]) -> u64 {
 
 fn record_mac(keys: &EpochKeys, key: &Key, version: Version, payload: &[u8]) -> [u8; MAC_BYTES] {
     let mut hasher = blake3::Hasher::new_keyed(&keys.record);
-    hasher.update(&[key.space().number(), u8::try_from(key.name().len()).unwrap_or(u8::MAX)]);
+    hasher.update(&[
+        key.space().number(),
+        u8::try_from(key.name().len()).unwrap_or(u8::MAX),
+    ]);
     hasher.update(key.name());
     hasher.update(&version.as_u64().to_le_bytes());
     hasher.update(payload);
@@ -260,7 +301,7 @@ fn record_mac(keys: &EpochKeys, key: &Key, version: Version, payload: &[u8]) -> 
 mod tests {
     use super::*;
     use crate::store::Space;
-    use crate::test::TestEntropy;
+    use crate::testing::TestEntropy;
 
     fn keys(epoch: u32, byte: u8) -> NodeSecret {
         NodeSecret::new(epoch, Secret::from_bytes([byte; 32]))
@@ -278,7 +319,12 @@ mod tests {
             assert!(ours.read_selector(&other).is_none(), "bit {bit}");
         }
         let older = Keys::new(&keys(1, 9), None);
-        assert_eq!(ours.read_selector(&older.selector(&id, 1).unwrap()).unwrap().epoch, 1);
+        assert_eq!(
+            ours.read_selector(&older.selector(&id, 1).unwrap())
+                .unwrap()
+                .epoch,
+            1
+        );
         assert!(older.read_selector(&selector).is_none());
     }
 
@@ -287,14 +333,30 @@ mod tests {
         let ours = Keys::new(&keys(1, 1), None);
         let key = Key::new(Space::Session, b"a");
         let value = ours.vouch(&key, Version::FIRST, b"payload".to_vec());
-        assert_eq!(ours.unwrap(&key, Version::FIRST, &value).unwrap(), b"payload");
-        assert!(ours.unwrap(&key, Version::from_u64(2), &value).unwrap_err().is_corrupt());
-        assert!(ours.unwrap(&Key::new(Space::Session, b"b"), Version::FIRST, &value).is_err());
-        assert!(ours.unwrap(&Key::new(Space::Identity, b"a"), Version::FIRST, &value).is_err());
+        assert_eq!(
+            ours.unwrap(&key, Version::FIRST, &value).unwrap(),
+            b"payload"
+        );
+        assert!(
+            ours.unwrap(&key, Version::from_u64(2), &value)
+                .unwrap_err()
+                .is_corrupt()
+        );
+        assert!(
+            ours.unwrap(&Key::new(Space::Session, b"b"), Version::FIRST, &value)
+                .is_err()
+        );
+        assert!(
+            ours.unwrap(&Key::new(Space::Identity, b"a"), Version::FIRST, &value)
+                .is_err()
+        );
         for at in 0..value.len() {
             let mut other = value.clone();
             other[at] ^= 1;
-            assert!(ours.unwrap(&key, Version::FIRST, &other).is_err(), "byte {at}");
+            assert!(
+                ours.unwrap(&key, Version::FIRST, &other).is_err(),
+                "byte {at}"
+            );
         }
         assert!(ours.unwrap(&key, Version::FIRST, b"").is_err());
     }
@@ -306,7 +368,11 @@ mod tests {
         let sealed = ours.seal(b"vault", b"sessionid=1", &entropy).unwrap();
         assert_eq!(ours.open(b"vault", &sealed).unwrap(), b"sessionid=1");
         assert!(ours.open(b"guest", &sealed).is_none());
-        assert!(Keys::new(&keys(1, 2), None).open(b"vault", &sealed).is_none());
+        assert!(
+            Keys::new(&keys(1, 2), None)
+                .open(b"vault", &sealed)
+                .is_none()
+        );
         let rotated = Keys::new(&keys(2, 7), Some(&keys(1, 1)));
         assert_eq!(rotated.open(b"vault", &sealed).unwrap(), b"sessionid=1");
     }

@@ -125,7 +125,11 @@ impl Default for Policy {
             freeze_after: 3,
             freeze_window: Lifetime::from_mins(10),
             max_wires: 32,
-            max_sessions: vec![MaxSessions { role: Role::USER, count: 100, on_limit: OnLimit::EvictOldest }],
+            max_sessions: vec![MaxSessions {
+                role: Role::USER,
+                count: 100,
+                on_limit: OnLimit::EvictOldest,
+            }],
             hand_over: Lifetime::from_secs(30),
             hand_over_hops: 4,
             echo: Lifetime::from_secs(60),
@@ -139,10 +143,19 @@ impl Policy {
     /// The limit that applies to a role in force. Without one of its own a role takes that of `user`.
     #[must_use]
     pub fn limit(&self, role: Role) -> MaxSessions {
-        let configured = |of: Role| self.max_sessions.iter().find(|limit| limit.role == of).copied();
+        let configured = |of: Role| {
+            self.max_sessions
+                .iter()
+                .find(|limit| limit.role == of)
+                .copied()
+        };
         if role == Role::ADMIN {
             let on_limit = configured(role).map_or(OnLimit::EvictOldest, |limit| limit.on_limit);
-            return MaxSessions { role, count: 1, on_limit };
+            return MaxSessions {
+                role,
+                count: 1,
+                on_limit,
+            };
         }
         let common = configured(role).or_else(|| configured(Role::USER));
         MaxSessions {
@@ -160,8 +173,15 @@ mod tests {
 
     #[test]
     fn there_is_never_more_than_one_admin_session() {
-        let admin = MaxSessions { role: Role::ADMIN, count: 9, on_limit: OnLimit::Deny };
-        let policy = Policy { max_sessions: vec![admin], ..Policy::default() };
+        let admin = MaxSessions {
+            role: Role::ADMIN,
+            count: 9,
+            on_limit: OnLimit::Deny,
+        };
+        let policy = Policy {
+            max_sessions: vec![admin],
+            ..Policy::default()
+        };
         assert_eq!(policy.limit(Role::ADMIN).count, 1);
         assert_eq!(policy.limit(Role::ADMIN).on_limit, OnLimit::Deny);
         assert_eq!(policy.limit(Role::USER).count, 100);

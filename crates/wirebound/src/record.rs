@@ -117,14 +117,23 @@ impl Record {
     }
 
     pub(crate) fn current(&self) -> Option<&Digest> {
-        self.secrets.iter().find(|entry| entry.state == SecretState::Current).map(|entry| &entry.digest)
+        self.secrets
+            .iter()
+            .find(|entry| entry.state == SecretState::Current)
+            .map(|entry| &entry.digest)
     }
 
     /// Offers a new secret; offers and older ones beyond the bound are forgotten, oldest first.
     pub(crate) fn offer(&mut self, digest: Digest) {
-        self.secrets.push(SecretEntry { digest, state: SecretState::Offered });
+        self.secrets.push(SecretEntry {
+            digest,
+            state: SecretState::Offered,
+        });
         while self.secrets.len() > SECRETS {
-            let oldest = self.secrets.iter().position(|entry| entry.state != SecretState::Current);
+            let oldest = self
+                .secrets
+                .iter()
+                .position(|entry| entry.state != SecretState::Current);
             match oldest {
                 Some(at) => drop(self.secrets.remove(at)),
                 None => break,
@@ -147,7 +156,10 @@ impl Record {
     }
 
     pub(crate) fn stock(&self, root: &Root) -> Option<Stock> {
-        self.families.iter().find(|family| family.root == *root).map(|family| family.stock)
+        self.families
+            .iter()
+            .find(|family| family.root == *root)
+            .map(|family| family.stock)
     }
 
     /// Adds a family; of more than eight the oldest goes. A family that is trunk stays trunk.
@@ -165,7 +177,9 @@ impl Record {
 
     /// The role in force at `now` below a ceiling.
     pub(crate) fn role_at(&self, ceiling: Role, now: Timestamp) -> Role {
-        let raised = self.raised.filter(|raised| raised.acknowledged && now < raised.until);
+        let raised = self
+            .raised
+            .filter(|raised| raised.acknowledged && now < raised.until);
         ceiling.min(raised.map_or(self.role, |raised| raised.role.max(self.role)))
     }
 
@@ -207,7 +221,9 @@ impl Record {
             out.array(hand_over.digest.as_bytes());
             out.time(hand_over.made);
             out.byte(hand_over.hops);
-            out.option(hand_over.spent.as_ref(), |out, root| out.array(root.as_bytes()));
+            out.option(hand_over.spent.as_ref(), |out, root| {
+                out.array(root.as_bytes())
+            });
         });
         out.bytes(self.last_side.as_bytes());
         out.finish()
@@ -256,7 +272,11 @@ impl Record {
             families: from.list(|from| {
                 Some(Family {
                     root: Root::from_bytes(from.array()?),
-                    stock: if from.flag()? { Stock::Trunk } else { Stock::Graft },
+                    stock: if from.flag()? {
+                        Stock::Trunk
+                    } else {
+                        Stock::Graft
+                    },
                 })
             })?,
             hand_over: from.option(|from| {
@@ -294,7 +314,9 @@ impl Tombstone {
         out.byte(self.ending.number());
         out.time(self.ended);
         out.number(u64::from(self.epoch));
-        out.option(self.digest.as_ref(), |out, digest| out.array(digest.as_bytes()));
+        out.option(self.digest.as_ref(), |out, digest| {
+            out.array(digest.as_bytes())
+        });
         out.finish()
     }
 
@@ -332,9 +354,19 @@ mod tests {
             idle: Lifetime::from_secs(60),
             seen: Timestamp::from_millis(5),
             role: Role::USER,
-            raised: Some(Raised { role: Role::ADMIN, until: Timestamp::from_millis(99), acknowledged: false }),
-            secrets: vec![SecretEntry { digest: Digest::from_bytes([7; 32]), state: SecretState::Current }],
-            families: vec![Family { root: Root::from_bytes([8; 16]), stock: Stock::Trunk }],
+            raised: Some(Raised {
+                role: Role::ADMIN,
+                until: Timestamp::from_millis(99),
+                acknowledged: false,
+            }),
+            secrets: vec![SecretEntry {
+                digest: Digest::from_bytes([7; 32]),
+                state: SecretState::Current,
+            }],
+            families: vec![Family {
+                root: Root::from_bytes([8; 16]),
+                stock: Stock::Trunk,
+            }],
             hand_over: Some(HandOver {
                 digest: Digest::from_bytes([9; 32]),
                 made: Timestamp::from_millis(4),
@@ -371,10 +403,21 @@ mod tests {
         assert_eq!(record.secret(&offered), Some(SecretState::Offered));
         record.acknowledge(&offered);
         assert_eq!(record.secret(&offered), Some(SecretState::Current));
-        assert_eq!(record.secret(&Digest::from_bytes([7; 32])), Some(SecretState::Old));
+        assert_eq!(
+            record.secret(&Digest::from_bytes([7; 32])),
+            Some(SecretState::Old)
+        );
         assert_eq!(record.role_at(Role::ADMIN, now), Role::ADMIN);
-        assert_eq!(record.role_at(Role::USER, now), Role::USER, "never above the ceiling");
-        assert_eq!(record.role_at(Role::ADMIN, Timestamp::from_millis(99)), Role::USER, "over at the moment");
+        assert_eq!(
+            record.role_at(Role::USER, now),
+            Role::USER,
+            "never above the ceiling"
+        );
+        assert_eq!(
+            record.role_at(Role::ADMIN, Timestamp::from_millis(99)),
+            Role::USER,
+            "over at the moment"
+        );
     }
 
     #[test]

@@ -7,7 +7,10 @@ use crate::role::{Role, Strength};
 
 /// Why a session is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[expect(clippy::exhaustive_enums, reason = "a new ending must be met by every table of close codes")]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "a new ending must be met by every table of close codes"
+)]
 pub enum Ending {
     /// Its owner signed out.
     Logout,
@@ -75,7 +78,9 @@ impl Ending {
     }
 
     pub(crate) fn from_number(number: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|ending| ending.number() == number)
+        Self::ALL
+            .into_iter()
+            .find(|ending| ending.number() == number)
     }
 }
 
@@ -190,7 +195,10 @@ impl fmt::Display for Refusal {
 
 /// Where a wire or a family of a session comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(clippy::exhaustive_enums, reason = "the table of who is heard knows these two")]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "the table of who is heard knows these two"
+)]
 pub enum Stock {
     /// Attached by a ticket, or grown from such a wire; never more than `ticket`.
     Graft,
@@ -257,12 +265,18 @@ pub struct Need {
 
 impl Need {
     /// Nothing: anybody may come, signed in or not.
-    pub const NOTHING: Self = Self { role: None, strength: None };
+    pub const NOTHING: Self = Self {
+        role: None,
+        strength: None,
+    };
 
     /// A session of this role or more.
     #[must_use]
     pub const fn role(role: Role) -> Self {
-        Self { role: Some(role), strength: None }
+        Self {
+            role: Some(role),
+            strength: None,
+        }
     }
 
     /// Whether a request without a session will do.
@@ -281,9 +295,17 @@ impl Need {
             && role < least
         {
             let raise = ceiling >= least;
-            return Err(if raise { Refusal::StepUpRequired } else { Refusal::InsufficientRole });
+            return Err(if raise {
+                Refusal::StepUpRequired
+            } else {
+                Refusal::InsufficientRole
+            });
         }
-        let of_role = if self.role == Some(Role::ADMIN) { Some(Strength::Wire) } else { None };
+        let of_role = if self.role == Some(Role::ADMIN) {
+            Some(Strength::Wire)
+        } else {
+            None
+        };
         match self.strength.max(of_role) {
             Some(least) if strength < least => Err(Refusal::InsufficientStrength),
             _ => Ok(()),
@@ -302,8 +324,18 @@ pub struct Verified {
 
 impl Verified {
     /// Made from what the judge accepted, and by the hot path from the one that the attachment keeps.
-    pub(crate) const fn new(session: SessionId, subject: Subject, role: Role, strength: Strength) -> Self {
-        Self { session, subject, role, strength }
+    pub(crate) const fn new(
+        session: SessionId,
+        subject: Subject,
+        role: Role,
+        strength: Strength,
+    ) -> Self {
+        Self {
+            session,
+            subject,
+            role,
+            strength,
+        }
     }
 
     /// The session's public id.
@@ -348,12 +380,30 @@ mod tests {
     fn admin_asks_for_wire_strength_unless_a_route_asks_for_more() {
         let need = Need::role(Role::ADMIN);
         let admin = Role::ADMIN;
-        assert_eq!(need.met_by(admin, admin, Strength::Ticket), Err(Refusal::InsufficientStrength));
+        assert_eq!(
+            need.met_by(admin, admin, Strength::Ticket),
+            Err(Refusal::InsufficientStrength)
+        );
         assert_eq!(need.met_by(admin, admin, Strength::Wire), Ok(()));
-        assert_eq!(need.met_by(Role::USER, admin, Strength::Wire), Err(Refusal::StepUpRequired));
-        assert_eq!(need.met_by(Role::USER, Role::USER, Strength::Wire), Err(Refusal::InsufficientRole));
-        let device = Need { role: Some(admin), strength: Some(Strength::Device) };
-        assert_eq!(device.met_by(admin, admin, Strength::Wire), Err(Refusal::InsufficientStrength));
-        assert_eq!(Need::NOTHING.met_by(Role::GUEST, Role::USER, Strength::Bearer), Ok(()));
+        assert_eq!(
+            need.met_by(Role::USER, admin, Strength::Wire),
+            Err(Refusal::StepUpRequired)
+        );
+        assert_eq!(
+            need.met_by(Role::USER, Role::USER, Strength::Wire),
+            Err(Refusal::InsufficientRole)
+        );
+        let device = Need {
+            role: Some(admin),
+            strength: Some(Strength::Device),
+        };
+        assert_eq!(
+            device.met_by(admin, admin, Strength::Wire),
+            Err(Refusal::InsufficientStrength)
+        );
+        assert_eq!(
+            Need::NOTHING.met_by(Role::GUEST, Role::USER, Strength::Bearer),
+            Ok(())
+        );
     }
 }

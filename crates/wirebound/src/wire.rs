@@ -57,7 +57,10 @@ pub struct Lineage {
 
 /// A connection that was just made.
 #[derive(Clone, Debug)]
-#[expect(clippy::exhaustive_structs, reason = "whoever serves connections builds it")]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "whoever serves connections builds it"
+)]
 pub struct Connected {
     /// How to act on it.
     pub transport: Arc<dyn Transport>,
@@ -120,7 +123,7 @@ pub(crate) enum Recognised {
     /// Attached, and the secret is one it knows.
     Known(Verified),
     /// Attached, the secret is one it knows, but the session is not to be believed any more.
-    Over(Over),
+    Over,
     /// Attached, but the secret is not one it knows.
     OtherSecret(Strength),
     /// Not attached.
@@ -155,7 +158,8 @@ impl Wire {
     /// What attached it to a session, if it is attached.
     #[must_use]
     pub fn attached_by(&self, session: SessionId) -> Option<(By, Stock)> {
-        self.core.with(session, |attachment| (attachment.by, attachment.stock))
+        self.core
+            .with(session, |attachment| (attachment.by, attachment.stock))
     }
 
     /// Where its peer stands.
@@ -175,7 +179,8 @@ impl Drop for Wire {
     fn drop(&mut self) {
         let attachments = core::mem::take(&mut *self.core.write());
         for attachment in &attachments {
-            self.bonds.leave(attachment.session, self.core.id, &attachment.handle);
+            self.bonds
+                .leave(attachment.session, self.core.id, &attachment.handle);
         }
         self.families.left(self.core.lineage.as_ref());
     }
@@ -199,11 +204,15 @@ impl WireCore {
     }
 
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, SmallVec<[Attachment; 1]>> {
-        self.attachments.write().unwrap_or_else(PoisonError::into_inner)
+        self.attachments
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, SmallVec<[Attachment; 1]>> {
-        self.attachments.read().unwrap_or_else(PoisonError::into_inner)
+        self.attachments
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn side(&self) -> Side {
@@ -216,17 +225,29 @@ impl WireCore {
 
     /// Notes what the client calls itself. `false` if it called itself something else before.
     pub(crate) fn same_client(&self, client: &str) -> bool {
-        let cut = client.char_indices().nth(CLIENT_CHARS).and_then(|(at, _)| client.get(..at)).unwrap_or(client);
+        let cut = client
+            .char_indices()
+            .nth(CLIENT_CHARS)
+            .and_then(|(at, _)| client.get(..at))
+            .unwrap_or(client);
         self.client.get_or_init(|| cut.to_owned()) == cut
     }
 
     /// The hot path: no store, no cryptography, one lookup.
-    pub(crate) fn recognise(&self, session: SessionId, digest: &[u8; 16], now: Timestamp) -> Recognised {
+    pub(crate) fn recognise(
+        &self,
+        session: SessionId,
+        digest: &[u8; 16],
+        now: Timestamp,
+    ) -> Recognised {
         if self.shared.load(Ordering::Relaxed) {
             return Recognised::Stranger;
         }
         let attachments = self.read();
-        let Some(attachment) = attachments.iter().find(|attachment| attachment.session == session) else {
+        let Some(attachment) = attachments
+            .iter()
+            .find(|attachment| attachment.session == session)
+        else {
             return Recognised::Stranger;
         };
         let mut known = subtle::Choice::from(0);
@@ -243,7 +264,7 @@ impl WireCore {
                 standing.role,
                 attachment.strength,
             )),
-            Err(over) => Recognised::Over(over),
+            Err(_) => Recognised::Over,
         }
     }
 
@@ -252,7 +273,12 @@ impl WireCore {
         let attachments = self.read();
         let attachment = attachments.first()?;
         Some(attachment.handle.check(now).map(|standing| {
-            Verified::new(attachment.session, attachment.subject.clone(), standing.role, attachment.strength)
+            Verified::new(
+                attachment.session,
+                attachment.subject.clone(),
+                standing.role,
+                attachment.strength,
+            )
         }))
     }
 
@@ -273,7 +299,10 @@ impl WireCore {
     /// The wire has shown, or was given, a genuine secret.
     pub(crate) fn learn(&self, session: SessionId, digest: [u8; 16]) {
         let mut attachments = self.write();
-        if let Some(attachment) = attachments.iter_mut().find(|attachment| attachment.session == session) {
+        if let Some(attachment) = attachments
+            .iter_mut()
+            .find(|attachment| attachment.session == session)
+        {
             if attachment.digests.contains(&digest) {
                 return;
             }
@@ -285,24 +314,41 @@ impl WireCore {
     }
 
     pub(crate) fn detach(&self, session: SessionId) {
-        self.write().retain(|attachment| attachment.session != session);
+        self.write()
+            .retain(|attachment| attachment.session != session);
     }
 
     pub(crate) fn detach_all(&self) -> Vec<(SessionId, Handle)> {
-        self.write().drain(..).map(|attachment| (attachment.session, attachment.handle)).collect()
+        self.write()
+            .drain(..)
+            .map(|attachment| (attachment.session, attachment.handle))
+            .collect()
     }
 
-    pub(crate) fn with<T>(&self, session: SessionId, read: impl FnOnce(&Attachment) -> T) -> Option<T> {
-        self.read().iter().find(|attachment| attachment.session == session).map(read)
+    pub(crate) fn with<T>(
+        &self,
+        session: SessionId,
+        read: impl FnOnce(&Attachment) -> T,
+    ) -> Option<T> {
+        self.read()
+            .iter()
+            .find(|attachment| attachment.session == session)
+            .map(read)
     }
 
     /// Whether another session lives on it, so that it must not be closed for this one.
     pub(crate) fn carries_others(&self, session: SessionId) -> bool {
-        self.read().iter().any(|attachment| attachment.session != session)
+        self.read()
+            .iter()
+            .any(|attachment| attachment.session != session)
     }
 
     pub(crate) fn set_hand_over(&self, session: SessionId, debt: HandOverDebt) {
-        if let Some(attachment) = self.write().iter_mut().find(|attachment| attachment.session == session) {
+        if let Some(attachment) = self
+            .write()
+            .iter_mut()
+            .find(|attachment| attachment.session == session)
+        {
             attachment.hand_over = debt;
         }
     }
@@ -316,14 +362,20 @@ impl WireCore {
         renew_after: Lifetime,
         now: Timestamp,
     ) -> Option<HandOverKind> {
-        let (stock, debt) = self.with(session, |attachment| (attachment.stock, attachment.hand_over))?;
+        let (stock, debt) = self.with(session, |attachment| {
+            (attachment.stock, attachment.hand_over)
+        })?;
         match debt {
             HandOverDebt::Owed => return Some(HandOverKind::Planned),
-            HandOverDebt::Offered(at) if now.since(at) > nonce => return Some(HandOverKind::Planned),
+            HandOverDebt::Offered(at) if now.since(at) > nonce => {
+                return Some(HandOverKind::Planned);
+            }
             HandOverDebt::Offered(_) => return None,
             HandOverDebt::Nothing => {}
         }
-        let lineage = self.lineage.filter(|lineage| lineage.resumed && stock == Stock::Trunk)?;
+        let lineage = self
+            .lineage
+            .filter(|lineage| lineage.resumed && stock == Stock::Trunk)?;
         (now.since(lineage.birth) >= renew_after).then_some(HandOverKind::Renewal)
     }
 }
@@ -355,7 +407,11 @@ impl Attachment {
             strength: stock.strength(),
             by,
             digests: digest.into_iter().collect(),
-            hand_over: if by == By::SignIn { HandOverDebt::Owed } else { HandOverDebt::Nothing },
+            hand_over: if by == By::SignIn {
+                HandOverDebt::Owed
+            } else {
+                HandOverDebt::Nothing
+            },
         }
     }
 }
@@ -378,7 +434,9 @@ impl WireIds {
 
 /// Counts alarms per session, so that one is told in a minute and the rest are numbers.
 #[derive(Debug, Default)]
-pub(crate) struct Alarms(Mutex<std::collections::HashMap<(SessionId, &'static str), (Timestamp, u32)>>);
+pub(crate) struct Alarms(
+    Mutex<std::collections::HashMap<(SessionId, &'static str), (Timestamp, u32)>>,
+);
 
 /// How many sessions with alarms are remembered.
 const ALARMS: usize = 4096;
@@ -386,7 +444,12 @@ const ALARM_EVERY: Lifetime = Lifetime::from_mins(1);
 
 impl Alarms {
     /// Whether to tell, and how many were not told since the last.
-    pub(crate) fn ring(&self, session: SessionId, what: &'static str, now: Timestamp) -> Option<u32> {
+    pub(crate) fn ring(
+        &self,
+        session: SessionId,
+        what: &'static str,
+        now: Timestamp,
+    ) -> Option<u32> {
         let mut rung = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if rung.len() >= ALARMS {
             rung.retain(|_, (at, _)| now.since(*at) < ALARM_EVERY);

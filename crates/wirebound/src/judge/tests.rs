@@ -25,7 +25,9 @@ fn outcome(policy: &Policy, facts: &Facts) -> String {
     let judgement = judge(policy, facts);
     let verdict = match judgement.verdict {
         Verdict::Accept { strength, attach } => {
-            let how = attach.map_or("attached".into(), |a| format!("{} by {}", a.stock.name(), a.by.name()));
+            let how = attach.map_or("attached".into(), |a| {
+                format!("{} by {}", a.stock.name(), a.by.name())
+            });
             format!("accept {strength}, {how}")
         }
         Verdict::Challenge => "challenge".into(),
@@ -123,7 +125,8 @@ fn who_is_heard_when_two_meet() {
 fn every(mut visit: impl FnMut(Facts)) {
     for known in [Known::Unknown, Known::Ended(Ending::Logout), Known::Live] {
         for offered in [Offered::Current, Offered::Old, Offered::Bad] {
-            for (blocked, surprise) in [(false, false), (true, false), (false, true), (true, true)] {
+            for (blocked, surprise) in [(false, false), (true, false), (false, true), (true, true)]
+            {
                 for over in [None, Some(Ending::ExpiredIdle), Some(Ending::Removed)] {
                     for proof in [
                         Proof::Nothing,
@@ -134,9 +137,11 @@ fn every(mut visit: impl FnMut(Facts)) {
                         for shared in [false, true] {
                             for company in [Company::Nobody, Company::Graft, Company::Trunk] {
                                 for nonce in [Nonce::Nothing, Nonce::Open, Nonce::SpentElsewhere] {
-                                    for recourse in
-                                        [Recourse::Echo, Recourse::Exhausted, Recourse::CannotFollow]
-                                    {
+                                    for recourse in [
+                                        Recourse::Echo,
+                                        Recourse::Exhausted,
+                                        Recourse::CannotFollow,
+                                    ] {
                                         visit(Facts {
                                             known,
                                             offered,
@@ -169,8 +174,14 @@ fn whatever_the_facts_only_the_proved_holder_of_a_genuine_secret_is_accepted() {
         if accepted {
             assert_eq!(facts.known, Known::Live, "{facts:?}");
             assert_ne!(facts.offered, Offered::Bad, "{facts:?}");
-            assert!(!facts.blocked && facts.over.is_none() && !facts.surprise && !facts.shared, "{facts:?}");
-            assert!(facts.proof != Proof::Nothing || facts.nonce == Nonce::Open, "{facts:?}");
+            assert!(
+                !facts.blocked && facts.over.is_none() && !facts.surprise && !facts.shared,
+                "{facts:?}"
+            );
+            assert!(
+                facts.proof != Proof::Nothing || facts.nonce == Nonce::Open,
+                "{facts:?}"
+            );
         }
     });
 }
@@ -181,7 +192,11 @@ fn a_bad_secret_ends_nothing_and_raises_nothing() {
     every(|facts| {
         if facts.offered == Offered::Bad {
             let judgement = judge(&policy, &facts);
-            assert_eq!(judgement.verdict, Verdict::Refuse(Refusal::Unauthenticated), "{facts:?}");
+            assert_eq!(
+                judgement.verdict,
+                Verdict::Refuse(Refusal::Unauthenticated),
+                "{facts:?}"
+            );
             assert_eq!(judgement.consequence, Consequence::Nothing, "{facts:?}");
         }
     });
@@ -192,7 +207,10 @@ fn what_cannot_follow_a_307_is_never_evidence() {
     let policy = Policy::default();
     every(|facts| {
         if facts.recourse == Recourse::CannotFollow {
-            assert!(!matches!(judge(&policy, &facts).consequence, Consequence::Theft { .. } | Consequence::Contested));
+            assert!(!matches!(
+                judge(&policy, &facts).consequence,
+                Consequence::Theft { .. } | Consequence::Contested
+            ));
         }
     });
 }
@@ -212,14 +230,23 @@ fn the_order_of_judgement() {
     all.known = Known::Live;
     assert_eq!(outcome(&policy, &all), "refuse blocked");
     all.blocked = false;
-    assert_eq!(outcome(&policy, &all), "refuse session_expired; over: expired_idle");
+    assert_eq!(
+        outcome(&policy, &all),
+        "refuse session_expired; over: expired_idle"
+    );
     all.over = None;
     assert_eq!(outcome(&policy, &all), "refuse csrf_surprise");
     all.surprise = false;
-    assert_eq!(outcome(&policy, &all), "refuse not_proven; event not_proven");
+    assert_eq!(
+        outcome(&policy, &all),
+        "refuse not_proven; event not_proven"
+    );
     all.proof = Proof::Lineage(Stock::Trunk);
     assert_eq!(outcome(&policy, &all), "refuse insufficient_role");
-    assert!(attachment(&policy, &all).is_some(), "refused for its role, but proved: attached");
+    assert!(
+        attachment(&policy, &all).is_some(),
+        "refused for its role, but proved: attached"
+    );
     all.ceiling = Role::ADMIN;
     assert_eq!(outcome(&policy, &all), "refuse step_up_required");
     all.role = Role::ADMIN;
@@ -230,29 +257,64 @@ fn the_order_of_judgement() {
 
 #[test]
 fn an_operator_chooses_what_a_contest_and_a_theft_do() {
-    let contest = Facts { company: Company::Trunk, ..facts() };
-    let stolen = Facts { nonce: Nonce::SpentElsewhere, ..facts() };
+    let contest = Facts {
+        company: Company::Trunk,
+        ..facts()
+    };
+    let stolen = Facts {
+        nonce: Nonce::SpentElsewhere,
+        ..facts()
+    };
     for (on_contest, expected) in [
         (OnContest::Refuse, "refuse contested; event contested"),
         (OnContest::End, "refuse phantom_session; theft, ends"),
         (OnContest::Alert, "refuse not_proven; event contested"),
     ] {
-        assert_eq!(outcome(&Policy { on_contest, ..Policy::default() }, &contest), expected);
+        assert_eq!(
+            outcome(
+                &Policy {
+                    on_contest,
+                    ..Policy::default()
+                },
+                &contest
+            ),
+            expected
+        );
     }
     for (on_theft, expected) in [
         (OnTheft::End, "refuse phantom_session; theft, ends"),
         (OnTheft::Refuse, "refuse contested; theft, stands"),
         (OnTheft::Alert, "refuse not_proven; theft, stands"),
     ] {
-        assert_eq!(outcome(&Policy { on_theft, ..Policy::default() }, &stolen), expected);
+        assert_eq!(
+            outcome(
+                &Policy {
+                    on_theft,
+                    ..Policy::default()
+                },
+                &stolen
+            ),
+            expected
+        );
     }
 }
 
 #[test]
 fn a_shared_family_proves_nothing_not_even_on_an_attached_wire() {
     let policy = Policy::default();
-    for proof in [Proof::Attached(Strength::Wire), Proof::Lineage(Stock::Trunk)] {
-        let facts = Facts { proof, shared: true, recourse: Recourse::Echo, ..facts() };
-        assert_eq!(outcome(&policy, &facts), "refuse not_proven; event not_proven");
+    for proof in [
+        Proof::Attached(Strength::Wire),
+        Proof::Lineage(Stock::Trunk),
+    ] {
+        let facts = Facts {
+            proof,
+            shared: true,
+            recourse: Recourse::Echo,
+            ..facts()
+        };
+        assert_eq!(
+            outcome(&policy, &facts),
+            "refuse not_proven; event not_proven"
+        );
     }
 }

@@ -1,0 +1,185 @@
+//! The cookie's text, `w1.<selector>.<secret>`, read strictly and written once.
+//!
+//! A cookie that parses is only [`Presented`]: its selector is one that this node made, and nothing else is known.
+
+use core::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::ids::SessionId;
+use crate::keys::{Digest, Keys, SELECTOR_BYTES};
+use crate::secret::{SECRET_CHARS, Secret};
+
+/// Version of the cookie's form.
+const PREFIX: &[u8] = b"w1.";
+/// Characters of a selector in base64url without padding.
+const SELECTOR_CHARS: usize = 22;
+/// Characters of a whole cookie.
+pub(crate) const COOKIE_CHARS: usize = PREFIX.len() + SELECTOR_CHARS + 1 + SECRET_CHARS;
+
+/// A cookie that was parsed, and whose selector this node made. Believed by nobody.
+pub struct Presented {
+    pub(crate) id: SessionId,
+    pub(crate) place: u64,
+    pub(crate) epoch: u32,
+    pub(crate) digest: Digest,
+}
+
+impl Presented {
+    /// The session it names.
+    #[must_use]
+    pub const fn session(&self) -> SessionId {
+        self.id
+    }
+}
+
+impl fmt::Debug for Presented {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Presented({})", self.id)
+    }
+}
+
+/// A cookie that is not one of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NotOurs {
+    /// Not the form `w1.<selector>.<secret>`.
+    Malformed,
+    /// The form is right, but nobody here made this selector.
+    MadeUp,
+}
+
+impl fmt::Display for NotOurs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Malformed => "not a cookie of the form w1.<selector>.<secret>",
+            Self::MadeUp => "a selector that was not made here",
+        })
+    }
+}
+
+impl core::error::Error for NotOurs {}
+
+/// Reads a cookie. No store is asked; a made-up selector costs two short hashes.
+pub(crate) fn read(keys: &Keys, text: &[u8]) -> Result<Presented, NotOurs> {
+    let (selector, secret) = split(text).ok_or(NotOurs::Malformed)?;
+    let genuine = keys.read_selector(&selector).ok_or(NotOurs::MadeUp)?;
+    let digest = keys.digest(genuine.epoch, &secret).ok_or(NotOurs::MadeUp)?;
+    Ok(Presented {
+        id: genuine.id,
+        place: genuine.place,
+        epoch: genuine.epoch,
+        digest,
+    })
+}
+
+fn split(text: &[u8]) -> Option<([u8; SELECTOR_BYTES], Secret)> {
+    // The length first: nothing is decoded that cannot be a cookie.
+    if text.len() != COOKIE_CHARS {
+        return None;
+    }
+    let rest = text.strip_prefix(PREFIX)?;
+    let (selector, rest) = rest.split_at_checked(SELECTOR_CHARS)?;
+    let secret = Secret::parse(rest.strip_prefix(b".")?)?;
+    let mut bytes = [0; SELECTOR_BYTES];
+    let written = URL_SAFE_NO_PAD.decode_slice(selector, &mut bytes).ok()?;
+    (written == SELECTOR_BYTES).then_some((bytes, secret))
+}
+
+/// A cookie's value to set: a secret as well, so it does not print.
+pub struct CookieValue(String);
+
+impl CookieValue {
+    pub(crate) fn write(keys: &Keys, id: &SessionId, epoch: u32, secret: &Secret) -> Option<Self> {
+        let selector = keys.selector(id, epoch)?;
+        let mut text = String::with_capacity(COOKIE_CHARS);
+        text.push_str("w1.");
+        URL_SAFE_NO_PAD.encode_string(selector, &mut text);
+        text.push('.');
+        text.push_str(&secret.expose_text());
+        Some(Self(text))
+    }
+
+    /// The text. Mark the header that carries it sensitive.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for CookieValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CookieValue(..)")
+    }
+}
+
+impl Drop for CookieValue {
+    fn drop(&mut self) {
+        use zeroize::Zeroize as _;
+        self.0.zeroize();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::keys::NodeSecret;
+
+    fn keys() -> Keys {
+        Keys::new(&NodeSecret::new(1, Secret::from_bytes([1; 32])), None)
+    }
+
+    fn cookie() -> String {
+        let secret = Secret::from_bytes([9; 32]);
+        let id = SessionId::from_bytes([4; 10]);
+        CookieValue::write(&keys(), &id, 1, &secret)
+            .unwrap()
+            .expose()
+            .to_owned()
+    }
+
+    #[test]
+    fn a_cookie_reads_back_and_any_other_spelling_of_it_does_not() {
+        let keys = keys();
+        let text = cookie();
+        assert_eq!(text.len(), COOKIE_CHARS);
+        assert_eq!(
+            read(&keys, text.as_bytes()).unwrap().session(),
+            SessionId::from_bytes([4; 10])
+        );
+        for bad in [
+            text.to_uppercase(),
+            format!("{text} "),
+            format!(" {text}"),
+            format!("\"{text}\""),
+            text.replace("w1", "w2"),
+            text.replacen('.', ":", 1),
+            text.get(..text.len() - 1).unwrap().to_owned(),
+            String::new(),
+        ] {
+            assert_eq!(
+                read(&keys, bad.as_bytes()).unwrap_err(),
+                NotOurs::Malformed,
+                "{bad}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_made_up_selector_is_known_without_a_store() {
+        let keys = keys();
+        let mut text = cookie().into_bytes();
+        text[5] = if text[5] == b'A' { b'B' } else { b'A' };
+        assert_eq!(read(&keys, &text).unwrap_err(), NotOurs::MadeUp);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_stranger_sends_is_refused_not_panicked_on(text in proptest::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(read(&keys(), &text).is_err());
+        }
+    }
+}

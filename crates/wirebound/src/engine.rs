@@ -1,0 +1,296 @@
+//! The engine: where judgement, store, keys and wires meet.
+//!
+//! It opens no socket, reads no clock and spawns nothing: every method is given `now`. What a verdict depends on
+//! is in the store before the verdict leaves, and in memory only after it is in the store. Everything that
+//! changes a subject's sessions holds that subject's lock from the load to the last change in memory, so that a
+//! slow request never puts a session back into memory that was ended meanwhile; across nodes and against bugs
+//! the store's versions say the same once more.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
+
+use async_lock::{Mutex, MutexGuard};
+
+use crate::bonds::{Bonds, Watch};
+use crate::cookie::{self, NotOurs, Presented};
+use crate::event::{Event, Witness};
+use crate::families::Families;
+use crate::identity::Identity;
+use crate::ids::{SessionId, Subject};
+use crate::keys::Keys;
+use crate::policy::Policy;
+use crate::record::{Record, Tombstone};
+use crate::store::{Change, Expect, Space, Store, StoreError, StoreErrorKind, Stored, Version};
+use crate::table::Live;
+use crate::time::{Entropy, EntropyError, Lifetime, Timestamp};
+use crate::wire::{Alarms, Connected, Wire, WireCore, WireIds};
+
+mod attach;
+mod authorize;
+mod echo;
+mod elevate;
+mod end;
+mod hand_over;
+mod identities;
+mod prove;
+mod shared;
+mod sign_in;
+mod summary;
+mod sweep;
+mod vault;
+
+pub use authorize::Authorized;
+pub use echo::EchoToken;
+pub use elevate::{Elevate, Elevated, NotElevated};
+pub use end::Scope;
+pub use identities::IdentitySummary;
+pub use prove::{Accepted, Offer, Outcome};
+pub use shared::Sign;
+pub use sign_in::{NotSignedIn, SignIn, SignedIn};
+pub use summary::SessionSummary;
+pub use sweep::Swept;
+pub use vault::Vault;
+
+/// Subjects share this many locks.
+const LOCKS: usize = 1024;
+/// How often a commit that lost a race is tried again before the answer is "cannot say".
+const TRIES: usize = 32;
+/// How long a tombstone stays at least, so that a late cookie is still told what happened.
+const TOMBSTONE: Lifetime = Lifetime::from_days(1);
+
+/// The engine. Share it in an `Arc`.
+#[derive(Debug)]
+pub struct Engine {
+    store: Arc<dyn Store>,
+    keys: Keys,
+    policy: Policy,
+    entropy: Arc<dyn Entropy>,
+    witness: Arc<dyn Witness>,
+    bonds: Arc<Bonds>,
+    families: Arc<Families>,
+    wires: WireIds,
+    alarms: Alarms,
+    hasher: RandomState,
+    locks: Vec<Mutex<()>>,
+}
+
+/// A value from the store with its version.
+#[derive(Debug)]
+struct Held<T> {
+    value: T,
+    version: Version,
+}
+
+impl Engine {
+    /// An engine over a store.
+    pub fn new(
+        store: Arc<dyn Store>,
+        keys: Keys,
+        policy: Policy,
+        entropy: Arc<dyn Entropy>,
+        witness: Arc<dyn Witness>,
+    ) -> Self {
+        Self {
+            store,
+            keys,
+            policy,
+            entropy,
+            witness,
+            bonds: Arc::new(Bonds::new()),
+            families: Arc::default(),
+            wires: WireIds::default(),
+            alarms: Alarms::default(),
+            hasher: RandomState::new(),
+            locks: (0..LOCKS).map(|_| Mutex::new(())).collect(),
+        }
+    }
+
+    /// What the operator chose.
+    #[must_use]
+    pub const fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// The node's keys, for whoever seals something of its own under them.
+    #[must_use]
+    pub const fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// Registers a connection that was just made. Dropping the wire is the only way to take it back.
+    #[must_use]
+    pub fn wire(&self, connected: Connected) -> Wire {
+        let core = Arc::new(WireCore::new(self.wires.next(), connected));
+        if self.families.came(core.lineage.as_ref()) {
+            core.shared
+                .store(true, core::sync::atomic::Ordering::Relaxed);
+        }
+        Wire {
+            core,
+            bonds: Arc::clone(&self.bonds),
+            families: Arc::clone(&self.families),
+        }
+    }
+
+    /// Reads a cookie's value. The store is not asked; what comes back is believed by nobody.
+    ///
+    /// # Errors
+    ///
+    /// When it is no cookie of ours, or its selector was made up.
+    pub fn read(&self, cookie: &[u8]) -> Result<Presented, NotOurs> {
+        cookie::read(&self.keys, cookie)
+    }
+
+    /// Something that tells when the session ends or its role falls; nothing if it has no wire here (then whatever
+    /// was to be sent must not be).
+    #[must_use]
+    pub fn watch(&self, session: SessionId) -> Option<Watch> {
+        self.bonds.watch(session)
+    }
+
+    /// Something of the caller's own that lives as long as the session has a wire here.
+    pub fn cargo<T: core::any::Any + Send + Sync>(
+        &self,
+        session: SessionId,
+        make: impl FnOnce() -> T,
+    ) -> Option<Arc<T>> {
+        self.bonds.cargo(session, make)
+    }
+
+    /// How many sessions live, in the store, at the cost of reading a counter.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot say.
+    pub async fn workload(&self) -> Result<u64, StoreError> {
+        self.store.count(Space::Session).await
+    }
+
+    /// How many sessions have a wire here.
+    #[must_use]
+    pub fn connected(&self) -> usize {
+        self.bonds.len()
+    }
+
+    fn tell(&self, event: Event) {
+        self.witness.saw(event);
+    }
+
+    async fn lock(&self, subject: &Subject) -> MutexGuard<'_, ()> {
+        let at = usize::try_from(self.hasher.hash_one(subject)).unwrap_or_default() % LOCKS;
+        #[expect(
+            clippy::indexing_slicing,
+            reason = "the remainder is below the number of locks"
+        )]
+        let lock = &self.locks[at];
+        lock.lock().await
+    }
+
+    async fn load<T>(
+        &self,
+        key: crate::store::Key,
+        decode: impl FnOnce(&[u8]) -> Option<T>,
+    ) -> Result<Option<Held<T>>, StoreError> {
+        let Some(Stored { version, value, .. }) = self.store.load(&key).await? else {
+            return Ok(None);
+        };
+        let payload = self.keys.unwrap(&key, version, &value)?;
+        let value = decode(payload).ok_or_else(|| StoreError::new(StoreErrorKind::Corrupt))?;
+        Ok(Some(Held { value, version }))
+    }
+
+    async fn load_record(&self, id: &SessionId) -> Result<Option<Held<Record>>, StoreError> {
+        self.load(Record::key(id), Record::decode).await
+    }
+
+    async fn load_tombstone(&self, id: &SessionId) -> Result<Option<Held<Tombstone>>, StoreError> {
+        self.load(Tombstone::key(id), Tombstone::decode).await
+    }
+
+    async fn load_identity(&self, subject: &Subject) -> Result<Option<Held<Identity>>, StoreError> {
+        self.load(Identity::key(subject), Identity::decode).await
+    }
+
+    fn put(
+        &self,
+        key: crate::store::Key,
+        expect: Expect,
+        payload: Vec<u8>,
+        due: Timestamp,
+    ) -> Change {
+        let value = self.keys.vouch(&key, expect.makes(), payload);
+        Change::Put {
+            key,
+            expect,
+            value,
+            due,
+        }
+    }
+
+    fn put_record(&self, record: &Record, expect: Expect) -> Change {
+        self.put(
+            Record::key(&record.id),
+            expect,
+            record.encode(),
+            record.due(),
+        )
+    }
+
+    fn put_identity(&self, identity: &Identity, expect: Expect) -> Change {
+        let due = if identity.is_kept() {
+            Timestamp::NEVER
+        } else {
+            identity.expires
+        };
+        self.put(
+            Identity::key(&identity.subject),
+            expect,
+            identity.encode(),
+            due,
+        )
+    }
+
+    /// What the live table is to know of a session.
+    fn live(
+        &self,
+        record: &Record,
+        identity: &Identity,
+        now: Timestamp,
+    ) -> Result<Live, StoreError> {
+        // The epoch's keys are gone: nothing of that session can be checked any more.
+        let lost = || StoreError::new(StoreErrorKind::Corrupt);
+        let digest = record.current().ok_or_else(lost)?.short();
+        Ok(Live {
+            id: record.id,
+            place: self.keys.place(&record.id, record.epoch).ok_or_else(lost)?,
+            digest,
+            role: record.role,
+            raised: record
+                .raised
+                .filter(|raised| raised.acknowledged)
+                .map(|raised| (raised.role, raised.until)),
+            ceiling: identity.ceiling(),
+            blocked: identity.blocked,
+            identity_until: identity.expires,
+            absolute: record.absolute,
+            idle: record.idle,
+            last_active: record.seen.max(now),
+        })
+    }
+
+    fn draw_id(&self) -> Result<SessionId, EntropyError> {
+        let mut bytes = [0; crate::ids::SESSION_ID_BYTES];
+        self.entropy.fill(&mut bytes)?;
+        Ok(SessionId::from_bytes(bytes))
+    }
+}
+
+fn lost_race() -> StoreError {
+    StoreError::because(
+        StoreErrorKind::Unavailable,
+        "a commit lost its race too often",
+    )
+}
+
+#[cfg(test)]
+mod tests;

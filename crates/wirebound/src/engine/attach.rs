@@ -1,0 +1,106 @@
+//! Hanging a proved wire on its session: the last step, in memory, after everything it rests on is in the store.
+
+use std::sync::Arc;
+
+use super::{Engine, Held};
+use crate::event::Event;
+use crate::identity::Identity;
+use crate::judge::Attach;
+use crate::record::Record;
+use crate::store::{StoreError, StoreErrorKind};
+use crate::time::Timestamp;
+use crate::verdict::{Stock, Verified};
+use crate::wire::{Attachment, Wire, WireCore};
+
+impl Engine {
+    /// Attaches. The caller holds the subject's lock, and `record` is what the store holds now.
+    pub(super) fn attach(
+        &self,
+        core: &Arc<WireCore>,
+        record: &Held<Record>,
+        identity: &Identity,
+        attach: Attach,
+        digest: Option<[u8; 16]>,
+        now: Timestamp,
+    ) -> Result<Verified, StoreError> {
+        let record = &record.value;
+        let live = self.live(record, identity, now)?;
+        let handle = self
+            .bonds
+            .join(live, core, attach.stock, record.seen)
+            .ok_or_else(|| {
+                StoreError::because(
+                    StoreErrorKind::Unavailable,
+                    "the live table has no room for another session",
+                )
+            })?;
+        let role = handle.check(now).map_or_else(
+            |_| record.role_at(identity.ceiling(), now),
+            |standing| standing.role,
+        );
+        let subject = record.subject.clone();
+        core.attach(Attachment::new(
+            record.id,
+            subject.clone(),
+            handle,
+            attach.stock,
+            attach.by,
+            digest,
+        ));
+        self.tell(Event::Attached {
+            session: record.id,
+            wire: core.id,
+            by: attach.by,
+            stock: attach.stock,
+            family: core.lineage.map(|lineage| lineage.root),
+        });
+        self.keep_max_wires(record, core);
+        Ok(Verified::new(
+            record.id,
+            subject,
+            role,
+            attach.stock.strength(),
+        ))
+    }
+
+    /// At the limit the oldest idle wire is closed; if all are busy, the oldest.
+    fn keep_max_wires(&self, record: &Record, newest: &Arc<WireCore>) {
+        let wires = self.bonds.wires(record.id);
+        let over = wires
+            .len()
+            .saturating_sub(usize::from(self.policy.max_wires.max(1)));
+        if over == 0 {
+            return;
+        }
+        let mut others: Vec<_> = wires
+            .iter()
+            .filter(|bound| bound.wire.id != newest.id && bound.stock == Stock::Trunk)
+            .collect();
+        others.sort_by_key(|bound| (bound.wire.transport.in_flight() > 0, bound.wire.id));
+        for bound in others.into_iter().take(over) {
+            if let Some(handle) = bound
+                .wire
+                .with(record.id, |attachment| attachment.handle.clone())
+            {
+                bound.wire.detach(record.id);
+                self.bonds.leave(record.id, bound.wire.id, &handle);
+            }
+            if !bound.wire.carries_others(record.id) {
+                bound.wire.transport.close();
+            }
+        }
+    }
+
+    /// What a request shows of its client. `false`: this wire or its family called itself something else before.
+    #[must_use]
+    pub fn same_client(&self, wire: &Wire, client: &str) -> bool {
+        let first = wire.core.client.get().is_none();
+        if !wire.core.same_client(client) {
+            return false;
+        }
+        match wire.core.lineage {
+            Some(lineage) if first => self.families.same_client(&lineage.root, client),
+            _ => true,
+        }
+    }
+}

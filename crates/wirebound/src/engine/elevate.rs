@@ -1,0 +1,139 @@
+//! Elevation: a second factor, say, raises *this* session for a time and replaces its secret.
+//!
+//! The new secret is offered; until it is shown, the old one works at the old role, so a lost answer harms nobody.
+
+use super::sign_in::{listed, no_entropy};
+use super::{Engine, TRIES, lost_race};
+use crate::cookie::CookieValue;
+use crate::event::Event;
+use crate::record::Raised;
+use crate::role::{Role, Strength};
+use crate::secret::Secret;
+use crate::store::{Commit, Durability, Expect, StoreError, StoreErrorKind};
+use crate::time::{Lifetime, Timestamp};
+use crate::verdict::{Ending, Verified};
+use crate::wire::{HandOverDebt, Wire};
+
+/// What the app vouched for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "the HTTP layer builds it")]
+pub struct Elevate {
+    /// The role to raise to; the ceiling bounds it.
+    pub role: Role,
+    /// For how long; an admin role lives no longer than the policy's.
+    pub lifetime: Lifetime,
+}
+
+/// A session that was raised.
+#[derive(Debug)]
+#[expect(clippy::exhaustive_structs, reason = "plain facts")]
+pub struct Elevated {
+    /// The cookie to set; the role is in force once it is shown.
+    pub cookie: CookieValue,
+    /// The role it will have.
+    pub role: Role,
+    /// Until when.
+    pub until: Timestamp,
+    /// Whether the cookie was made to be kept.
+    pub persistent: bool,
+}
+
+/// Why nothing was raised.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum NotElevated {
+    /// The wire is weaker than `wire`, or the role is above the ceiling. An event says which.
+    Ignored(&'static str),
+    /// The store cannot say.
+    Store(StoreError),
+}
+
+impl From<StoreError> for NotElevated {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl Engine {
+    /// Raises a session up to its identity's ceiling. An elevation to admin ends the subject's other admin sessions in
+    /// the same commit.
+    ///
+    /// # Errors
+    ///
+    /// When nothing was raised: too weak a wire, above the ceiling, or the store cannot say.
+    pub async fn elevate(
+        &self,
+        wire: &Wire,
+        verified: &Verified,
+        elevate: Elevate,
+        now: Timestamp,
+    ) -> Result<Elevated, NotElevated> {
+        let session = verified.session();
+        if verified.strength() < Strength::Wire {
+            return Err(self.ignore(session, "the wire is weaker than `wire`"));
+        }
+        let _lock = self.lock(verified.subject()).await;
+        for _ in 0..TRIES {
+            let (Some(held), Some(identity)) = (
+                self.load_record(&session).await?,
+                self.load_identity(verified.subject()).await?,
+            ) else {
+                return Err(self.ignore(session, "the session is over"));
+            };
+            let (mut record, mut identity, version) =
+                (held.value, identity.value, (held.version, identity.version));
+            if elevate.role > identity.ceiling() {
+                return Err(self.ignore(session, "the role is above the identity's ceiling"));
+            }
+            let secret = Secret::draw(self.entropy.as_ref()).map_err(no_entropy)?;
+            let lost = || StoreError::new(StoreErrorKind::Corrupt);
+            let digest = self.keys.digest(record.epoch, &secret).ok_or_else(lost)?;
+            let longest = if elevate.role == Role::ADMIN {
+                self.policy.admin_role
+            } else {
+                elevate.lifetime
+            };
+            let until = now
+                .after(elevate.lifetime.min(longest))
+                .min(record.absolute);
+            record.offer(digest);
+            record.raised = Some(Raised {
+                role: elevate.role,
+                until,
+                acknowledged: false,
+            });
+            let Some(room) = self.make_room(&mut identity, &record, wire, now).await? else {
+                return Err(self.ignore(session, "the limit of sessions with this role is reached"));
+            };
+            if room.demoted {
+                record.raised = None;
+            }
+            identity.sessions.retain(|other| other.id != session);
+            identity.sessions.push(listed(&record));
+            let mut changes = room.changes;
+            changes.push(self.put_record(&record, Expect::At(version.0)));
+            changes.push(self.put_identity(&identity, Expect::At(version.1)));
+            if self.store.commit(changes, Durability::Durable).await? == Commit::Stale {
+                continue;
+            }
+            for evicted in &room.evicted {
+                self.gone(evicted, Ending::Evicted);
+            }
+            wire.core.set_hand_over(session, HandOverDebt::Owed);
+            let cookie =
+                CookieValue::write(&self.keys, &session, record.epoch, &secret).ok_or_else(lost)?;
+            return Ok(Elevated {
+                cookie,
+                role: elevate.role,
+                until,
+                persistent: record.persistent,
+            });
+        }
+        Err(lost_race().into())
+    }
+
+    fn ignore(&self, session: crate::ids::SessionId, cause: &'static str) -> NotElevated {
+        self.tell(Event::ElevationIgnored { session, cause });
+        NotElevated::Ignored(cause)
+    }
+}

@@ -1,0 +1,181 @@
+//! Endings: durable first, then out of memory, off the wires, and everybody told. Nothing brings a session back.
+
+use super::{Engine, Held, TOMBSTONE, TRIES, lost_race};
+use crate::event::Event;
+use crate::identity::Identity;
+use crate::ids::SessionId;
+use crate::record::{Record, Tombstone};
+use crate::store::{Change, Commit, Durability, Expect, StoreError};
+use crate::time::Timestamp;
+use crate::verdict::{Ending, Verified};
+
+/// Which sessions of a subject to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "each must be met")]
+pub enum Scope {
+    /// This one.
+    Session,
+    /// All but this one.
+    Others,
+    /// All.
+    All,
+}
+
+impl Engine {
+    /// Signs out: this session, all others of its subject, or all. Durable when it returns; answers how many ended.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot say. Then nothing is promised, and the caller answers 503.
+    pub async fn logout(
+        &self,
+        verified: &Verified,
+        scope: Scope,
+        now: Timestamp,
+    ) -> Result<usize, StoreError> {
+        let own = verified.session();
+        if scope == Scope::Session {
+            return Ok(usize::from(self.end(own, Ending::Logout, now).await?));
+        }
+        let _lock = self.lock(verified.subject()).await;
+        let Some(identity) = self.load_identity(verified.subject()).await? else {
+            return Ok(0);
+        };
+        let mut ended: usize = 0;
+        for listed in &identity.value.sessions {
+            let ending = if listed.id == own {
+                Ending::Logout
+            } else {
+                Ending::Revoked
+            };
+            if (scope == Scope::All || listed.id != own)
+                && let Some(record) = self.load_record(&listed.id).await?
+                && self.end_locked(&record, None, ending, now).await?
+            {
+                ended = ended.saturating_add(1);
+            }
+        }
+        Ok(ended)
+    }
+
+    /// Ends a session, whoever asks. `false` if it was not there. Durable when it returns.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot say.
+    pub async fn end(
+        &self,
+        session: SessionId,
+        ending: Ending,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let Some(found) = self.load_record(&session).await? else {
+            return Ok(false);
+        };
+        let _lock = self.lock(&found.value.subject).await;
+        match self.load_record(&session).await? {
+            Some(record) => self.end_locked(&record, None, ending, now).await,
+            None => Ok(false),
+        }
+    }
+
+    /// Ends a session whose subject's lock the caller holds. `known` saves a load of the identity, and is not trusted
+    /// further than its version.
+    pub(super) async fn end_locked(
+        &self,
+        record: &Held<Record>,
+        known: Option<&Identity>,
+        ending: Ending,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let _ = known;
+        let session = record.value.id;
+        let mut version = record.version;
+        for _ in 0..TRIES {
+            let current = Held {
+                value: record.value.clone(),
+                version,
+            };
+            let mut changes = self.ending_changes(&current, ending, now).await?;
+            if let Some(held) = self.load_identity(&record.value.subject).await? {
+                let mut identity = held.value;
+                identity.sessions.retain(|listed| listed.id != session);
+                changes.push(self.put_identity(&identity, Expect::At(held.version)));
+            }
+            match self.store.commit(changes, Durability::Durable).await? {
+                Commit::Done => {
+                    self.gone(&record.value, ending);
+                    return Ok(true);
+                }
+                Commit::Stale => match self.load_record(&session).await? {
+                    Some(newer) => version = newer.version,
+                    None => return Ok(false),
+                },
+            }
+        }
+        Err(lost_race())
+    }
+
+    /// The changes that end one session in the store: record and vault go, a tombstone stays.
+    pub(super) async fn ending_changes(
+        &self,
+        record: &Held<Record>,
+        ending: Ending,
+        now: Timestamp,
+    ) -> Result<Vec<Change>, StoreError> {
+        let id = record.value.id;
+        let tombstone = Tombstone {
+            ending,
+            ended: now,
+            epoch: record.value.epoch,
+            digest: record.value.current().copied(),
+        };
+        let until = record.value.absolute.max(now.after(TOMBSTONE));
+        let mut changes = vec![
+            Change::Remove {
+                key: Record::key(&id),
+                version: record.version,
+            },
+            self.put(
+                Tombstone::key(&id),
+                Expect::Absent,
+                tombstone.encode(),
+                until,
+            ),
+        ];
+        let vault = super::vault::key(&id);
+        if let Some(stored) = self.store.load(&vault).await? {
+            changes.push(Change::Remove {
+                key: vault,
+                version: stored.version,
+            });
+        }
+        Ok(changes)
+    }
+
+    /// A session is over in the store: now it is over here. Its wires are closed once what is in flight is answered,
+    /// unless they carry another session.
+    pub(super) fn gone(&self, record: &Record, ending: Ending) {
+        let wires = self.bonds.end(record.id, ending);
+        for bound in &wires {
+            if !bound.wire.carries_others(record.id) && closes(ending) {
+                bound.wire.transport.close();
+            }
+        }
+        self.tell(Event::Ended {
+            session: record.id,
+            subject: record.subject.clone(),
+            ending,
+            wires: wires.len(),
+        });
+    }
+}
+
+/// A sign-out or a sign-in over an older session answers on the wire it came by and leaves it to the next; what was
+/// taken away from elsewhere is disconnected.
+const fn closes(ending: Ending) -> bool {
+    match ending {
+        Ending::Logout | Ending::Replaced | Ending::ExpiredIdle | Ending::ExpiredAbsolute => false,
+        Ending::Revoked | Ending::Evicted | Ending::Theft | Ending::Removed => true,
+    }
+}

@@ -1,0 +1,131 @@
+//! The planned hand-over: from the wire of the sign-in, which has no TLS tickets, to one that has.
+//!
+//! A one-time nonce travels in the client's jar for 30 seconds. The first wire with tickets that shows it joins as
+//! trunk and spends it; ticketless wires are served and handed on. Its digest is part of the session's record, so
+//! that it is spent once, whatever happens to the process.
+
+use super::Engine;
+use crate::event::Event;
+use crate::families::roots;
+use crate::judge::Nonce;
+use crate::keys::Digest;
+use crate::record::{HandOver, Record};
+use crate::secret::Secret;
+use crate::store::{Commit, Durability, Expect, StoreError};
+use crate::time::Timestamp;
+use crate::verdict::Verified;
+use crate::wire::{HandOverDebt, Wire, WireCore};
+
+impl Engine {
+    /// Offers a hand-over on an attached wire: the nonce to put into the jar. The caller opens one ticket grant for the
+    /// client's address and server name, and closes the wire after the answer that carries the nonce.
+    ///
+    /// `None` if the session is gone or the wire is not attached to it.
+    ///
+    /// # Errors
+    ///
+    /// When the store or the source of randomness cannot say.
+    pub async fn offer_hand_over(
+        &self,
+        wire: &Wire,
+        verified: &Verified,
+        now: Timestamp,
+    ) -> Result<Option<Secret>, StoreError> {
+        let _lock = self.lock(verified.subject()).await;
+        let Some(held) = self.load_record(&verified.session()).await? else {
+            return Ok(None);
+        };
+        if wire.attached_by(verified.session()).is_none() {
+            return Ok(None);
+        }
+        let mut record = held.value;
+        let Some((nonce, offer)) = self.draw_hand_over(record.epoch, now)? else {
+            return Ok(None);
+        };
+        record.hand_over = Some(offer);
+        let put = self.put_record(&record, Expect::At(held.version));
+        // An offer need not be durable: a nonce that is lost is made again.
+        if self.store.commit(vec![put], Durability::Soon).await? == Commit::Stale {
+            return Ok(None);
+        }
+        self.hand_over_offered(wire, record.id, now);
+        Ok(Some(nonce))
+    }
+
+    pub(super) fn draw_hand_over(
+        &self,
+        epoch: u32,
+        now: Timestamp,
+    ) -> Result<Option<(Secret, HandOver)>, StoreError> {
+        let nonce = Secret::draw(self.entropy.as_ref()).map_err(super::sign_in::no_entropy)?;
+        let Some(digest) = self.keys.digest(epoch, &nonce) else {
+            return Ok(None);
+        };
+        Ok(Some((
+            nonce,
+            HandOver {
+                digest,
+                made: now,
+                hops: 0,
+                spent: None,
+            },
+        )))
+    }
+
+    pub(super) fn hand_over_offered(
+        &self,
+        wire: &Wire,
+        session: crate::ids::SessionId,
+        now: Timestamp,
+    ) {
+        wire.core.set_hand_over(session, HandOverDebt::Offered(now));
+        self.tell(Event::HandOverOffered {
+            session,
+            wire: wire.core.id,
+        });
+    }
+
+    /// What the nonce that a request shows means on this wire.
+    pub(super) fn nonce(
+        &self,
+        record: &Record,
+        core: &WireCore,
+        shown: Option<&Digest>,
+        now: Timestamp,
+    ) -> Nonce {
+        let (Some(shown), Some(offer)) = (shown, &record.hand_over) else {
+            return Nonce::Nothing;
+        };
+        if !offer.digest.matches(shown) || now.since(offer.made) > self.policy.hand_over {
+            return Nonce::Nothing;
+        }
+        match offer.spent {
+            Some(root) if roots(core.lineage.as_ref()).any(|own| own == root) => Nonce::Nothing,
+            Some(_) => Nonce::SpentElsewhere,
+            None if !ticketed(core) && offer.hops >= self.policy.hand_over_hops => Nonce::Nothing,
+            None => Nonce::Open,
+        }
+    }
+}
+
+/// Whether the client got TLS tickets on this wire.
+pub(super) fn ticketed(core: &WireCore) -> bool {
+    core.lineage.is_some_and(|lineage| lineage.ticketed)
+}
+
+/// What showing an open nonce does to the record. `true` if the wire must be handed on: served, closed, granted again.
+pub(super) fn take_nonce(record: &mut Record, core: &WireCore) -> bool {
+    let Some(offer) = &mut record.hand_over else {
+        return false;
+    };
+    match core.lineage {
+        Some(lineage) if lineage.ticketed => {
+            offer.spent = Some(lineage.root);
+            false
+        }
+        _ => {
+            offer.hops = offer.hops.saturating_add(1);
+            true
+        }
+    }
+}

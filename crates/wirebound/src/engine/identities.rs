@@ -1,0 +1,188 @@
+//! What an operator does to a subject: set its ceiling, block it, unfreeze it, remove it.
+
+use super::{Engine, Held, TRIES, lost_race};
+use crate::identity::Identity;
+use crate::ids::{SessionId, Subject};
+use crate::role::Role;
+use crate::store::{Commit, Durability, Expect, StoreError};
+use crate::time::Timestamp;
+use crate::verdict::Ending;
+
+/// What is kept of a subject, for an operator's eyes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct IdentitySummary {
+    /// Who.
+    pub subject: Subject,
+    /// Highest role any of its sessions may have.
+    pub ceiling: Role,
+    /// It may not sign in.
+    pub blocked: bool,
+    /// Its admin role was taken over too often.
+    pub frozen: bool,
+    /// It was removed; only the generation is kept.
+    pub removed: bool,
+    /// When what it learnt by itself runs out.
+    pub expires: Timestamp,
+    /// Only grows.
+    pub generation: u64,
+    /// Its sessions.
+    pub sessions: Vec<SessionId>,
+}
+
+impl Engine {
+    /// Sets the highest role that any session of the subject may have. What stands above it falls at once. Makes the
+    /// identity if there is none; it does not expire from then on.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot say.
+    pub async fn set_ceiling(
+        &self,
+        subject: &Subject,
+        ceiling: Role,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.change_identity(subject, now, |identity| {
+            (identity.ceiling, identity.ceiling_set) = (ceiling, true);
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Blocks a subject on every path and ends its sessions; or lets it sign in again.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot say.
+    pub async fn set_blocked(
+        &self,
+        subject: &Subject,
+        blocked: bool,
+        now: Timestamp,
+    ) -> Result<usize, StoreError> {
+        let identity = self
+            .change_identity(subject, now, |identity| identity.blocked = blocked)
+            .await?;
+        if blocked {
+            self.end_all(&identity, Ending::Removed, now).await
+        } else {
+            Ok(0)
+        }
+    }
+
+    /// Gives a frozen subject its admin role back. Meant for the machine itself, never for the network.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot say.
+    pub async fn unfreeze(&self, subject: &Subject, now: Timestamp) -> Result<(), StoreError> {
+        self.change_identity(subject, now, |identity| {
+            identity.frozen = false;
+            identity.evictions.clear();
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Removes an identity: all its sessions end, and what was set is forgotten. A tombstone with the generation stays, so
+    /// that nothing granted before is ever newer than what comes after. Answers how many sessions ended.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot say.
+    pub async fn remove(&self, subject: &Subject, now: Timestamp) -> Result<usize, StoreError> {
+        let identity = self
+            .change_identity(subject, now, |identity| {
+                identity.removed = true;
+                (identity.ceiling, identity.ceiling_set) = (Role::USER, false);
+                (identity.blocked, identity.frozen) = (false, false);
+                identity.evictions.clear();
+                identity.next_generation(now);
+            })
+            .await?;
+        self.end_all(&identity, Ending::Removed, now).await
+    }
+
+    /// What is kept of a subject.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot say.
+    pub async fn identity(&self, subject: &Subject) -> Result<Option<IdentitySummary>, StoreError> {
+        Ok(self
+            .load_identity(subject)
+            .await?
+            .map(|held| summary(&held.value)))
+    }
+
+    async fn change_identity(
+        &self,
+        subject: &Subject,
+        now: Timestamp,
+        change: impl Fn(&mut Identity),
+    ) -> Result<Identity, StoreError> {
+        let _lock = self.lock(subject).await;
+        for _ in 0..TRIES {
+            let (mut identity, expect) = match self.load_identity(subject).await? {
+                Some(Held { value, version }) => (value, Expect::At(version)),
+                None => {
+                    let expires = now.after(self.policy.identity);
+                    (Identity::new(subject.clone(), expires, now), Expect::Absent)
+                }
+            };
+            change(&mut identity);
+            let put = self.put_identity(&identity, expect);
+            if self.store.commit(vec![put], Durability::Durable).await? == Commit::Done {
+                self.spread(&identity, now);
+                return Ok(identity);
+            }
+        }
+        Err(lost_race())
+    }
+
+    /// What changed of an identity is copied to each of its live sessions, so that authorising one stays one lookup.
+    fn spread(&self, identity: &Identity, now: Timestamp) {
+        for listed in &identity.sessions {
+            let mut fell = false;
+            self.bonds.update(listed.id, |live| {
+                let before = listed.role_at(live.ceiling, now);
+                live.ceiling = identity.ceiling();
+                live.blocked = identity.blocked;
+                live.identity_until = identity.expires;
+                fell = listed.role_at(live.ceiling, now) < before;
+            });
+            if fell {
+                self.bonds.role_fell(listed.id);
+            }
+        }
+    }
+
+    async fn end_all(
+        &self,
+        identity: &Identity,
+        ending: Ending,
+        now: Timestamp,
+    ) -> Result<usize, StoreError> {
+        let mut ended: usize = 0;
+        for listed in &identity.sessions {
+            if self.end(listed.id, ending, now).await? {
+                ended = ended.saturating_add(1);
+            }
+        }
+        Ok(ended)
+    }
+}
+
+fn summary(identity: &Identity) -> IdentitySummary {
+    IdentitySummary {
+        subject: identity.subject.clone(),
+        ceiling: identity.ceiling(),
+        blocked: identity.blocked,
+        frozen: identity.frozen,
+        removed: identity.removed,
+        expires: identity.expires,
+        generation: identity.generation,
+        sessions: identity.sessions.iter().map(|listed| listed.id).collect(),
+    }
+}

@@ -1,0 +1,515 @@
+//! Sign-in: the app vouched for a subject; from here on a session lives on this wire.
+//!
+//! The new session, its identity, and the end of whatever must make room are one commit, so that of any number of
+//! admin sign-ins at once exactly one survives.
+
+use core::fmt;
+
+use super::{Engine, Held, TRIES, lost_race};
+use crate::cookie::CookieValue;
+use crate::event::Event;
+use crate::families::roots;
+use crate::identity::{Identity, Listed};
+use crate::ids::{Authority, SessionId, Subject};
+use crate::judge::Attach;
+use crate::keys::Digest;
+use crate::policy::OnLimit;
+use crate::record::{Carrier, Family, HandOver, Raised, Record, SecretEntry, SecretState};
+use crate::role::Role;
+use crate::secret::Secret;
+use crate::store::{Commit, Durability, Expect, StoreError, StoreErrorKind};
+use crate::time::{EntropyError, Lifetime, Timestamp};
+use crate::verdict::{By, Ending, Stock, Verified};
+use crate::wire::{Wire, WireCore};
+
+/// What the app vouched for, and how the session is to live.
+#[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "the HTTP layer builds it")]
+pub struct SignIn {
+    /// Who.
+    pub subject: Subject,
+    /// The host it is made for.
+    pub authority: Authority,
+    /// The role vouched for; the identity's ceiling bounds it.
+    pub role: Role,
+    /// The browser is told to keep the cookie.
+    pub persistent: bool,
+    /// Shorter clocks than the policy's, if any.
+    pub idle: Option<Lifetime>,
+    /// As above.
+    pub absolute: Option<Lifetime>,
+    /// What the session keeps for the app, already encoded; sealed by the engine.
+    pub vault: Option<Vec<u8>>,
+    /// The answer itself can carry the hand-over (a redirect to our own authority).
+    pub carries_hand_over: bool,
+}
+
+/// A session that just began.
+#[derive(Debug)]
+#[expect(clippy::exhaustive_structs, reason = "plain facts")]
+pub struct SignedIn {
+    /// The session and what is in force.
+    pub verified: Verified,
+    /// The cookie to set.
+    pub cookie: CookieValue,
+    /// The hand-over nonce to set, if the answer can carry it.
+    pub hand_over: Option<Secret>,
+    /// When it is over whatever happens on it.
+    pub absolute: Timestamp,
+}
+
+/// Why nobody was signed in.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum NotSignedIn {
+    /// The subject is blocked.
+    Blocked,
+    /// The limit of sessions is reached and the policy denies further ones.
+    Limit,
+    /// The store or the source of randomness cannot say.
+    Store(StoreError),
+}
+
+impl fmt::Display for NotSignedIn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Blocked => f.write_str("the subject is blocked"),
+            Self::Limit => f.write_str("the limit of sessions is reached"),
+            Self::Store(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for NotSignedIn {}
+
+impl From<StoreError> for NotSignedIn {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+pub(super) fn no_entropy(error: EntropyError) -> StoreError {
+    StoreError::because(StoreErrorKind::Unavailable, error)
+}
+
+/// A session about to be stored, with what only its holder gets.
+struct Draft {
+    record: Record,
+    secret: Secret,
+    digest: Digest,
+    hand_over: Option<Secret>,
+}
+
+impl Engine {
+    /// Signs in over HTTP. `named` is the session that the sign-in request itself was proved for: it ends first, and
+    /// its trunk wires of this wire's family move to the new one. The wire is attached before this returns, so
+    /// before the response head is written.
+    ///
+    /// # Errors
+    ///
+    /// When the subject is blocked, the limit denies, or the store cannot say.
+    pub async fn sign_in(
+        &self,
+        wire: &Wire,
+        request: SignIn,
+        named: Option<&Verified>,
+        now: Timestamp,
+    ) -> Result<SignedIn, NotSignedIn> {
+        let siblings = self.replace(wire, named, now).await?;
+        self.begin(wire, request, Carrier::Http, &siblings, now)
+            .await
+    }
+
+    /// Signs in on a raw socket: the wire alone is the credential from now on, and the session is over with it. A session
+    /// that hung on this wire ends first.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::sign_in`].
+    pub async fn login(
+        &self,
+        wire: &Wire,
+        subject: Subject,
+        role: Role,
+        now: Timestamp,
+    ) -> Result<Verified, NotSignedIn> {
+        if let Ok(before) = self.authorize_wire(wire, now) {
+            self.end(before.session(), Ending::Replaced, now).await?;
+        }
+        let request = SignIn {
+            subject,
+            authority: Authority::of("raw"),
+            role,
+            persistent: false,
+            idle: Some(self.policy.idle_raw),
+            absolute: None,
+            vault: None,
+            carries_hand_over: false,
+        };
+        let signed_in = self.begin(wire, request, Carrier::Raw, &[], now).await?;
+        wire.core.set_hand_over(
+            signed_in.verified.session(),
+            crate::wire::HandOverDebt::Nothing,
+        );
+        Ok(signed_in.verified)
+    }
+
+    /// Ends the session that the request named; answers its other trunk wires of this wire's family.
+    async fn replace(
+        &self,
+        wire: &Wire,
+        named: Option<&Verified>,
+        now: Timestamp,
+    ) -> Result<Vec<std::sync::Arc<WireCore>>, StoreError> {
+        let Some(named) = named else {
+            return Ok(Vec::new());
+        };
+        let own: Vec<_> = roots(wire.core.lineage.as_ref()).collect();
+        let same_family =
+            |core: &WireCore| roots(core.lineage.as_ref()).any(|root| own.contains(&root));
+        let siblings = self
+            .bonds
+            .wires(named.session())
+            .into_iter()
+            .filter(|bound| {
+                bound.stock == Stock::Trunk
+                    && bound.wire.id != wire.core.id
+                    && same_family(&bound.wire)
+            })
+            .map(|bound| bound.wire)
+            .collect();
+        self.end(named.session(), Ending::Replaced, now).await?;
+        Ok(siblings)
+    }
+
+    async fn begin(
+        &self,
+        wire: &Wire,
+        request: SignIn,
+        carrier: Carrier,
+        siblings: &[std::sync::Arc<WireCore>],
+        now: Timestamp,
+    ) -> Result<SignedIn, NotSignedIn> {
+        let _lock = self.lock(&request.subject).await;
+        for _ in 0..TRIES {
+            let held = self.load_identity(&request.subject).await?;
+            let (mut identity, expect) = self.identity_for(held, &request.subject, now);
+            if identity.blocked {
+                return Err(NotSignedIn::Blocked);
+            }
+            let draft = self.draft(wire, &request, carrier, &mut identity, now)?;
+            let room = self
+                .make_room(&mut identity, &draft.record, wire, now)
+                .await?;
+            let Some(Room {
+                mut changes,
+                evicted,
+                contended,
+                demoted,
+            }) = room
+            else {
+                return Err(NotSignedIn::Limit);
+            };
+            let mut draft = draft;
+            if demoted {
+                draft.record.raised = None;
+            }
+            identity.sessions.push(listed(&draft.record));
+            changes.push(self.put_record(&draft.record, Expect::Absent));
+            changes.push(self.put_identity(&identity, expect));
+            if let Some(vault) = &request.vault {
+                changes.push(self.put_vault(&draft.record, Expect::Absent, vault)?);
+            }
+            if self.store.commit(changes, Durability::Durable).await? == Commit::Stale {
+                continue;
+            }
+            for record in &evicted {
+                self.gone(record, Ending::Evicted);
+            }
+            if let (true, Some(last)) = (contended, evicted.last()) {
+                self.tell(Event::AdminContended {
+                    subject: request.subject.clone(),
+                    newcomer: wire.core.side(),
+                    holder: super::prove::earlier(last),
+                });
+            }
+            return Ok(self.enter_new(wire, draft, &identity, siblings, now)?);
+        }
+        Err(lost_race().into())
+    }
+
+    /// The identity as it is to be after this sign-in: made if there was none, revived if it had run out or was removed.
+    fn identity_for(
+        &self,
+        held: Option<Held<Identity>>,
+        subject: &Subject,
+        now: Timestamp,
+    ) -> (Identity, Expect) {
+        let expires = now.after(self.policy.identity.max(self.policy.absolute));
+        let Some(Held {
+            value: mut identity,
+            version,
+        }) = held
+        else {
+            return (Identity::new(subject.clone(), expires, now), Expect::Absent);
+        };
+        if identity.removed || identity.is_expired(now) {
+            // What it learnt by itself is gone; what an operator set stays; the generation only grows.
+            identity.removed = false;
+            identity.evictions.clear();
+            identity.next_generation(now);
+        }
+        identity.expires = identity.expires.max(expires);
+        identity.sessions.retain(|listed| now < listed.absolute);
+        (identity, Expect::At(version))
+    }
+
+    fn draft(
+        &self,
+        wire: &Wire,
+        request: &SignIn,
+        carrier: Carrier,
+        identity: &mut Identity,
+        now: Timestamp,
+    ) -> Result<Draft, StoreError> {
+        let policy = &self.policy;
+        let id = self.draw_id().map_err(no_entropy)?;
+        let epoch = self.keys.epoch();
+        let lost = || StoreError::new(StoreErrorKind::Corrupt);
+        let secret = Secret::draw(self.entropy.as_ref()).map_err(no_entropy)?;
+        let digest = self.keys.digest(epoch, &secret).ok_or_else(lost)?;
+        let (nonce, hand_over): (Option<Secret>, Option<HandOver>) = if request.carries_hand_over {
+            self.draw_hand_over(epoch, now)?.unzip()
+        } else {
+            (None, None)
+        };
+        let role = request.role.min(identity.ceiling());
+        let absolute = request
+            .absolute
+            .unwrap_or(policy.absolute)
+            .min(policy.absolute);
+        let idle = request.idle.unwrap_or(policy.idle);
+        let is_admin = role == Role::ADMIN;
+        let side = super::prove::side_text(&wire.core.side());
+        let record = Record {
+            id,
+            epoch,
+            subject: request.subject.clone(),
+            authority: request.authority.clone(),
+            carrier,
+            persistent: request.persistent,
+            generation: identity.generation,
+            created: now,
+            absolute: now.after(absolute),
+            idle,
+            seen: now,
+            role: if is_admin { Role::USER } else { role },
+            raised: is_admin.then(|| Raised {
+                role,
+                until: now.after(policy.admin_role),
+                acknowledged: true,
+            }),
+            secrets: vec![SecretEntry {
+                digest,
+                state: SecretState::Current,
+            }],
+            families: self.first_families(wire),
+            hand_over,
+            last_side: side,
+        };
+        Ok(Draft {
+            record,
+            secret,
+            digest,
+            hand_over: nonce,
+        })
+    }
+
+    /// A family counts from the start only if its tickets are with the client already.
+    #[expect(clippy::unused_self, reason = "reads as a question to the engine")]
+    fn first_families(&self, wire: &Wire) -> Vec<Family> {
+        if !super::hand_over::ticketed(&wire.core) || wire.is_shared() {
+            return Vec::new();
+        }
+        roots(wire.core.lineage.as_ref())
+            .map(|root| Family {
+                root,
+                stock: Stock::Trunk,
+            })
+            .collect()
+    }
+
+    /// After the commit: the wire is attached, and so are the browser's other connections that moved with it.
+    fn enter_new(
+        &self,
+        wire: &Wire,
+        draft: Draft,
+        identity: &Identity,
+        siblings: &[std::sync::Arc<WireCore>],
+        now: Timestamp,
+    ) -> Result<SignedIn, StoreError> {
+        let Draft {
+            record,
+            secret,
+            digest,
+            hand_over,
+        } = draft;
+        let held = Held {
+            value: record,
+            version: crate::store::Version::FIRST,
+        };
+        let attach = Attach {
+            stock: Stock::Trunk,
+            by: By::SignIn,
+        };
+        let verified = self.attach(
+            &wire.core,
+            &held,
+            identity,
+            attach,
+            Some(digest.short()),
+            now,
+        )?;
+        for core in siblings {
+            let attach = Attach {
+                stock: Stock::Trunk,
+                by: By::Lineage,
+            };
+            self.attach(core, &held, identity, attach, None, now)?;
+        }
+        let record = held.value;
+        if hand_over.is_some() {
+            self.hand_over_offered(wire, record.id, now);
+        }
+        if wire.core.changes_session(record.id) {
+            self.takes_turns(wire, &verified, now);
+        }
+        self.tell(Event::SignedIn {
+            session: record.id,
+            subject: record.subject,
+            role: verified.role(),
+            side: wire.core.side(),
+        });
+        let cookie = CookieValue::write(&self.keys, &record.id, record.epoch, &secret)
+            .ok_or_else(|| StoreError::new(StoreErrorKind::Corrupt))?;
+        Ok(SignedIn {
+            verified,
+            cookie,
+            hand_over,
+            absolute: record.absolute,
+        })
+    }
+
+    /// Makes room under the limits. `None`: the policy denies the sign-in.
+    pub(super) async fn make_room(
+        &self,
+        identity: &mut Identity,
+        newcomer: &Record,
+        wire: &Wire,
+        now: Timestamp,
+    ) -> Result<Option<Room>, StoreError> {
+        let role = newcomer
+            .raised
+            .map_or(newcomer.role, |raised| raised.role.max(newcomer.role));
+        let ceiling = identity.ceiling();
+        let limit = self.policy.limit(role.min(ceiling));
+        let counts = |listed: &Listed| {
+            listed.id != newcomer.id
+                && if role == Role::ADMIN {
+                    listed.role_at(ceiling, now) == Role::ADMIN
+                } else {
+                    true
+                }
+        };
+        let mut standing: Vec<Listed> = identity.sessions.iter().copied().filter(counts).collect();
+        standing.sort_by_key(|listed| listed.created);
+        let over = standing
+            .len()
+            .saturating_add(1)
+            .saturating_sub(usize::from(limit.count));
+        let mut room = Room {
+            changes: Vec::new(),
+            evicted: Vec::new(),
+            contended: false,
+            demoted: false,
+        };
+        if over == 0 {
+            return Ok(Some(room));
+        }
+        if limit.on_limit == OnLimit::Deny {
+            return Ok(None);
+        }
+        let mut contests = false;
+        for listed in standing.into_iter().take(over) {
+            identity.sessions.retain(|other| other.id != listed.id);
+            let Some(held) = self.load_record(&listed.id).await? else {
+                continue;
+            };
+            contests |= role == Role::ADMIN && self.is_contest(&held.value, wire);
+            room.changes
+                .extend(self.ending_changes(&held, Ending::Evicted, now).await?);
+            room.evicted.push(held.value);
+        }
+        if contests {
+            self.note_contest(identity, &mut room, now);
+        }
+        Ok(Some(room))
+    }
+
+    /// Whether an eviction counts towards the freeze: not one within the same family, nor of a session that nobody used.
+    fn is_contest(&self, evicted: &Record, wire: &Wire) -> bool {
+        let same_family =
+            roots(wire.core.lineage.as_ref()).any(|root| evicted.stock(&root).is_some());
+        let last_active = self
+            .bonds
+            .last_active(evicted.id)
+            .unwrap_or_default()
+            .max(evicted.seen);
+        !same_family && last_active > evicted.created
+    }
+
+    /// One more eviction of this subject's admin; too many within the window freeze the role, and the newcomer's too.
+    fn note_contest(&self, identity: &mut Identity, room: &mut Room, now: Timestamp) {
+        identity.note_eviction(now);
+        let recent = identity
+            .evictions
+            .iter()
+            .filter(|at| now.since(**at) < self.policy.freeze_window)
+            .count();
+        let freeze_after = usize::from(self.policy.freeze_after);
+        if freeze_after > 0 && recent >= freeze_after {
+            identity.frozen = true;
+            (room.contended, room.demoted) = (true, true);
+        }
+    }
+}
+
+/// What making room takes.
+pub(super) struct Room {
+    pub(super) changes: Vec<crate::store::Change>,
+    pub(super) evicted: Vec<Record>,
+    pub(super) contended: bool,
+    pub(super) demoted: bool,
+}
+
+pub(super) fn listed(record: &Record) -> Listed {
+    Listed {
+        id: record.id,
+        created: record.created,
+        absolute: record.absolute,
+        role: record.role,
+        raised: record.raised.map(|raised| (raised.role, raised.until)),
+    }
+}
+
+/// The session of a sign-in that came with a cookie it did not prove.
+impl Engine {
+    /// A sign-in arrived with the genuine cookie of an older session that its wire does not prove. In `strict` both
+    /// stand; the operator is told.
+    pub fn note_older_session(&self, wire: &Wire, session: SessionId) {
+        self.tell(Event::OlderSessionStands {
+            session,
+            side: wire.core.side(),
+        });
+    }
+}

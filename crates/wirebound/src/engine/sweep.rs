@@ -1,0 +1,197 @@
+//! Cleanup: what is past its time goes, in batches, found by an index that costs only what is due.
+//!
+//! Expiry does not wait for it: every request checks it. The sweep only gives back the room.
+
+use super::{Engine, Held};
+use crate::record::Record;
+use crate::store::{Change, Commit, Durability, Expect, Key, Space, StoreError};
+use crate::time::{Lifetime, Timestamp};
+use crate::verdict::Ending;
+
+/// How many are looked at before others get a turn.
+const BATCH: usize = 256;
+
+/// What a sweep removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Swept {
+    /// Sessions past their idle or absolute time.
+    pub sessions: usize,
+    /// Identities past theirs.
+    pub identities: usize,
+    /// Tombstones, marks and vaults that nothing needs any more.
+    pub remains: usize,
+}
+
+impl Engine {
+    /// Removes what is past its time. No request waits for it: it works in batches and holds one subject's lock at a time.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot say; what was removed until then stays removed.
+    pub async fn sweep(&self, now: Timestamp) -> Result<Swept, StoreError> {
+        let mut swept = Swept::default();
+        let mut after = None;
+        while let Some((keys, next)) = self.due(Space::Session, now, after).await? {
+            for key in keys {
+                swept.sessions = swept
+                    .sessions
+                    .saturating_add(usize::from(self.sweep_session(&key, now).await?));
+            }
+            after = Some(next);
+        }
+        let mut after = None;
+        while let Some((keys, next)) = self.due(Space::Identity, now, after).await? {
+            for key in keys {
+                let gone = self.sweep_identity(&key, now).await?;
+                swept.identities = swept.identities.saturating_add(usize::from(gone));
+            }
+            after = Some(next);
+        }
+        for space in [Space::Tombstone, Space::Family, Space::Vault] {
+            let mut after = None;
+            while let Some((keys, next)) = self.due(space, now, after).await? {
+                swept.remains = swept
+                    .remains
+                    .saturating_add(self.sweep_remains(keys).await?);
+                after = Some(next);
+            }
+        }
+        Ok(swept)
+    }
+
+    async fn due(
+        &self,
+        space: Space,
+        now: Timestamp,
+        after: Option<(Timestamp, Key)>,
+    ) -> Result<Option<(Vec<Key>, (Timestamp, Key))>, StoreError> {
+        let due = self.store.due(space, now, after, BATCH).await?;
+        Ok(due
+            .last()
+            .cloned()
+            .map(|last| (due.into_iter().map(|(_, key)| key).collect(), last)))
+    }
+
+    async fn sweep_session(&self, key: &Key, now: Timestamp) -> Result<bool, StoreError> {
+        let Some(found) = self.load(key.clone(), Record::decode).await? else {
+            return Ok(false);
+        };
+        let _lock = self.lock(&found.value.subject).await;
+        let Some(record) = self.load(key.clone(), Record::decode).await? else {
+            return Ok(false);
+        };
+        let ending = match self.load_identity(&record.value.subject).await? {
+            Some(identity) => self.over(&record.value, &identity.value, now),
+            None => Some(Ending::Removed),
+        };
+        match ending {
+            Some(ending) => self.end_locked(&record, None, ending, now).await,
+            None => {
+                // It was used since it was written down: look again when that is past.
+                self.write_seen(record, now).await?;
+                Ok(false)
+            }
+        }
+    }
+
+    async fn write_seen(&self, held: Held<Record>, now: Timestamp) -> Result<(), StoreError> {
+        let Held {
+            value: mut record,
+            version,
+        } = held;
+        let last_active = self.bonds.last_active(record.id).unwrap_or_default();
+        let seen = record.seen.max(last_active).min(now.max(record.seen));
+        if seen > record.seen {
+            record.seen = seen;
+            let put = self.put_record(&record, Expect::At(version));
+            let (Commit::Done | Commit::Stale) =
+                self.store.commit(vec![put], Durability::Soon).await?;
+        }
+        Ok(())
+    }
+
+    async fn sweep_identity(&self, key: &Key, now: Timestamp) -> Result<bool, StoreError> {
+        let Some(found) = self
+            .load(key.clone(), crate::identity::Identity::decode)
+            .await?
+        else {
+            return Ok(false);
+        };
+        let _lock = self.lock(&found.value.subject).await;
+        let Some(held) = self.load_identity(&found.value.subject).await? else {
+            return Ok(false);
+        };
+        if held.value.is_kept() || !held.value.is_expired(now) {
+            return Ok(false);
+        }
+        for listed in &held.value.sessions {
+            if let Some(record) = self.load_record(&listed.id).await? {
+                self.end_locked(&record, None, Ending::Removed, now).await?;
+            }
+        }
+        let Some(held) = self.load_identity(&found.value.subject).await? else {
+            return Ok(false);
+        };
+        if !held.value.is_expired(now) || !held.value.sessions.is_empty() {
+            return Ok(false);
+        }
+        let remove = Change::Remove {
+            key: key.clone(),
+            version: held.version,
+        };
+        Ok(self.store.commit(vec![remove], Durability::Soon).await? == Commit::Done)
+    }
+
+    async fn sweep_remains(&self, keys: Vec<Key>) -> Result<usize, StoreError> {
+        let mut gone: usize = 0;
+        for key in keys {
+            if let Some(stored) = self.store.load(&key).await? {
+                let remove = Change::Remove {
+                    key,
+                    version: stored.version,
+                };
+                let done = self.store.commit(vec![remove], Durability::Soon).await? == Commit::Done;
+                gone = gone.saturating_add(usize::from(done));
+            }
+        }
+        Ok(gone)
+    }
+
+    /// Writes down when sessions were last active, so that a restart does not take a busy session for an idle one; and
+    /// ends sessions whose raw socket is gone. Call it about once a minute. Answers how many were written.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot say.
+    pub async fn tidy(&self, now: Timestamp) -> Result<usize, StoreError> {
+        let step = Lifetime::from_millis(self.policy.idle.as_millis() / 32);
+        let mut written: usize = 0;
+        for departed in self.bonds.unwritten(|_| step) {
+            let Some(found) = self.load_record(&departed.session).await? else {
+                continue;
+            };
+            let _lock = self.lock(&found.value.subject).await;
+            let Some(held) = self.load_record(&departed.session).await? else {
+                continue;
+            };
+            if held.value.carrier == crate::record::Carrier::Raw
+                && self.bonds.watch(departed.session).is_none()
+            {
+                self.end_locked(&held, None, Ending::Logout, now).await?;
+                continue;
+            }
+            let Held {
+                value: mut record,
+                version,
+            } = held;
+            if departed.last_active > record.seen {
+                record.seen = departed.last_active;
+                let put = self.put_record(&record, Expect::At(version));
+                let done = self.store.commit(vec![put], Durability::Soon).await? == Commit::Done;
+                written = written.saturating_add(usize::from(done));
+            }
+        }
+        Ok(written)
+    }
+}
