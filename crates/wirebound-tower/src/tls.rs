@@ -25,9 +25,7 @@ use wirebound::{Clock, Entropy, ROOT_BYTES, Root, Timestamp};
 
 pub use family::Family;
 pub use grants::{GRANT_LIFETIME, GRANTS_MAX, Grants, RENEWALS_MAX, Renewals};
-pub use keys::{
-    KEYS_MAX, ROTATION, TICKET_LIFETIME, TicketKeys, TicketKeysError,
-};
+pub use keys::{KEYS_MAX, ROTATION, TICKET_LIFETIME, TicketKeys, TicketKeysError};
 
 use family::Carried;
 use view::View;
@@ -152,7 +150,7 @@ impl Tls {
         let view = Arc::new(View::new(self, number, peer, sni.clone(), fresh, birth));
 
         let mut config = self.base.clone();
-        config.ticketer = Arc::clone(&view) as Arc<dyn rustls::server::ProducesTickets>;
+        config.ticketer = Arc::<View>::clone(&view);
         let stream = start
             .into_stream_with(Arc::new(config), |tls| view.greeted(tls))
             .await?;
@@ -175,9 +173,7 @@ impl Tls {
 
     fn draw_root(&self) -> io::Result<Root> {
         let mut bytes = [0; ROOT_BYTES];
-        self.entropy
-            .fill(&mut bytes)
-            .map_err(io::Error::other)?;
+        self.entropy.fill(&mut bytes).map_err(io::Error::other)?;
         Ok(Root::from_bytes(bytes))
     }
 }

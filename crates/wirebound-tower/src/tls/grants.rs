@@ -195,7 +195,10 @@ impl Renewals {
     /// The claim's handshake has completed and took its grant.
     pub(super) fn spend(&self, root: Root, number: u64) {
         let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
-        if due.get(&root).is_some_and(|entry| entry.claimed_by == Some(number)) {
+        if due
+            .get(&root)
+            .is_some_and(|entry| entry.claimed_by == Some(number))
+        {
             due.remove(&root);
         }
     }
@@ -228,7 +231,11 @@ mod tests {
         assert!(!grants.take(HERE, Some("other.example"), at(1)));
         assert!(!grants.take(HERE, None, at(1)));
         assert!(!grants.take("::2".parse().unwrap(), Some("app.example"), at(1)));
-        assert!(grants.take("::ffff:127.0.0.1".parse().unwrap(), Some("app.example"), at(1)));
+        assert!(grants.take(
+            "::ffff:127.0.0.1".parse().unwrap(),
+            Some("app.example"),
+            at(1)
+        ));
         assert!(!grants.take(HERE, Some("app.example"), at(1)));
     }
 

@@ -11,7 +11,9 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
-use wirebound::{Entropy, EntropyError, Lifetime, ROOT_BYTES, Root, SECRET_BYTES, Secret, Timestamp};
+use wirebound::{
+    Entropy, EntropyError, Lifetime, ROOT_BYTES, Root, SECRET_BYTES, Secret, Timestamp,
+};
 use zeroize::Zeroizing;
 
 /// How long a ticket is good: 2 days, which is as long as any browser uses one.
@@ -129,7 +131,13 @@ impl TicketKeys {
         let aad = aad(listener, sni, &key.id);
         let sealed = key
             .cipher()
-            .encrypt(&XNonce::from(nonce), Payload { msg: &msg, aad: &aad })
+            .encrypt(
+                &XNonce::from(nonce),
+                Payload {
+                    msg: &msg,
+                    aad: &aad,
+                },
+            )
             .ok()?;
         let mut ticket = vec![TICKET_VERSION];
         ticket.extend_from_slice(&key.id);
@@ -156,7 +164,13 @@ impl TicketKeys {
         let aad = aad(listener, sni, id);
         let plain = key
             .cipher()
-            .decrypt(&XNonce::from(*nonce), Payload { msg: sealed, aad: &aad })
+            .decrypt(
+                &XNonce::from(*nonce),
+                Payload {
+                    msg: sealed,
+                    aad: &aad,
+                },
+            )
             .map(Zeroizing::new)
             .ok()?;
         let header = Header::read(&plain)?;
@@ -214,7 +228,9 @@ impl Key {
     fn is_of_use(&self, now: Timestamp) -> bool {
         self.retired == Timestamp::NEVER
             || now.since(self.retired).as_millis()
-                <= TICKET_LIFETIME.as_millis().saturating_add(MARGIN.as_millis())
+                <= TICKET_LIFETIME
+                    .as_millis()
+                    .saturating_add(MARGIN.as_millis())
     }
 }
 
@@ -222,9 +238,10 @@ impl Ring {
     fn rotated(&self, now: Timestamp, entropy: &dyn Entropy) -> Result<Option<Self>, EntropyError> {
         // A key from further ahead than any skew was made under a clock that has since been put right;
         // waiting for its time would mean one key for years.
-        let due = self.keys.first().is_none_or(|key| {
-            now.since(key.made) >= ROTATION || key.made > now.after(ROTATION)
-        });
+        let due = self
+            .keys
+            .first()
+            .is_none_or(|key| now.since(key.made) >= ROTATION || key.made > now.after(ROTATION));
         let dead = self.keys.iter().any(|key| !key.is_of_use(now));
         if !due && !dead {
             return Ok(None);
@@ -245,7 +262,9 @@ impl Ring {
     }
 
     fn write(&self) -> Zeroizing<Vec<u8>> {
-        let size = KEY_RECORD_BYTES.saturating_mul(self.keys.len()).saturating_add(1);
+        let size = KEY_RECORD_BYTES
+            .saturating_mul(self.keys.len())
+            .saturating_add(1);
         // The exact size at once: growing would leave copies of keys behind in freed memory.
         let mut out = Zeroizing::new(Vec::with_capacity(size));
         out.push(RING_VERSION);
@@ -347,7 +366,11 @@ impl Unsealed {
 fn aad(listener: &str, sni: Option<&str>, key: &[u8; ID_BYTES]) -> Vec<u8> {
     let mut out = b"wirebound tls ticket 1\0".to_vec();
     out.extend_from_slice(key);
-    out.extend_from_slice(&u64::try_from(listener.len()).unwrap_or(u64::MAX).to_be_bytes());
+    out.extend_from_slice(
+        &u64::try_from(listener.len())
+            .unwrap_or(u64::MAX)
+            .to_be_bytes(),
+    );
     out.extend_from_slice(listener.as_bytes());
     match sni {
         Some(name) => {

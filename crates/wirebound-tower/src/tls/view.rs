@@ -12,10 +12,10 @@ use rustls::server::ProducesTickets;
 use rustls::{HandshakeKind, ServerConnection};
 use wirebound::{Clock, Entropy, Root, Timestamp};
 
+use super::Tls;
 use super::family::{Carried, Family};
 use super::grants::{Grants, Renewals};
 use super::keys::{Header, TICKET_LIFETIME, TicketKeys};
-use super::Tls;
 
 pub(super) struct View {
     keys: Arc<TicketKeys>,
@@ -161,8 +161,13 @@ impl ProducesTickets for View {
     fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
         let now = self.clock.now()?;
         let header = self.heading(&mut self.seen(), now)?;
-        self.keys
-            .seal(&self.listener, self.sni.as_deref(), &header, plain, self.entropy.as_ref())
+        self.keys.seal(
+            &self.listener,
+            self.sni.as_deref(),
+            &header,
+            plain,
+            self.entropy.as_ref(),
+        )
     }
 
     fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {
