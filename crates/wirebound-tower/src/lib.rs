@@ -1,1 +1,4 @@
 //! Placeholder.
+pub mod listen;
+pub mod tls;
+pub mod transport;
