@@ -125,25 +125,27 @@ enum End {
 /// Serves until the end, then closes the socket.
 pub(super) async fn drive(
     http: Pin<Box<dyn Http>>,
-    gone: oneshot::Receiver<()>,
+    mut gone: oneshot::Receiver<()>,
     connection: &Connection,
     tcp: Arc<TcpStream>,
     limits: &Limits,
 ) {
     let mut end = serve(http, connection, limits).await;
     if end == End::Done {
-        end = upgraded(gone, connection, limits).await;
+        end = upgraded(&mut gone, connection, limits).await;
     }
     connection.orders().closing.send_replace(true);
     connection.orders().ended.send_replace(true);
     match end {
         End::Done => linger(&tcp, connection, limits).await,
-        // The wire may be in the hands of an upgrade: the socket itself is shut.
         End::Cut => drop(SockRef::from(&*tcp).shutdown(Shutdown::Both)),
         End::Reset => {
             let socket = SockRef::from(&*tcp);
             drop(socket.set_linger(Some(Duration::ZERO)));
-            drop(socket.shutdown(Shutdown::Both));
+            // The reset is sent when the last handle is dropped. An upgrade may hold one for long.
+            if gone.try_recv() == Err(oneshot::error::TryRecvError::Empty) {
+                drop(socket.shutdown(Shutdown::Both));
+            }
         }
     }
 }
@@ -287,11 +289,14 @@ fn next_deadline(
 }
 
 /// HTTP is done. If it handed the wire to an upgrade, waits until that has dropped it.
-async fn upgraded(gone: oneshot::Receiver<()>, connection: &Connection, limits: &Limits) -> End {
-    let mut gone = core::pin::pin!(gone);
+async fn upgraded(
+    gone: &mut oneshot::Receiver<()>,
+    connection: &Connection,
+    limits: &Limits,
+) -> End {
     let known = tokio::select! {
         biased;
-        _ = gone.as_mut() => return End::Done,
+        _ = &mut *gone => return End::Done,
         order = connection.orders().above(Order::CloseAfterResponse) => order,
     };
     if known == Order::Reset {

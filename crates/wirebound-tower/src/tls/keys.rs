@@ -31,6 +31,8 @@ const SKEW: Lifetime = Lifetime::from_mins(5);
 /// A retired key is kept this much longer than its last ticket.
 const MARGIN: Lifetime = Lifetime::from_hours(1);
 
+/// The kept ring: version (1), count of keys (1), then for each, newest first: id (8), made (8, ms,
+/// big-endian), retired (8, all ones while in force), key (32).
 const RING_VERSION: u8 = 1;
 const TICKET_VERSION: u8 = 1;
 const ID_BYTES: usize = 8;
@@ -264,10 +266,11 @@ impl Ring {
     fn write(&self) -> Zeroizing<Vec<u8>> {
         let size = KEY_RECORD_BYTES
             .saturating_mul(self.keys.len())
-            .saturating_add(1);
+            .saturating_add(2);
         // The exact size at once: growing would leave copies of keys behind in freed memory.
         let mut out = Zeroizing::new(Vec::with_capacity(size));
         out.push(RING_VERSION);
+        out.push(u8::try_from(self.keys.len()).unwrap_or(u8::MAX));
         for key in &self.keys {
             out.extend_from_slice(&key.id);
             out.extend_from_slice(&key.made.as_millis().to_be_bytes());
@@ -282,8 +285,10 @@ impl Ring {
         if *version != RING_VERSION {
             return Err(TicketKeysError::Version { found: *version });
         }
+        let (count, rest) = rest.split_first().ok_or(TicketKeysError::Length)?;
         let (records, trailing) = rest.as_chunks::<KEY_RECORD_BYTES>();
-        if !trailing.is_empty() || records.is_empty() || records.len() > KEYS_MAX {
+        if !trailing.is_empty() || records.len() != usize::from(*count) || records.len() > KEYS_MAX
+        {
             return Err(TicketKeysError::Length);
         }
         let keys: Vec<_> = records
@@ -415,3 +420,180 @@ impl fmt::Display for TicketKeysError {
 }
 
 impl core::error::Error for TicketKeysError {}
+
+#[cfg(test)]
+mod tests {
+    use core::sync::atomic::{AtomicU8, Ordering};
+
+    use super::*;
+
+    /// Every byte another one: no two draws are alike.
+    #[derive(Debug, Default)]
+    struct Counting(AtomicU8);
+
+    impl Entropy for Counting {
+        fn fill(&self, bytes: &mut [u8]) -> Result<(), EntropyError> {
+            for byte in bytes {
+                *byte = self.0.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok(())
+        }
+    }
+
+    #[derive(Debug)]
+    struct Dry;
+
+    impl Entropy for Dry {
+        fn fill(&self, _: &mut [u8]) -> Result<(), EntropyError> {
+            Err(EntropyError::new())
+        }
+    }
+
+    const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+
+    fn header() -> Header {
+        Header {
+            root: Root::from_bytes([9; ROOT_BYTES]),
+            birth: NOW.before(Lifetime::from_days(3)),
+            issued: NOW,
+        }
+    }
+
+    fn sealed(keys: &TicketKeys) -> Vec<u8> {
+        keys.seal(
+            "public",
+            Some("a.test"),
+            &header(),
+            b"plain",
+            &Counting::default(),
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn a_ticket_opens_as_it_was_sealed_and_bent_or_cut_not_at_all() {
+        let keys = TicketKeys::generate(NOW, &Counting::default()).unwrap();
+        let ticket = sealed(&keys);
+        let opened = keys.open("public", Some("a.test"), &ticket, NOW).unwrap();
+        assert_eq!(opened.header, header());
+        assert_eq!(opened.into_plain(), b"plain");
+        for at in 0..ticket.len() {
+            for bit in 0..8 {
+                let mut bent = ticket.clone();
+                bent[at] ^= 1 << bit;
+                assert!(
+                    keys.open("public", Some("a.test"), &bent, NOW).is_none(),
+                    "{at}"
+                );
+            }
+            assert!(
+                keys.open("public", Some("a.test"), &ticket[..at], NOW)
+                    .is_none()
+            );
+        }
+    }
+
+    #[test]
+    fn a_ticket_opens_at_its_listener_under_its_name_and_nowhere_else() {
+        let keys = TicketKeys::generate(NOW, &Counting::default()).unwrap();
+        let ticket = sealed(&keys);
+        for (listener, sni) in [
+            ("public", None),
+            ("public", Some("b.test")),
+            ("admin", Some("a.test")),
+            ("publica", Some(".test")),
+            ("", Some("a.test")),
+        ] {
+            assert!(
+                keys.open(listener, sni, &ticket, NOW).is_none(),
+                "{listener} {sni:?}"
+            );
+        }
+        let others = TicketKeys::generate(NOW, &Counting(AtomicU8::new(77))).unwrap();
+        assert!(
+            others
+                .open("public", Some("a.test"), &ticket, NOW)
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn a_ticket_has_an_age_and_does_not_come_from_the_future() {
+        let keys = TicketKeys::generate(NOW, &Counting::default()).unwrap();
+        let ticket = sealed(&keys);
+        let last = NOW.after(Lifetime::from_millis(TICKET_LIFETIME.as_millis() - 1));
+        let open = |now| keys.open("public", Some("a.test"), &ticket, now).is_some();
+        assert!(open(last));
+        assert!(!open(NOW.after(TICKET_LIFETIME)));
+        assert!(open(NOW.before(SKEW)), "another node's clock");
+        assert!(!open(NOW.before(Lifetime::from_mins(6))));
+    }
+
+    #[test]
+    fn kept_keys_are_read_back_and_damaged_ones_are_refused() {
+        let entropy = Counting::default();
+        let keys = TicketKeys::generate(NOW, &entropy).unwrap();
+        let ticket = sealed(&keys);
+        assert!(keys.rotate(NOW.after(ROTATION), &entropy).unwrap());
+        let bytes = keys.to_bytes();
+        let kept = TicketKeys::from_bytes(&bytes).unwrap();
+        assert_eq!(kept.count(), 2);
+        assert!(kept.open("public", Some("a.test"), &ticket, NOW).is_some());
+        for length in 0..bytes.len() {
+            let cut = TicketKeys::from_bytes(&bytes[..length]).unwrap_err();
+            assert_eq!(cut, TicketKeysError::Length, "{length}");
+        }
+        assert_eq!(
+            TicketKeys::from_bytes(&[&bytes[..], &[0]].concat()).unwrap_err(),
+            TicketKeysError::Length
+        );
+        let mut unknown = bytes.to_vec();
+        unknown[0] = 2;
+        assert_eq!(
+            keys.reload(&unknown).unwrap_err(),
+            TicketKeysError::Version { found: 2 }
+        );
+        let mut none = bytes.to_vec();
+        none[2 + ID_BYTES + 8] = 0;
+        assert_eq!(
+            keys.reload(&none).unwrap_err(),
+            TicketKeysError::NoneInForce
+        );
+        assert_eq!(keys.count(), 2, "a refused ring changes nothing");
+    }
+
+    #[test]
+    fn a_clock_from_far_ahead_does_not_stop_rotation_for_ever() {
+        let entropy = Counting::default();
+        let ahead = NOW.after(Lifetime::from_days(30_000));
+        let keys = TicketKeys::generate(ahead, &entropy).unwrap();
+        assert!(keys.rotate(NOW, &entropy).unwrap());
+        assert!(
+            !keys
+                .rotate(NOW.after(Lifetime::from_hours(11)), &entropy)
+                .unwrap()
+        );
+        assert!(keys.rotate(NOW.after(ROTATION), &entropy).unwrap());
+        assert!(
+            keys.rotate(NOW.after(Lifetime::from_days(3)), &entropy)
+                .unwrap()
+        );
+        assert!(keys.count() <= 3);
+    }
+
+    #[test]
+    fn without_randomness_nothing_is_made_and_nothing_lost() {
+        let keys = TicketKeys::generate(NOW, &Counting::default()).unwrap();
+        let ticket = sealed(&keys);
+        assert!(TicketKeys::generate(NOW, &Dry).is_err());
+        assert!(keys.rotate(NOW.after(ROTATION), &Dry).is_err());
+        assert!(keys.open("public", Some("a.test"), &ticket, NOW).is_some());
+        assert!(keys.seal("public", None, &header(), b"", &Dry).is_none());
+    }
+
+    #[test]
+    fn keys_do_not_print() {
+        let keys = TicketKeys::generate(NOW, &Counting::default()).unwrap();
+        assert_eq!(format!("{keys:?}"), "TicketKeys { count: 1, .. }");
+    }
+}
