@@ -9,7 +9,7 @@ mod handle;
 mod index;
 mod live;
 mod slot;
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests;
 
 pub use handle::Handle;

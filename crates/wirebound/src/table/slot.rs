@@ -245,10 +245,11 @@ impl Writer<'_> {
         let empty = (stepped(self.version) & SEQUENCE) | (generation << GENERATION_SHIFT);
         self.cell.begin(empty | LOCKED);
         self.cell.put(&Facts::default());
+        // A swap, so that it is ordered after every touch that came before it; any later one misses.
         self.cell
             .slot
             .touch
-            .store(generation << GENERATION_SHIFT, Ordering::Relaxed);
+            .swap(generation << GENERATION_SHIFT, Ordering::Relaxed);
         self.version = empty;
         generation < LAST_GENERATION
     }
