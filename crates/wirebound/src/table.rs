@@ -21,7 +21,7 @@ use std::sync::Arc;
 use crate::sync::{AtomicU32, AtomicU64, Mutex, MutexGuard, Ordering};
 use crate::{Lifetime, SessionId, Timestamp};
 use chunks::{Chunk, Chunks, MOST_SLOTS};
-use facts::{Facts, digest_words, id_words};
+use facts::{Facts, digest_words, name};
 use index::Index;
 use slot::{Cell, Owner};
 
@@ -134,7 +134,7 @@ impl Table {
     /// The session of this id. `None` says only that it is not here.
     #[must_use]
     pub fn find(&self, place: u64, id: SessionId) -> Option<Handle> {
-        let name = id_words(id);
+        let name = name(place, id);
         self.index.search(place, |number| {
             let (chunk, offset) = self.chunks.find(number)?;
             let (owner, facts) = chunk.cell(offset)?.read_any()?;
@@ -157,7 +157,7 @@ impl Table {
         digest: &[u8; 16],
         now: Timestamp,
     ) -> Option<Result<Standing, Over>> {
-        let name = id_words(id);
+        let name = name(place, id);
         let digest = digest_words(digest);
         self.index.search(place, |number| {
             let cell = self.chunks.cell(number)?;
@@ -189,7 +189,7 @@ impl Table {
     /// Takes a session out. From then on no handle and no id answers for it. Says whether it was there.
     pub fn remove(&self, place: u64, id: SessionId) -> bool {
         let mut vacant = self.writers();
-        let name = id_words(id);
+        let name = name(place, id);
         let found = self.index.search(place, |number| {
             let cell = self.chunks.cell(number)?;
             let (owner, facts) = cell.read_any()?;

@@ -22,6 +22,8 @@ const CEILING_SHIFT: u32 = 24;
 const RAISED_SHIFT: u32 = 32;
 const BLOCKED: u64 = 1 << 40;
 const RAISED: u64 = 1 << 41;
+/// The last two bytes of the id, and the sixteen bits of the place that the index does not compare.
+const NAME: u64 = 0xffff_0000_0000_ffff;
 
 /// `last_active` is written at most this often, and less than that never costs a sixteenth of the idle time.
 const TICK: u64 = 1_000;
@@ -31,7 +33,7 @@ const TICK: u64 = 1_000;
 pub(super) struct Facts {
     /// First eight bytes of the id.
     pub(super) lead: u64,
-    /// Last two bytes of the id, the roles, two flags.
+    /// Last two bytes of the id, the roles, two flags, the high bits of the place.
     pub(super) rest: u64,
     /// Absolute expiry and the low half of the idle time.
     pub(super) absolute: u64,
@@ -47,7 +49,7 @@ pub(super) struct Facts {
 
 impl Facts {
     pub(super) fn of(live: &Live, generation: u64) -> Self {
-        let (lead, tail) = id_words(live.id);
+        let (lead, tail) = name(live.place, live.id);
         let idle = live.idle.as_millis().min(IDLE);
         let (raised, raised_until) = match live.raised {
             Some((role, until)) => (
@@ -105,7 +107,7 @@ impl Facts {
 
     #[inline]
     pub(super) fn names(&self, (lead, tail): (u64, u64)) -> bool {
-        self.lead == lead && self.rest & 0xffff == tail
+        (self.lead ^ lead) | ((self.rest ^ tail) & NAME) == 0
     }
 
     /// Constant time: what is compared here came from a stranger.
@@ -205,14 +207,18 @@ fn marked(touch: u64) -> Over {
     }
 }
 
-pub(super) fn id_words(id: SessionId) -> (u64, u64) {
+/// What the slot of this session and no other holds of its name.
+#[inline]
+pub(super) fn name(place: u64, id: SessionId) -> (u64, u64) {
     let [a, b, c, d, e, f, g, h, i, j] = *id.as_bytes();
+    let [.., y, z, _, _] = place.to_le_bytes();
     (
         u64::from_le_bytes([a, b, c, d, e, f, g, h]),
-        u64::from(u16::from_le_bytes([i, j])),
+        u64::from_le_bytes([i, j, 0, 0, 0, 0, y, z]),
     )
 }
 
+#[inline]
 pub(super) fn digest_words(digest: &[u8; 16]) -> [u64; 2] {
     let whole = u128::from_le_bytes(*digest);
     let half =

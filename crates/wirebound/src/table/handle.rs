@@ -76,7 +76,7 @@ impl Handle {
         let before = writer.facts().live(self.place());
         let mut after = before;
         change(&mut after);
-        after.id = self.id;
+        (after.id, after.place) = (before.id, before.place);
         writer.write(&Facts::of(&after, 0));
         if after.last_active != before.last_active {
             writer.set_last_active(after.last_active);

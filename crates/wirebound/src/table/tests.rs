@@ -48,6 +48,25 @@ fn what_goes_in_comes_out() {
 }
 
 #[test]
+fn every_bit_of_the_name_counts() {
+    let table = Table::new();
+    let session = live(3);
+    put(&table, &session);
+    for bit in 0..48 {
+        assert!(
+            table.find(session.place ^ (1 << bit), session.id).is_none(),
+            "{bit}"
+        );
+    }
+    for at in 0..10 {
+        let mut bytes = *session.id.as_bytes();
+        bytes[at] ^= 1;
+        let other = SessionId::from_bytes(bytes);
+        assert!(table.find(session.place, other).is_none(), "{at}");
+    }
+}
+
+#[test]
 fn an_insert_replaces_nothing() {
     let table = Table::new();
     put(&table, &live(1));
