@@ -20,9 +20,9 @@ use std::hint::black_box;
 use std::process::Command;
 
 use common::NOW;
-use wirebound::table::Handle;
 
-const CASES: [&str; 6] = [
+const CASES: [&str; 7] = [
+    "nothing",
     "handle",
     "id",
     "id, another digest",
@@ -36,24 +36,31 @@ const MORE: u64 = 10_000;
 fn case(name: &str, times: u64) {
     let (table, handles) = common::table(SESSIONS);
     let (dash, named) = (common::dash(SESSIONS), common::named(SESSIONS));
-    let handle: &Handle = &handles[7];
-    let at = &named[7];
+    let (handle, at) = (&handles[7], &named[7]);
+    match name {
+        "handle" => repeat(times, || black_box(handle).check(NOW)),
+        "id" => repeat(times, || {
+            let at = black_box(at);
+            table.check_by_id(at.place, at.id, &at.digest, NOW)
+        }),
+        "id, another digest" => repeat(times, || {
+            let at = black_box(at);
+            table.check_by_id(at.place, at.id, &[0; 16], NOW)
+        }),
+        "update" => repeat(times, || black_box(handle).update(|l| l.blocked = false)),
+        "digest" => repeat(times, || common::digest(black_box(&[3; 32]))),
+        "nothing" => repeat(times, || black_box(handle).id()),
+        _ => repeat(times, || {
+            let at = black_box(at);
+            let entry = dash.get(&at.id).unwrap();
+            entry.check(&at.digest, NOW)
+        }),
+    }
+}
+
+fn repeat<T>(times: u64, one: impl Fn() -> T) {
     for _ in 0..times {
-        match name {
-            "handle" => drop(black_box(black_box(handle).check(NOW))),
-            "id" => drop(black_box(
-                black_box(&table).check_by_id(at.place, at.id, &at.digest, NOW),
-            )),
-            "id, another digest" => drop(black_box(
-                black_box(&table).check_by_id(at.place, at.id, &[0; 16], NOW),
-            )),
-            "update" => drop(black_box(black_box(handle).update(|l| l.blocked = false))),
-            "digest" => drop(black_box(common::digest(black_box(&[3; 32])))),
-            _ => {
-                let entry = dash.get(&black_box(at).id).unwrap();
-                black_box(entry.check(&at.digest, NOW));
-            }
-        }
+        black_box(one());
     }
 }
 

@@ -161,14 +161,9 @@ impl Table {
         let digest = digest_words(digest);
         self.index.search(place, |number| {
             let cell = self.chunks.cell(number)?;
-            loop {
-                let (owner, facts) = cell.read_any()?;
-                if !facts.names(name) || !facts.matches(digest) {
-                    return None;
-                }
-                if let Some(answer) = handle::settle(cell, owner, &facts, now) {
-                    return Some(answer);
-                }
+            match cell.quick_named(name, digest, now) {
+                Some(standing) => Some(Ok(standing)),
+                None => check_closely(cell, name, digest, now),
             }
         })
     }
@@ -270,6 +265,24 @@ impl Table {
     }
 }
 
+#[cold]
+fn check_closely(
+    cell: Cell<'_>,
+    name: (u64, u64),
+    digest: [u64; 2],
+    now: Timestamp,
+) -> Option<Result<Standing, Over>> {
+    loop {
+        let (owner, facts) = cell.read_any()?;
+        if !facts.names(name) || !facts.matches(digest) {
+            return None;
+        }
+        if let Some(answer) = handle::settle(cell, owner, &facts.terms, now) {
+            return Some(answer);
+        }
+    }
+}
+
 impl Seen {
     fn of(facts: &Facts, now: Timestamp) -> Self {
         let live = facts.live(0);
@@ -279,7 +292,7 @@ impl Seen {
             idle: live.idle,
             absolute: live.absolute,
             identity_until: live.identity_until,
-            over: facts.judge(now).err(),
+            over: facts.terms.judge(now).err(),
         }
     }
 }

@@ -24,15 +24,14 @@ struct Bucket([AtomicU64; WIDTH]);
 /// Buckets in segments: the first, then one as large as all before it at each doubling.
 #[derive(Debug)]
 pub(super) struct Index {
-    segments: Box<[OnceLock<Box<[Bucket]>>]>,
+    segments: [OnceLock<Box<[Bucket]>>; SEGMENTS],
     /// Number of buckets less one.
     mask: AtomicU64,
 }
 
 impl Index {
     pub(super) fn new() -> Self {
-        let segments: Box<[OnceLock<Box<[Bucket]>>]> =
-            (0..SEGMENTS).map(|_| OnceLock::new()).collect();
+        let segments = [const { OnceLock::<Box<[Bucket]>>::new() }; SEGMENTS];
         if let Some(first) = segments.first() {
             first.get_or_init(|| buckets(BASE));
         }
