@@ -23,7 +23,7 @@ use common::{NOW, mixed};
 use wirebound::table::{Cursor, Walk};
 
 const SESSIONS: u64 = 1_000_000;
-const SAMPLES: u64 = 1_000_000;
+const SAMPLES: u64 = 300_000;
 
 /// Resident memory of this process in bytes.
 fn resident() -> u64 {
@@ -124,7 +124,7 @@ fn main() {
             core::hint::spin_loop();
         }
     };
-    for round in 1..=2 {
+    for round in 1..=1 {
         percentiles(&format!("{round} table, alone"), by_id, None);
         percentiles(
             &format!("{round} table, a busy core beside it"),
