@@ -1,0 +1,3 @@
+//! What is tested with the store's own medium under it, and the contract over the real file.
+
+mod contract;
