@@ -185,6 +185,9 @@ enum Step {
 
 impl Held {
     fn write(&mut self, offset: u64, data: &[u8]) {
+        if data.is_empty() {
+            return;
+        }
         self.cut_out(offset, end(offset, data));
         self.patches.insert(offset, data.to_vec());
         self.len = self.len.max(end(offset, data));
