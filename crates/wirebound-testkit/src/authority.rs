@@ -1,5 +1,6 @@
 //! A certificate authority for one test, and servers' certificates made by it.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -58,6 +59,31 @@ impl Authority {
     /// # Errors
     /// When a name is no DNS name or address.
     pub fn server(&self, names: &[&str], alpn: &[&[u8]]) -> Result<ServerConfig> {
+        let (leaf, key) = self.issue(names)?;
+        let key = PrivatePkcs8KeyDer::from(key.serialize_der());
+        let mut config = ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(vec![leaf.der().clone()], key.into())?;
+        config.alpn_protocols = alpn.iter().map(|a| a.to_vec()).collect();
+        config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
+        Ok(config)
+    }
+
+    /// Writes a server's certificate and key for `names` into `folder`, as the gateway's `--cert` and
+    /// `--key` want them.
+    ///
+    /// # Errors
+    /// When a name is no DNS name or address, or the files cannot be written.
+    pub fn files(&self, names: &[&str], folder: &Path) -> Result<(PathBuf, PathBuf)> {
+        let (leaf, key) = self.issue(names)?;
+        let (certificate, secret) = (folder.join("server.pem"), folder.join("server.key"));
+        std::fs::write(&certificate, leaf.pem())?;
+        std::fs::write(&secret, key.serialize_pem())?;
+        std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600))?;
+        Ok((certificate, secret))
+    }
+
+    fn issue(&self, names: &[&str]) -> Result<(rcgen::Certificate, KeyPair)> {
         let names: Vec<String> = names.iter().map(|n| (*n).to_owned()).collect();
         let mut params = CertificateParams::new(names)?;
         params
@@ -71,14 +97,7 @@ impl Authority {
         params.not_before = (now - day).into();
         params.not_after = (now + day * 30).into();
         let key = KeyPair::generate()?;
-        let leaf = params.signed_by(&key, &self.issuer)?;
-        let key = PrivatePkcs8KeyDer::from(key.serialize_der());
-        let mut config = ServerConfig::builder()
-            .with_no_client_auth()
-            .with_single_cert(vec![leaf.der().clone()], key.into())?;
-        config.alpn_protocols = alpn.iter().map(|a| a.to_vec()).collect();
-        config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
-        Ok(config)
+        Ok((params.signed_by(&key, &self.issuer)?, key))
     }
 }
 
