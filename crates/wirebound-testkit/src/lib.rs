@@ -14,6 +14,7 @@
     clippy::exhaustive_enums,
     clippy::exhaustive_structs,
     clippy::disallowed_methods,
+    clippy::missing_panics_doc,
     reason = "test support: a wrong step ends the test with its place, and real processes need the real clock"
 )]
 

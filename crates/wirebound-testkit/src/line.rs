@@ -13,6 +13,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
+use crate::wait;
+
 /// What is done to the bytes of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Order {
@@ -118,6 +120,17 @@ impl Line {
             Ending::Rst => Order::Rst,
         };
         self.order(order);
+    }
+
+    /// Waits until no connection stands.
+    ///
+    /// # Errors
+    /// When some still do after `bound`.
+    pub async fn empty(&self, bound: Duration) -> Result<()> {
+        wait::until("the line to be empty", bound, || async {
+            Ok((self.live() == 0).then_some(()))
+        })
+        .await
     }
 
     /// Stops passing bytes on every connection that stands, and closes none: what a client sees of a

@@ -254,6 +254,7 @@ impl Trial<'_> {
         let base = format!("https://{host}:{}", self.line.address().port());
         self.client.visit(&base, &name);
         self.line.end_all(Ending::Fin);
+        wait::moment(PAUSE).await;
         // Half of the visitors look around before they sign in.
         if round % 2 == 0 {
             self.client.go("/").await;

@@ -48,7 +48,7 @@ async fn an_orderly_end_is_read_as_end_of_stream() {
     said(&mut client).await.unwrap();
     line.end_all(Ending::Fin);
     assert_eq!(end(&mut client).await.unwrap(), 0);
-    wait_empty(&line).await;
+    line.empty(BOUND).await.unwrap();
 }
 
 #[tokio::test]
@@ -59,7 +59,7 @@ async fn a_reset_is_read_as_a_reset() {
     line.end_all(Ending::Rst);
     let error = end(&mut client).await.unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
-    wait_empty(&line).await;
+    line.empty(BOUND).await.unwrap();
 }
 
 #[tokio::test]
@@ -101,12 +101,4 @@ async fn the_source_port_seen_by_the_server_is_the_lines_own() {
     .await
     .unwrap();
     assert!(!line.owns(client.local_addr().unwrap().port()));
-}
-
-async fn wait_empty(line: &Line) {
-    crate::wait::until("the line to be empty", BOUND, || async {
-        Ok((line.live() == 0).then_some(()))
-    })
-    .await
-    .unwrap();
 }

@@ -16,9 +16,10 @@ self.addEventListener('fetch', e => {
 });";
 
 /// On every page: `result` is what the trial reads. `refused` takes answers that the gateway made
-/// itself, `app` those of the app that are not 200, `broken` what got no answer.
+/// itself, `app` those of the app that are not 200, `broken` what got no answer. A `var`, because a driver
+/// that runs beside the page sees only what hangs on the window.
 const SCRIPT: &str = "\
-const result = { done: false, refused: [], app: [], broken: [], sockets: 0 };
+var result = { done: false, refused: [], app: [], broken: [], sockets: 0 };
 function ask(url, how) {
   return fetch(url, how).then(r => {
     if (r.status !== 200) (r.headers.get('x-members') ? result.app : result.refused).push(r.status);
@@ -26,6 +27,15 @@ function ask(url, how) {
   }, e => { result.broken.push(String(e)); });
 }
 function finish() { result.done = true; return result; }
+function all(count, one) {
+  result = { done: false, refused: [], app: [], broken: [], sockets: 0 };
+  return Promise.all([...Array(count)].map((_, i) => one(i))).then(finish);
+}
+function burst(count) { return all(count, i => ask('/m/api?d=40&b=' + i)); }
+function posts(count) {
+  return all(count, () =>
+    ask('/m/api?d=40&id=' + crypto.randomUUID(), { method: 'POST', body: 'hello' }));
+}
 // A WebSocket's handshake cannot follow a redirect: three more tries within two seconds.
 function socket(tries = 4) {
   return new Promise(tell => {
@@ -84,7 +94,9 @@ fn script(text: &str) -> String {
 }
 
 fn pixels(count: usize, attribute: &str) -> String {
-    let one = |k: usize| format!("<img {attribute} src=\"/m/pixel?k={k}&d=25\">");
+    // Of a new name on each page: Firefox asks but once for a picture that is on its way already.
+    let page = super::random_hex().unwrap_or_default();
+    let one = |k: usize| format!("<img {attribute} src=\"/m/pixel?k={k}&page={page}&d=25\">");
     (0..count).map(one).collect()
 }
 

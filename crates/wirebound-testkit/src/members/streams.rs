@@ -46,7 +46,7 @@ pub(super) fn events() -> Result<Response<Body>> {
         .body(body)?)
 }
 
-/// 200 kB in 200 ms, as a file.
+/// 200 kB in 200 ms, as a file of a new name each time: browsers replace one of the same name.
 pub(super) fn download() -> Result<Response<Body>> {
     let (mut sender, body) = stream();
     tokio::spawn(async move {
@@ -61,9 +61,10 @@ pub(super) fn download() -> Result<Response<Body>> {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     });
+    let name = format!("attachment; filename=\"{}.bin\"", super::random_hex()?);
     Ok(Response::builder()
         .header(CONTENT_TYPE, "application/octet-stream")
-        .header(CONTENT_DISPOSITION, "attachment; filename=\"x.bin\"")
+        .header(CONTENT_DISPOSITION, name)
         .body(body)?)
 }
 

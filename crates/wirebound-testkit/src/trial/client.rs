@@ -209,13 +209,9 @@ impl Client {
         self.take(&result.unwrap_or_default());
     }
 
-    /// Runs `asks` (a list of promises of `ask`) in the document in use and takes the result.
-    pub(super) async fn all(&mut self, asks: &str) {
-        let expression = format!(
-            "(Object.assign(result, {{ done: false, refused: [], app: [], broken: [], sockets: 0 }}), \
-             Promise.all({asks}).then(finish))"
-        );
-        match self.evaluate(&expression).await {
+    /// Runs one of the page's own functions that ask many times at once, and takes the result.
+    pub(super) async fn run(&mut self, call: &str) {
+        match self.evaluate(call).await {
             Ok(result) => self.take(&result),
             Err(error) => add(
                 &mut self.seen.broken,

@@ -259,3 +259,110 @@ fn ports(log: &[Event]) -> Vec<(Option<u16>, &Event)> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::trial::{Before, Browser, Http, Scenario};
+
+    const BROWSERS: u16 = 1_000;
+    const THIEFS: u16 = 2_000;
+
+    fn event(name: &str, fields: Value) -> Event {
+        let Value::Object(fields) = fields else {
+            panic!("fields are an object")
+        };
+        Event {
+            name: name.to_owned(),
+            fields,
+        }
+    }
+
+    fn report(counts: &Counts, log: &[Event]) -> Report {
+        let plan = Plan {
+            before: Before::Bare,
+            browser: Browser::Chromium,
+            http: Http::Two,
+            delay: Duration::ZERO,
+            rounds: 1,
+            scenarios: vec![Scenario::First],
+            thief: true,
+        };
+        let whose = |port| match port {
+            BROWSERS => Some(Owner::Browser),
+            THIEFS => Some(Owner::Thief),
+            _ => None,
+        };
+        Report::of(&plan, "X/1".to_owned(), &[], counts, log, whose)
+    }
+
+    fn busy() -> Counts {
+        Counts {
+            sign_ins: 1,
+            member: 1,
+            ..Counts::default()
+        }
+    }
+
+    fn peer(port: u16) -> Value {
+        json!(format!("127.0.0.1:{port}"))
+    }
+
+    #[test]
+    fn events_are_told_apart_by_their_peer_or_by_the_wire_they_name() {
+        let log = [
+            event(
+                "wire.opened",
+                json!({ "wire": 1, "peer": peer(BROWSERS), "resumed": true }),
+            ),
+            event(
+                "wire.opened",
+                json!({ "wire": 2, "peer": peer(THIEFS), "resumed": true }),
+            ),
+            event("not_proven", json!({ "wire": 2, "cause": "no_ticket" })),
+            event("wire.attached", json!({ "wire": 1, "by": "echo" })),
+            // After a restart the ids begin again.
+            event(
+                "wire.opened",
+                json!({ "wire": 2, "peer": peer(BROWSERS), "resumed": false }),
+            ),
+            event("not_proven", json!({ "wire": 2, "cause": "restart" })),
+            event("hand_over.offered", json!({})),
+        ];
+        let report = report(&busy(), &log);
+        assert_eq!(report.event("wire.opened"), 2);
+        assert_eq!(report.event("wire.opened resumed=true"), 1);
+        assert_eq!(report.event("wire.attached by=echo"), 1);
+        assert_eq!(report.event("not_proven cause=restart"), 1);
+        assert_eq!(report.event("hand_over.offered"), 1);
+        assert_eq!(report.thief_events["not_proven cause=no_ticket"], 1);
+        assert_eq!(report.not_proven.len(), 1);
+        assert_eq!(report.faults(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn everything_that_must_not_be_is_a_fault() {
+        let served = Counts {
+            thief_served: 1,
+            ..busy()
+        };
+        let doubled = Counts {
+            posts: [("a".to_owned(), 2)].into(),
+            ..busy()
+        };
+        let lost = Counts {
+            lost: [("GET /m/api".to_owned(), 1)].into(),
+            ..busy()
+        };
+        for counts in [served, doubled, lost, Counts::default()] {
+            assert_eq!(report(&counts, &[]).faults().len(), 1, "{counts:?}");
+        }
+        let ended = event(
+            "session.ended",
+            json!({ "ending": "theft", "peer": peer(THIEFS) }),
+        );
+        assert_eq!(report(&busy(), &[ended]).faults(), ["1 sign-outs"]);
+    }
+}

@@ -169,14 +169,8 @@ impl Scenario {
                         .await;
                 }
             }
-            Self::Burst => burst(client, 12).await,
-            Self::PostBurst => {
-                let post = "ask('/m/api?d=40&id=' + crypto.randomUUID(), \
-                            { method: 'POST', body: 'hello' })";
-                client
-                    .all(&format!("[...Array(6)].map(() => {post})"))
-                    .await;
-            }
+            Self::Burst => client.run("burst(12)").await,
+            Self::PostBurst => client.run("posts(6)").await,
             Self::Cut => {
                 let cut = "fetch('/m/cut').then(r => r.text()).then(() => true, () => false)";
                 let whole = client.evaluate(cut).await?;
@@ -186,11 +180,11 @@ impl Scenario {
             Self::Idle => {
                 line.end_all(Ending::Fin);
                 wait::moment(IDLE).await;
-                burst(client, 8).await;
+                client.run("burst(8)").await;
             }
             Self::Restart => {
                 client.go("/m/page?after=restart").await;
-                burst(client, 8).await;
+                client.run("burst(8)").await;
             }
         }
         Ok(())
@@ -200,9 +194,4 @@ impl Scenario {
 async fn page(client: &mut Client, path: &str) {
     client.go(path).await;
     client.done().await;
-}
-
-async fn burst(client: &mut Client, count: usize) {
-    let asks = format!("[...Array({count})].map((_, i) => ask('/m/api?d=40&b=' + i))");
-    client.all(&asks).await;
 }
