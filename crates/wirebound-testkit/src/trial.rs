@@ -150,7 +150,7 @@ pub async fn run(plan: &Plan) -> Result<Report> {
     };
     let report = Report::of(
         plan,
-        version,
+        &version,
         &trial.rows,
         &trial.members.app().counts(),
         &log,
@@ -256,7 +256,7 @@ impl Trial<'_> {
         self.line.end_all(Ending::Fin);
         wait::moment(PAUSE).await;
         // Half of the visitors look around before they sign in.
-        if round % 2 == 0 {
+        if round.is_multiple_of(2) {
             self.client.go("/").await;
         }
         self.client.sign_in().await?;
@@ -273,7 +273,9 @@ impl Trial<'_> {
                 wait::moment(PAUSE).await;
             }
             if scenario == Scenario::Restart {
-                self.front.restart((self.turn + time) % 2 == 0).await?;
+                self.front
+                    .restart((self.turn + time).is_multiple_of(2))
+                    .await?;
                 self.line.lead_to(self.front.address());
                 self.thiefs_line.lead_to(self.front.address());
             }

@@ -95,7 +95,7 @@ async fn the_source_port_seen_by_the_server_is_the_lines_own() {
         .unwrap();
     let client = TcpStream::connect(line.address()).await.unwrap();
     let (_kept, peer) = listener.accept().await.unwrap();
-    crate::wait::until("the port to be noted", BOUND, || async {
+    wait::until("the port to be noted", BOUND, || async {
         Ok(line.owns(peer.port()).then_some(()))
     })
     .await

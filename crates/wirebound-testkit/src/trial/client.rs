@@ -391,7 +391,7 @@ fn short(error: &anyhow::Error) -> String {
     let text = format!("{error:#}");
     let text = text
         .rsplit_once("net::")
-        .map_or(text.clone(), |(_, code)| format!("net::{code}"));
+        .map_or_else(|| text.clone(), |(_, code)| format!("net::{code}"));
     let text = text.split("&u=").next().unwrap_or_default();
     text.chars().take(100).collect()
 }

@@ -15,12 +15,15 @@ use crate::members::Members;
 const NAMES: [&str; 2] = ["*.w.test", "localhost"];
 
 pub(super) enum Front {
-    Gateway {
-        gateway: Box<Gateway>,
-        authority: Box<Authority>,
-        _files: tempfile::TempDir,
-    },
-    Bare(Bare),
+    Gateway(Box<Protected>),
+    Bare(Box<Bare>),
+}
+
+pub(super) struct Protected {
+    gateway: Gateway,
+    authority: Authority,
+    /// The server's certificate and key; the gateway reads them again when it is started again.
+    _files: tempfile::TempDir,
 }
 
 impl Front {
@@ -31,7 +34,9 @@ impl Front {
             arguments,
         } = before
         else {
-            return Ok(Self::Bare(Bare::start(members.app(), &NAMES).await?));
+            return Ok(Self::Bare(Box::new(
+                Bare::start(members.app(), &NAMES).await?,
+            )));
         };
         let authority = Authority::new()?;
         let files = tempfile::tempdir()?;
@@ -42,39 +47,40 @@ impl Front {
         setting.arguments = vec!["--cert".to_owned(), certificate, "--key".to_owned(), key];
         setting.arguments.extend(arguments.iter().cloned());
         let gateway = Gateway::start(setting).await?;
-        Ok(Self::Gateway {
-            gateway: Box::new(gateway),
-            authority: Box::new(authority),
+        Ok(Self::Gateway(Box::new(Protected {
+            gateway,
+            authority,
             _files: files,
-        })
+        })))
     }
 
     pub(super) fn address(&self) -> SocketAddr {
         match self {
-            Self::Gateway { gateway, .. } => gateway.address(),
+            Self::Gateway(p) => p.gateway.address(),
             Self::Bare(bare) => bare.address(),
         }
     }
 
     pub(super) fn ca(&self) -> PathBuf {
         match self {
-            Self::Gateway { authority, .. } => authority.file(),
+            Self::Gateway(p) => p.authority.file(),
             Self::Bare(bare) => bare.ca(),
         }
     }
 
     pub(super) fn events(&self) -> Vec<Event> {
         match self {
-            Self::Gateway { gateway, .. } => gateway.events(),
+            Self::Gateway(p) => p.gateway.events(),
             Self::Bare(_) => Vec::new(),
         }
     }
 
     /// Stops or kills the gateway and starts it again. Where there is none, nothing happens.
     pub(super) async fn restart(&mut self, kill: bool) -> Result<()> {
-        let Self::Gateway { gateway, .. } = self else {
+        let Self::Gateway(protected) = self else {
             return Ok(());
         };
+        let gateway = &mut protected.gateway;
         if kill {
             gateway.kill().await?;
         } else {
@@ -85,7 +91,7 @@ impl Front {
 
     pub(super) async fn stop(&mut self) -> Result<()> {
         match self {
-            Self::Gateway { gateway, .. } => gateway.stop().await,
+            Self::Gateway(p) => p.gateway.stop().await,
             Self::Bare(_) => Ok(()),
         }
     }
