@@ -1,0 +1,138 @@
+//! Bodies on their way through: streamed frame by frame, never gathered.
+//!
+//! An answer's body ends early, with an error, when its session has ended: the client then sees a stream
+//! that was cut, not one that was complete. Dropping the body drops the upstream's, and that cancels the
+//! request there. Backpressure is the server's: no frame is asked for before the last one was taken.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::cut::{CloseCode, Cut};
+use super::strip;
+
+/// Any error of a client's body.
+pub type BoxError = Box<dyn StdError + Send + Sync>;
+
+/// A client's body on its way to the upstream.
+pub type Upload = http_body_util::combinators::UnsyncBoxBody<Bytes, BoxError>;
+
+/// Makes an [`Upload`] of a request's body; fields of ours in its trailers are removed.
+pub fn upload<B>(body: B) -> Upload
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    use http_body_util::BodyExt as _;
+    body.map_frame(|mut frame| {
+        if let Some(trailers) = frame.trailers_mut() {
+            let _removed = strip::trailers(trailers);
+        }
+        frame
+    })
+    .map_err(Into::into)
+    .boxed_unsync()
+}
+
+/// Why an answer's body ended before it was complete.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Broken {
+    /// The session ended.
+    #[error("cut, because the session ended: {}", .0.reason())]
+    Cut(CloseCode),
+    /// The upstream stopped in the middle of its answer.
+    #[error("the upstream broke off in the middle of its answer")]
+    Upstream(#[source] hyper::Error),
+}
+
+/// Looks at the bytes of a body as they pass.
+pub type Observer = Box<dyn FnMut(&[u8]) + Send>;
+
+/// An upstream's body on its way to the client.
+pub struct Download {
+    upstream: Option<Incoming>,
+    cut: Pin<Box<dyn Future<Output = CloseCode> + Send>>,
+    observer: Option<Observer>,
+}
+
+impl Download {
+    pub(super) fn new(upstream: Incoming, cut: Cut) -> Self {
+        Self { upstream: Some(upstream), cut: Box::pin(cut.closed()), observer: None }
+    }
+
+    /// A body with nothing in it.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self { upstream: None, cut: Box::pin(std::future::pending()), observer: None }
+    }
+
+    /// Has `observer` see every chunk before the client does. It cannot change or stop them.
+    #[must_use]
+    pub fn observed(mut self, observer: Observer) -> Self {
+        self.observer = Some(observer);
+        self
+    }
+}
+
+impl fmt::Debug for Download {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Download").field("upstream", &self.upstream).finish_non_exhaustive()
+    }
+}
+
+impl Body for Download {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let this = &mut *self;
+        let Some(upstream) = &mut this.upstream else {
+            return Poll::Ready(None);
+        };
+        // The end of the session is asked first: a stream that always has something ready must not outrun it.
+        if let Poll::Ready(code) = this.cut.as_mut().poll(context) {
+            this.upstream = None;
+            return Poll::Ready(Some(Err(Broken::Cut(code))));
+        }
+        let polled = Pin::new(upstream).poll_frame(context);
+        Poll::Ready(match std::task::ready!(polled) {
+            None => {
+                this.upstream = None;
+                None
+            }
+            Some(Err(error)) => {
+                this.upstream = None;
+                Some(Err(Broken::Upstream(error)))
+            }
+            Some(Ok(mut frame)) => {
+                if let Some(trailers) = frame.trailers_mut() {
+                    let removed = strip::trailers(trailers);
+                    if removed.any() {
+                        tracing::warn!(?removed, "fields that an upstream may not send were removed from trailers");
+                    }
+                }
+                if let (Some(observer), Some(chunk)) = (&mut this.observer, frame.data_ref()) {
+                    observer(chunk);
+                }
+                Some(Ok(frame))
+            }
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.upstream.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.upstream.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
