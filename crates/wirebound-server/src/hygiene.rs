@@ -275,7 +275,8 @@ mod tests {
         let (h1, h2) = (Version::HTTP_11, Version::HTTP_2);
         let ok = Ok("app.example:8443".to_owned());
         let host = ("host", "app.example:8443");
-        let table: &[(Version, &str, &[(&str, &str)], Result<String, Malformed>)] = &[
+        type Row<'a> = (Version, &'a str, &'a [(&'a str, &'a str)], Result<String, Malformed>);
+        let table: &[Row<'_>] = &[
             (h1, "/", &[host], ok.clone()),
             (h2, "https://app.example:8443/", &[], ok.clone()),
             (h2, "https://app.example:8443/", &[("host", "APP.example:8443")], ok.clone()),
