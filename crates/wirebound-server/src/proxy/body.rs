@@ -62,7 +62,7 @@ pub struct Download {
 }
 
 impl Download {
-    pub(super) fn new(upstream: Incoming, cut: Cut) -> Self {
+    pub(crate) fn new(upstream: Incoming, cut: Cut) -> Self {
         Self { upstream: Some(upstream), cut: Box::pin(cut.closed()), observer: None }
     }
 
