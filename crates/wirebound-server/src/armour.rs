@@ -9,8 +9,8 @@ use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
-use http::header::{COOKIE, Entry, HeaderValue, SET_COOKIE};
 use http::HeaderMap;
+use http::header::{COOKIE, Entry, HeaderValue, SET_COOKIE};
 
 pub mod form;
 pub mod leak;
@@ -23,7 +23,7 @@ pub use vault::{Batch, Life, Place, TooMuch, Vault};
 
 use line::Line;
 
-/// Names that a gateway remembers at most: of armoured cookies, and of cookies it has spoken of.
+/// Names that a gateway remembers at most: of armoured cookies, and of cookies left to browsers.
 pub const REMEMBERED: usize = 256;
 /// Names of a browser's old copies that one answer expires.
 const EXPIRED_AT_ONCE: usize = 8;
@@ -42,7 +42,9 @@ pub enum Names {
 
 /// A name that cannot be armoured.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{name}` is no cookie name or pattern; write a name, with * and ? as wildcards, or `auto`")]
+#[error(
+    "`{name}` is no cookie name or pattern; write a name, with * and ? as wildcards, or `auto`"
+)]
 pub struct BadName {
     name: String,
 }
@@ -68,15 +70,21 @@ impl Names {
 fn globs(entries: &[&str]) -> Result<GlobSet, BadName> {
     let mut set = GlobSetBuilder::new();
     for name in entries {
-        let bad = || BadName { name: (*name).to_owned() };
+        let bad = || BadName {
+            name: (*name).to_owned(),
+        };
         let known = |byte: u8| byte.is_ascii_graphic() && !b"()<>@,;:\\\"/[]={}".contains(&byte);
         if name.is_empty() || !name.bytes().all(known) {
             return Err(bad());
         }
-        let glob = GlobBuilder::new(&spelling::fold(name.as_bytes())).build().map_err(|_| bad())?;
+        let glob = GlobBuilder::new(&spelling::fold(name.as_bytes()))
+            .build()
+            .map_err(|_| bad())?;
         set.add(glob);
     }
-    set.build().map_err(|_| BadName { name: entries.join(" ") })
+    set.build().map_err(|_| BadName {
+        name: entries.join(" "),
+    })
 }
 
 /// Under `auto` these are armoured before the app has ever set them: a copy stolen before the gateway was
@@ -157,7 +165,7 @@ pub struct Armour {
     names: Names,
     well_known: GlobSet,
     seen: Mutex<HashSet<String>>,
-    spoken_of: Mutex<HashSet<String>>,
+    left: Mutex<HashSet<String>>,
 }
 
 impl Armour {
@@ -168,14 +176,24 @@ impl Armour {
             Names::Auto => globs(WELL_KNOWN).unwrap_or_default(),
             Names::Nothing | Names::Listed(_) => GlobSet::empty(),
         };
-        Self { names, well_known, seen: Mutex::default(), spoken_of: Mutex::default() }
+        Self {
+            names,
+            well_known,
+            seen: Mutex::default(),
+            left: Mutex::default(),
+        }
     }
 
     /// Folded names that were seen armoured, to be kept over a restart and given to [`Armour::remember`].
     #[must_use]
     pub fn seen(&self) -> Vec<String> {
-        let mut names: Vec<String> =
-            self.seen.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect();
+        let mut names: Vec<String> = self
+            .seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .cloned()
+            .collect();
         names.sort_unstable();
         names
     }
@@ -199,25 +217,53 @@ impl Armour {
     }
 
     fn armoured(&self, folded: &str) -> bool {
-        let listed = match &self.names {
-            Names::Nothing => return false,
-            Names::Auto => self.well_known.is_match(folded),
-            Names::Listed(set) => set.is_match(folded),
-        };
-        listed || self.seen.lock().unwrap_or_else(PoisonError::into_inner).contains(folded)
+        if matches!(self.names, Names::Nothing) {
+            return false;
+        }
+        let well_known = self.well_known.is_match(folded)
+            && !self
+                .left
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .contains(folded);
+        well_known || self.pinned(folded)
+    }
+
+    /// Named by the operator, or armoured once: nothing the app does later undoes that.
+    fn pinned(&self, folded: &str) -> bool {
+        let listed = matches!(&self.names, Names::Listed(set) if set.is_match(folded));
+        listed
+            || self
+                .seen
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .contains(folded)
     }
 
     /// Builds the Cookie field of a request anew: our own cookies and every copy of an armoured one go, and
     /// what fits of `vault` is put in front. Give a vault only to a request that proved itself.
-    pub fn rebuild(&self, headers: &mut HeaderMap, vault: Option<&Vault>, place: &Place<'_>) -> Rebuilt {
+    pub fn rebuild(
+        &self,
+        headers: &mut HeaderMap,
+        vault: Option<&Vault>,
+        place: &Place<'_>,
+    ) -> Rebuilt {
         let mut rebuilt = Rebuilt::default();
-        let own: HashSet<String> = vault.into_iter().flat_map(Vault::names).map(spelling::fold).collect();
+        let own: HashSet<String> = vault
+            .into_iter()
+            .flat_map(Vault::names)
+            .map(spelling::fold)
+            .collect();
         let mut pairs: Vec<Vec<u8>> = Vec::new();
         for cookie in vault.into_iter().flat_map(|vault| vault.matching(place)) {
             pairs.push([cookie.name.as_slice(), b"=", cookie.value.expose()].concat());
         }
         for line in headers.get_all(COOKIE) {
-            for pair in line.as_bytes().split(|byte| *byte == b';').map(<[u8]>::trim_ascii) {
+            for pair in line
+                .as_bytes()
+                .split(|byte| *byte == b';')
+                .map(<[u8]>::trim_ascii)
+            {
                 if pair.is_empty() {
                     continue;
                 }
@@ -246,7 +292,10 @@ impl Armour {
 
     fn judge(&self, pair: &[u8], own: &HashSet<String>) -> Pair {
         let (name, value) = match pair.iter().position(|byte| *byte == b'=') {
-            Some(at) => (pair.get(..at).unwrap_or_default(), pair.get(at..).unwrap_or_default()),
+            Some(at) => (
+                pair.get(..at).unwrap_or_default(),
+                pair.get(at..).unwrap_or_default(),
+            ),
             None => (pair, &[][..]),
         };
         let armoured = |name: &[u8]| {
@@ -309,7 +358,12 @@ impl Armour {
         if let Some(name) = leak::in_head(headers, &vault) {
             notices.push(Notice::Leak { name });
         }
-        Ok(Taken { vault, batch, removed, notices })
+        Ok(Taken {
+            vault,
+            batch,
+            removed,
+            notices,
+        })
     }
 
     fn sort(
@@ -324,23 +378,28 @@ impl Armour {
         }
         let line = line::read(text.as_bytes(), place.now)?;
         let folded = spelling::fold(&line.name);
-        let auto = matches!(self.names, Names::Auto) && line.http_only;
         // A deletion often leaves HttpOnly out, so a known name is armoured without it.
-        let known = own.contains(&folded) || self.armoured(&folded);
+        let pinned = own.contains(&folded) || self.pinned(&folded);
+        let auto = matches!(self.names, Names::Auto)
+            && (line.http_only || self.well_known.is_match(&folded));
         let host = place.host.to_ascii_lowercase();
         let wider = line.domain.as_ref().is_some_and(|domain| *domain != host);
-        if (auto || known) && !wider {
+        if pinned || (auto && !wider) {
             let name = String::from_utf8_lossy(&line.name);
             if !self.remember([name.as_ref()]) {
                 notices.push(Notice::TooManyNames);
             }
             return Some(line);
         }
-        if line.http_only || known {
-            let mut spoken_of = self.spoken_of.lock().unwrap_or_else(PoisonError::into_inner);
-            if spoken_of.len() < REMEMBERED && spoken_of.insert(folded) {
+        // What other hosts rely on stays with the browser, and then its copy must pass, well-known or not.
+        if line.http_only || auto {
+            let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+            if left.len() < REMEMBERED && left.insert(folded) {
                 let name = String::from_utf8_lossy(&line.name).into_owned();
-                notices.push(Notice::Unarmoured { name, wider_domain: wider });
+                notices.push(Notice::Unarmoured {
+                    name,
+                    wider_domain: wider,
+                });
             }
         }
         None
@@ -357,7 +416,9 @@ enum Pair {
 fn is_token(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= 256
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
 /// Adds the lines that make a browser forget its own copies of armoured cookies.

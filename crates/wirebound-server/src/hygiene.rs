@@ -18,6 +18,9 @@ use percent_encoding::percent_decode_str;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Malformed {
+    /// `TRACE` or `TRACK`: the answer would show what the upstream got, vaulted cookies and all.
+    #[error("the method would echo the request")]
+    Echo,
     /// Neither a `Host` field nor `:authority`.
     #[error("the request names no host")]
     NoHost,
@@ -91,7 +94,10 @@ pub enum PathFault {
 
 /// Whether rules look at the path of this request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "there is no third way to read a path")]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "there is no third way to read a path"
+)]
 pub enum Paths {
     /// Some rule applies: a path with two readings is refused.
     Ruled,
@@ -111,6 +117,9 @@ pub fn check(
     paths: Paths,
     armoured: &dyn Fn(&str) -> bool,
 ) -> Result<String, Malformed> {
+    if ["TRACE", "TRACK"].contains(&parts.method.as_str()) {
+        return Err(Malformed::Echo);
+    }
     no_controls(&parts.headers)?;
     one_length(&parts.headers)?;
     let authority = authority(parts)?;
@@ -134,8 +143,9 @@ fn authority(parts: &Parts) -> Result<String, Malformed> {
         (None, Some(field)) => field,
         (_, None) => return Err(Malformed::NoHost),
     };
-    let plain =
-        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b':' | b'[' | b']' | b'_');
+    let plain = |byte: u8| {
+        byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b':' | b'[' | b']' | b'_')
+    };
     if authority.is_empty() || authority.starts_with(':') || !authority.bytes().all(plain) {
         return Err(Malformed::HostSyntax);
     }
@@ -159,7 +169,10 @@ fn one_length(headers: &HeaderMap) -> Result<(), Malformed> {
 /// hyper lets a tab and bytes above 0x7f through in values; the rest of the controls it refuses itself.
 fn no_controls(headers: &HeaderMap) -> Result<(), Malformed> {
     let bad = |byte: &u8| byte.is_ascii_control() && *byte != b'\t';
-    if headers.values().any(|value| value.as_bytes().iter().any(bad)) {
+    if headers
+        .values()
+        .any(|value| value.as_bytes().iter().any(bad))
+    {
         return Err(Malformed::Control);
     }
     Ok(())
@@ -175,14 +188,20 @@ fn target(uri: &Uri, paths: Paths, armoured: &dyn Fn(&str) -> bool) -> Result<()
         if text.contains('#') {
             return Err(Malformed::Fragment);
         }
-        if text.bytes().any(|byte| byte.is_ascii_control() || byte == b' ') {
+        if text
+            .bytes()
+            .any(|byte| byte.is_ascii_control() || byte == b' ')
+        {
             return Err(Malformed::Control);
         }
     }
     if paths == Paths::Ruled {
         one_reading(path).map_err(Malformed::Path)?;
     }
-    if parameter_names(path).chain(query_names(query)).any(|name| armoured(&name)) {
+    if parameter_names(path)
+        .chain(query_names(query))
+        .any(|name| armoured(&name))
+    {
         return Err(Malformed::ArmouredName);
     }
     Ok(())
@@ -207,14 +226,21 @@ pub fn one_reading(path: &str) -> Result<(), PathFault> {
     if path.contains("//") {
         return Err(PathFault::EmptySegment);
     }
-    if path.split('/').any(|segment| segment == "." || segment == "..") {
+    if path
+        .split('/')
+        .any(|segment| segment == "." || segment == "..")
+    {
         return Err(PathFault::DotSegment);
     }
     Ok(())
 }
 
 fn escape(bytes: &mut std::str::Bytes<'_>) -> Result<(), PathFault> {
-    let hex = |digit: Option<u8>| digit.and_then(|d| char::from(d).to_digit(16)).ok_or(PathFault::BrokenEscape);
+    let hex = |digit: Option<u8>| {
+        digit
+            .and_then(|d| char::from(d).to_digit(16))
+            .ok_or(PathFault::BrokenEscape)
+    };
     let high = hex(bytes.next())?;
     let low = hex(bytes.next())?;
     match high.saturating_mul(16).saturating_add(low) {
@@ -226,7 +252,11 @@ fn escape(bytes: &mut std::str::Bytes<'_>) -> Result<(), PathFault> {
             let twice = [ahead.next(), ahead.next()]
                 .iter()
                 .all(|digit| digit.is_some_and(|d| d.is_ascii_hexdigit()));
-            if twice { Err(PathFault::EncodedTwice) } else { Ok(()) }
+            if twice {
+                Err(PathFault::EncodedTwice)
+            } else {
+                Ok(())
+            }
         }
         value if value < 0x20 || value == 0x7f => Err(PathFault::EncodedControl),
         _ => Ok(()),
@@ -275,18 +305,43 @@ mod tests {
         let (h1, h2) = (Version::HTTP_11, Version::HTTP_2);
         let ok = Ok("app.example:8443".to_owned());
         let host = ("host", "app.example:8443");
-        type Row<'a> = (Version, &'a str, &'a [(&'a str, &'a str)], Result<String, Malformed>);
+        type Row<'a> = (
+            Version,
+            &'a str,
+            &'a [(&'a str, &'a str)],
+            Result<String, Malformed>,
+        );
         let table: &[Row<'_>] = &[
             (h1, "/", &[host], ok.clone()),
             (h2, "https://app.example:8443/", &[], ok.clone()),
-            (h2, "https://app.example:8443/", &[("host", "APP.example:8443")], ok.clone()),
+            (
+                h2,
+                "https://app.example:8443/",
+                &[("host", "APP.example:8443")],
+                ok.clone(),
+            ),
             (h1, "http://app.example:8443/", &[host], ok),
             (h1, "/", &[], Err(Malformed::NoHost)),
             (h1, "http://app.example/", &[], Err(Malformed::NoHost)),
-            (h1, "/", &[host, ("host", "evil.example")], Err(Malformed::TwoHosts)),
+            (
+                h1,
+                "/",
+                &[host, ("host", "evil.example")],
+                Err(Malformed::TwoHosts),
+            ),
             (h1, "/", &[host, host], Err(Malformed::TwoHosts)),
-            (h1, "http://evil.example/", &[host], Err(Malformed::HostsDiffer)),
-            (h2, "https://evil.example/", &[host], Err(Malformed::HostsDiffer)),
+            (
+                h1,
+                "http://evil.example/",
+                &[host],
+                Err(Malformed::HostsDiffer),
+            ),
+            (
+                h2,
+                "https://evil.example/",
+                &[host],
+                Err(Malformed::HostsDiffer),
+            ),
             (h1, "/", &[("host", "")], Err(Malformed::HostSyntax)),
             (h1, "/", &[("host", "a@b")], Err(Malformed::HostSyntax)),
             (h1, "/", &[("host", "a b")], Err(Malformed::HostSyntax)),
@@ -303,7 +358,11 @@ mod tests {
     fn a_body_has_one_length() {
         let host = ("host", "a");
         for fields in [
-            &[host, ("content-length", "3"), ("transfer-encoding", "chunked")][..],
+            &[
+                host,
+                ("content-length", "3"),
+                ("transfer-encoding", "chunked"),
+            ][..],
             &[host, ("content-length", "3"), ("content-length", "3")],
             &[host, ("content-length", "3, 3")],
             &[host, ("content-length", "+3")],
@@ -341,7 +400,17 @@ mod tests {
         ] {
             assert_eq!(one_reading(path), Err(fault), "{path}");
         }
-        for path in ["/", "/a/b", "/a.b/c..d", "/100%25", "/100%25zz", "/%C3%A9", "/a%20b", "/...", "/a/"] {
+        for path in [
+            "/",
+            "/a/b",
+            "/a.b/c..d",
+            "/100%25",
+            "/100%25zz",
+            "/%C3%A9",
+            "/a%20b",
+            "/...",
+            "/a/",
+        ] {
             assert_eq!(one_reading(path), Ok(()), "{path}");
         }
     }
@@ -374,7 +443,19 @@ mod tests {
     }
 
     #[test]
+    fn a_request_that_would_be_echoed_is_refused() {
+        let mut parts = parts(Version::HTTP_11, "/", &[("host", "a")]);
+        for method in ["TRACE", "TRACK"] {
+            parts.method = method.parse().unwrap();
+            assert_eq!(check(&parts, Paths::Free, &|_| false), Err(Malformed::Echo));
+        }
+    }
+
+    #[test]
     fn a_target_without_a_path_is_refused() {
-        assert_eq!(judged(Version::HTTP_11, "*", &[("host", "a")]), Err(Malformed::NoPath));
+        assert_eq!(
+            judged(Version::HTTP_11, "*", &[("host", "a")]),
+            Err(Malformed::NoPath)
+        );
     }
 }

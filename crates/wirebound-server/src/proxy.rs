@@ -51,7 +51,9 @@ pub enum BadUpstream {
     #[error("`{0}` is not a URL; write it as http://127.0.0.1:3000")]
     Syntax(String),
     /// Another scheme than `http`.
-    #[error("`{0}` is not an http:// URL; the gateway speaks plain HTTP/1.1 to an upstream beside it")]
+    #[error(
+        "`{0}` is not an http:// URL; the gateway speaks plain HTTP/1.1 to an upstream beside it"
+    )]
     Scheme(String),
     /// User information, a path or a query.
     #[error("`{0}` has more than a host and a port; write it as http://127.0.0.1:3000")]
@@ -65,7 +67,9 @@ impl Upstream {
     ///
     /// When it is not `http://host[:port]`.
     pub fn parse(text: &str) -> Result<Self, BadUpstream> {
-        let uri: Uri = text.parse().map_err(|_| BadUpstream::Syntax(text.to_owned()))?;
+        let uri: Uri = text
+            .parse()
+            .map_err(|_| BadUpstream::Syntax(text.to_owned()))?;
         let parts = uri.into_parts();
         let (Some(scheme), Some(authority)) = (parts.scheme, parts.authority) else {
             return Err(BadUpstream::Syntax(text.to_owned()));
@@ -93,8 +97,8 @@ impl Upstream {
 pub struct Limits {
     /// How long a connection to the upstream may take to open. 5 s.
     pub connect: Duration,
-    /// How long the upstream may take to the end of its response head, counted from when the request was
-    /// handed over; a slow upload counts. 60 s, as most servers have it.
+    /// How long the upstream may take to its response head once nothing more of the request's body comes (at
+    /// most twice as long, counted from the last piece). 60 s, as most servers have it.
     pub head: Duration,
     /// How long an idle upstream connection is kept: 4 s, below the 5 s after which the quickest common app
     /// server (Node) closes, so that a request rarely meets a connection that is just going.
@@ -160,8 +164,11 @@ impl Told {
 /// A subject as it stands in a field: everything but unreserved characters is percent-encoded (RFC 3986 2.3).
 #[must_use]
 pub fn encode_subject(subject: &[u8]) -> String {
-    const KEPT: &percent_encoding::AsciiSet =
-        &percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    const KEPT: &percent_encoding::AsciiSet = &percent_encoding::NON_ALPHANUMERIC
+        .remove(b'-')
+        .remove(b'.')
+        .remove(b'_')
+        .remove(b'~');
     percent_encoding::percent_encode(subject, KEPT).to_string()
 }
 
@@ -196,7 +203,11 @@ impl Leg {
     #[must_use]
     pub fn new(address: IpAddr, authority: impl Into<String>, scheme: Scheme) -> Self {
         Self {
-            client: Caller { address, authority: authority.into(), scheme },
+            client: Caller {
+                address,
+                authority: authority.into(),
+                scheme,
+            },
             told: Told::nobody(),
             cut: Cut::never(),
             nonce: None,
@@ -253,6 +264,9 @@ pub enum Unanswered {
     /// The upstream closed or broke off before its head was complete. The request may have taken effect.
     #[error("the upstream closed the connection without an answer")]
     Lost(#[source] hyper_util::client::legacy::Error),
+    /// The client's body broke off or was malformed; the request at the upstream was cancelled.
+    #[error("the client's body broke off")]
+    Upload(#[source] hyper_util::client::legacy::Error),
     /// No head in time.
     #[error("the upstream gave no answer within {0:?}")]
     Slow(Duration),
@@ -277,13 +291,13 @@ pub enum Unanswered {
 }
 
 impl Unanswered {
-    /// The status for the client: 502, 504, or 401 where the session ended (REST of the answer is the caller's).
+    /// The status for the client: 502, 504, 401 where the session ended (the rest of the answer is the caller's); 400 for the client's own fault.
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         match self {
             Self::Slow(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::Cut(_) => StatusCode::UNAUTHORIZED,
-            Self::Unsendable(_) => StatusCode::BAD_REQUEST,
+            Self::Unsendable(_) | Self::Upload(_) => StatusCode::BAD_REQUEST,
             Self::Unreachable { .. }
             | Self::Lost(_)
             | Self::ConnectionAuthentication(_)
@@ -318,7 +332,11 @@ impl Forwarder {
             .retry_canceled_requests(true)
             .set_host(false)
             .build(connector);
-        Self { client, upstream, limits }
+        Self {
+            client,
+            upstream,
+            limits,
+        }
     }
 
     /// The upstream it speaks to.
@@ -344,7 +362,9 @@ impl Forwarder {
         let (mut parts, body) = request.into_parts();
         prepare(&mut parts, &leg, &self.upstream)?;
         frame(&mut parts.headers, &body);
-        let response = self.send(Request::from_parts(parts, body::upload(body)), &leg.cut).await?;
+        let progress = body::Progress::default();
+        let request = Request::from_parts(parts, body::upload(body, progress.clone()));
+        let response = self.send(request, &leg.cut, &progress).await?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(Unanswered::Switched);
         }
@@ -356,21 +376,16 @@ impl Forwarder {
         &self,
         mut request: Request<Upload>,
         cut: &Cut,
+        progress: &body::Progress,
     ) -> Result<Response<Incoming>, Unanswered> {
         let connection = capture_connection(&mut request);
         let answer = tokio::select! {
             biased;
             code = cut.clone().closed() => return Err(Unanswered::Cut(code)),
-            answer = tokio::time::timeout(self.limits.head, self.client.request(request)) => answer,
+            answer = self.client.request(request) => answer,
+            () = progress.stalled(self.limits.head) => return Err(Unanswered::Slow(self.limits.head)),
         };
-        let response = answer.map_err(|_| Unanswered::Slow(self.limits.head))?.map_err(|error| {
-            if error.is_connect() {
-                let upstream = self.upstream.authority().to_owned();
-                Unanswered::Unreachable { upstream, source: error }
-            } else {
-                Unanswered::Lost(error)
-            }
-        })?;
+        let response = answer.map_err(|error| self.unanswered(error))?;
         if let Some(scheme) = connection_authentication(response.headers()) {
             // Never back into the pool: whoever came next would be whoever signed in on it.
             if let Some(connected) = connection.connection_metadata().as_ref() {
@@ -379,6 +394,23 @@ impl Forwarder {
             return Err(Unanswered::ConnectionAuthentication(scheme));
         }
         Ok(response)
+    }
+
+    fn unanswered(&self, error: hyper_util::client::legacy::Error) -> Unanswered {
+        let from_client = std::error::Error::source(&error)
+            .and_then(|source| source.downcast_ref::<hyper::Error>())
+            .is_some_and(hyper::Error::is_user);
+        if error.is_connect() {
+            let upstream = self.upstream.authority().to_owned();
+            Unanswered::Unreachable {
+                upstream,
+                source: error,
+            }
+        } else if from_client {
+            Unanswered::Upload(error)
+        } else {
+            Unanswered::Lost(error)
+        }
     }
 }
 
@@ -389,7 +421,11 @@ fn clean(response: Response<Incoming>, leg: Leg) -> Answered {
     parts.extensions.clear();
     parts.version = Version::HTTP_11;
     let body = Download::new(body, leg.cut);
-    Answered { response: Response::from_parts(parts, body), vouched, removed }
+    Answered {
+        response: Response::from_parts(parts, body),
+        vouched,
+        removed,
+    }
 }
 
 /// Turns a client's head into the upstream's: what is not to pass goes first, then ours is set.
@@ -410,7 +446,11 @@ pub(crate) fn prepare(parts: &mut Parts, leg: &Leg, upstream: &Upstream) -> Resu
     set(headers, "wirebound-role", &leg.told.role)?;
     set(headers, "wirebound-session", &leg.told.session)?;
     set(headers, "wirebound-strength", &leg.told.strength)?;
-    set(headers, "x-forwarded-for", &leg.client.address.to_canonical().to_string())?;
+    set(
+        headers,
+        "x-forwarded-for",
+        &leg.client.address.to_canonical().to_string(),
+    )?;
     set(headers, "x-forwarded-proto", leg.client.scheme.as_str())?;
     set(headers, "x-forwarded-host", &leg.client.authority)?;
     set(headers, "host", &leg.client.authority)?;
@@ -418,13 +458,18 @@ pub(crate) fn prepare(parts: &mut Parts, leg: &Leg, upstream: &Upstream) -> Resu
         set(headers, "wirebound-request", nonce.as_str())?;
     }
     for alias in &leg.told.aliases {
-        let value = HeaderValue::from_str(&leg.told.subject).map_err(|_| Unanswered::Unsendable("alias"))?;
+        let value = HeaderValue::from_str(&leg.told.subject)
+            .map_err(|_| Unanswered::Unsendable("alias"))?;
         headers.insert(alias.clone(), value);
     }
     same_scheme(headers, &leg.client);
     debug_assert!(headers.contains_key(HOST), "set above");
 
-    let path = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+    let path = parts
+        .uri
+        .path_and_query()
+        .cloned()
+        .unwrap_or_else(|| PathAndQuery::from_static("/"));
     parts.uri = Uri::builder()
         .scheme(Scheme::HTTP)
         .authority(upstream.authority.clone())
@@ -449,9 +494,12 @@ fn same_scheme(headers: &mut HeaderMap, client: &Caller) {
         let Some(text) = headers.get(&name).and_then(|value| value.to_str().ok()) else {
             continue;
         };
-        let Some(head) = text.get(..own.len()) else { continue };
+        let Some(head) = text.get(..own.len()) else {
+            continue;
+        };
         let rest = text.get(own.len()..).unwrap_or_default();
-        if head.eq_ignore_ascii_case(&own) && (rest.is_empty() || rest.starts_with(['/', '?', '#'])) {
+        if head.eq_ignore_ascii_case(&own) && (rest.is_empty() || rest.starts_with(['/', '?', '#']))
+        {
             let text = format!("http://{}{rest}", client.authority);
             if let Ok(value) = HeaderValue::from_str(&text) {
                 headers.insert(name, value);
@@ -474,7 +522,11 @@ fn connection_authentication(headers: &HeaderMap) -> Option<&'static str> {
         .iter()
         .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
         .find_map(|challenge| {
-            let scheme = challenge.trim_ascii().split(|byte| *byte == b' ').next().unwrap_or_default();
+            let scheme = challenge
+                .trim_ascii()
+                .split(|byte| *byte == b' ')
+                .next()
+                .unwrap_or_default();
             if scheme.eq_ignore_ascii_case(b"ntlm") {
                 Some("NTLM")
             } else if scheme.eq_ignore_ascii_case(b"negotiate") {

@@ -39,20 +39,39 @@ impl Vouching {
     ///
     /// When an entry is not a method and an exact path, or `max_role` is not a role.
     pub fn new(entries: &[&str], roles: &[&str], max_role: &str) -> Result<Self, BadVouching> {
-        let listed = entries.iter().map(|entry| Self::entry(entry)).collect::<Result<_, _>>()?;
+        let listed = entries
+            .iter()
+            .map(|entry| Self::entry(entry))
+            .collect::<Result<_, _>>()?;
         let max_role = roles
             .iter()
             .position(|role| *role == max_role)
             .ok_or_else(|| BadVouching::Role(max_role.to_owned()))?;
-        Ok(Self { listed, roles: roles.iter().map(|role| (*role).to_owned()).collect(), max_role })
+        Ok(Self {
+            listed,
+            roles: roles.iter().map(|role| (*role).to_owned()).collect(),
+            max_role,
+        })
     }
 
     fn entry(entry: &str) -> Result<(Method, String), BadVouching> {
         let bad = || BadVouching::Entry(entry.to_owned());
         let (method, path) = entry.split_once(' ').ok_or_else(bad)?;
-        let known = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
-        let method = known.into_iter().find(|known| known.as_str() == method).ok_or_else(bad)?;
-        if !path.starts_with('/') || path.contains(['?', '#', '*']) || crate::hygiene::one_reading(path).is_err() {
+        let known = [
+            Method::GET,
+            Method::POST,
+            Method::PUT,
+            Method::PATCH,
+            Method::DELETE,
+        ];
+        let method = known
+            .into_iter()
+            .find(|known| known.as_str() == method)
+            .ok_or_else(bad)?;
+        if !path.starts_with('/')
+            || path.contains(['?', '#', '*'])
+            || crate::hygiene::one_reading(path).is_err()
+        {
             return Err(bad());
         }
         Ok((method, path.to_owned()))
@@ -61,7 +80,9 @@ impl Vouching {
     /// Whether the answer to this request may vouch. The path is compared byte for byte, without its query.
     #[must_use]
     pub fn covers(&self, method: &Method, path: &str) -> bool {
-        self.listed.iter().any(|(listed, exact)| listed == method && exact == path)
+        self.listed
+            .iter()
+            .any(|(listed, exact)| listed == method && exact == path)
     }
 
     /// Checks what was read against the most powerful role that may be vouched for.
@@ -71,7 +92,10 @@ impl Vouching {
     /// When the role is unknown or above the bound.
     pub fn within(&self, vouched: Vouched) -> Result<Vouched, Fault> {
         let role = match &vouched {
-            Vouched::Login { role: Some(role), .. } | Vouched::Elevate { role } => role,
+            Vouched::Login {
+                role: Some(role), ..
+            }
+            | Vouched::Elevate { role } => role,
             Vouched::Login { role: None, .. } | Vouched::Nothing { .. } | Vouched::Logout(_) => {
                 return Ok(vouched);
             }
@@ -94,11 +118,13 @@ impl Nonce {
     #[must_use]
     pub fn new(random: [u8; 16]) -> Self {
         use fmt::Write as _;
-        let text = random.iter().fold(String::with_capacity(32), |mut text, byte| {
-            // Writing to a string cannot fail.
-            let _infallible = write!(text, "{byte:02x}");
-            text
-        });
+        let text = random
+            .iter()
+            .fold(String::with_capacity(32), |mut text, byte| {
+                // Writing to a string cannot fail.
+                let _infallible = write!(text, "{byte:02x}");
+                text
+            });
         Self(text)
     }
 
@@ -117,7 +143,10 @@ impl fmt::Debug for Nonce {
 
 /// What an answer vouched for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "whatever an app may say must be met by the gateway")]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "whatever an app may say must be met by the gateway"
+)]
 pub enum Vouched {
     /// Nothing that is believed.
     Nothing {
@@ -188,9 +217,16 @@ const LOGOUT: &str = "wirebound-logout";
 ///
 /// Only where the nonce is right: the app meant to vouch and did it in a way that could be somebody else's
 /// words. Without the nonce nothing is believed and nothing fails.
-pub fn read(status: StatusCode, headers: &HeaderMap, nonce: Option<&Nonce>) -> Result<Vouched, Fault> {
+pub fn read(
+    status: StatusCode,
+    headers: &HeaderMap,
+    nonce: Option<&Nonce>,
+) -> Result<Vouched, Fault> {
     let present = |name: &str| headers.get_all(name).iter().count();
-    let count = [LOGIN, ROLE, ELEVATE, LOGOUT].iter().map(|name| present(name)).fold(0, usize::saturating_add);
+    let count = [LOGIN, ROLE, ELEVATE, LOGOUT]
+        .iter()
+        .map(|name| present(name))
+        .fold(0, usize::saturating_add);
     let disbelieved = u32::try_from(count).unwrap_or(u32::MAX);
     let Some(nonce) = nonce else {
         return Ok(Vouched::Nothing { disbelieved });
@@ -205,12 +241,19 @@ pub fn read(status: StatusCode, headers: &HeaderMap, nonce: Option<&Nonce>) -> R
     }
     once(headers, RE)?;
     let login = once(headers, LOGIN)?;
-    let role = once(headers, ROLE)?.map(|value| token(ROLE, value)).transpose()?;
-    let elevate = once(headers, ELEVATE)?.map(|value| token(ELEVATE, value)).transpose()?;
+    let role = once(headers, ROLE)?
+        .map(|value| token(ROLE, value))
+        .transpose()?;
+    let elevate = once(headers, ELEVATE)?
+        .map(|value| token(ELEVATE, value))
+        .transpose()?;
     let logout = once(headers, LOGOUT)?;
     match (login, role, elevate, logout) {
         (None, None, None, None) => Ok(Vouched::Nothing { disbelieved: 0 }),
-        (Some(login), role, None, None) => Ok(Vouched::Login { subject: subject(login)?, role }),
+        (Some(login), role, None, None) => Ok(Vouched::Login {
+            subject: subject(login)?,
+            role,
+        }),
         (None, None, Some(role), None) => Ok(Vouched::Elevate { role }),
         (None, None, None, Some(b"session")) => Ok(Vouched::Logout(Reach::Session)),
         (None, None, None, Some(b"others")) => Ok(Vouched::Logout(Reach::Others)),
@@ -229,7 +272,9 @@ fn once<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a [u8
 }
 
 fn token(name: &'static str, value: &[u8]) -> Result<String, Fault> {
-    let plain = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
+    let plain = |byte: &u8| {
+        byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_')
+    };
     if value.is_empty() || value.len() > 64 || !value.iter().all(plain) {
         return Err(Fault::Bytes(name));
     }
@@ -241,7 +286,10 @@ fn subject(value: &[u8]) -> Result<Vec<u8>, Fault> {
     if value.len() > SUBJECT_BYTES.saturating_mul(3) {
         return Err(Fault::SubjectLength);
     }
-    let digit = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16)).ok_or(Fault::Bytes(LOGIN));
+    let digit = |byte: Option<&u8>| {
+        byte.and_then(|byte| char::from(*byte).to_digit(16))
+            .ok_or(Fault::Bytes(LOGIN))
+    };
     let mut bytes = value.iter();
     let mut subject = Vec::with_capacity(value.len());
     while let Some(byte) = bytes.next() {

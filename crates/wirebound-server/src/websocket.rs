@@ -9,8 +9,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
-    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT,
+    SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
+    TRANSFER_ENCODING, UPGRADE,
 };
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
@@ -18,6 +19,7 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::ext::Protocol;
 use sha1::{Digest as _, Sha1};
 
+use crate::proxy::body::Progress;
 use crate::proxy::{Download, Forwarder, Leg, Removed, Unanswered, prepare, strip};
 
 pub mod frames;
@@ -46,12 +48,15 @@ pub fn asked(parts: &Parts) -> Asked {
     if parts.method == Method::CONNECT {
         let protocol = parts.extensions.get::<Protocol>().map(Protocol::as_str);
         return match protocol {
-            Some(protocol) if protocol.eq_ignore_ascii_case("websocket") && version_13 => Asked::Connect,
+            Some(protocol) if protocol.eq_ignore_ascii_case("websocket") && version_13 => {
+                Asked::Connect
+            }
             Some(_) => Asked::Malformed("an extended CONNECT for something else than a WebSocket"),
             None => Asked::Malformed("CONNECT"),
         };
     }
-    let websocket = lists(&parts.headers, UPGRADE, "websocket") && lists(&parts.headers, CONNECTION, "upgrade");
+    let websocket =
+        lists(&parts.headers, UPGRADE, "websocket") && lists(&parts.headers, CONNECTION, "upgrade");
     if !websocket || parts.version != Version::HTTP_11 {
         return Asked::Exchange;
     }
@@ -62,7 +67,9 @@ pub fn asked(parts: &Parts) -> Asked {
     }
     let key = only(&parts.headers, SEC_WEBSOCKET_KEY).and_then(|key| std::str::from_utf8(key).ok());
     match key {
-        Some(key) if STANDARD.decode(key).is_ok_and(|bytes| bytes.len() == 16) => Asked::Upgrade(key.to_owned()),
+        Some(key) if STANDARD.decode(key).is_ok_and(|bytes| bytes.len() == 16) => {
+            Asked::Upgrade(key.to_owned())
+        }
         _ => Asked::Malformed("a WebSocket key that is not 16 bytes in base64"),
     }
 }
@@ -104,8 +111,16 @@ pub async fn open<B>(
     ask(&mut parts, &key)?;
     let offered = parts.headers.clone();
 
-    let body = Empty::<Bytes>::new().map_err(|never| match never {}).boxed_unsync();
-    let mut response = forwarder.send(Request::from_parts(parts, body), &leg.cut).await?;
+    let body = Empty::<Bytes>::new()
+        .map_err(|never| match never {})
+        .boxed_unsync();
+    let mut response = forwarder
+        .send(
+            Request::from_parts(parts, body),
+            &leg.cut,
+            &Progress::default(),
+        )
+        .await?;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         return refused(response, &asked, leg);
     }
@@ -128,7 +143,11 @@ pub async fn open<B>(
         upgrade(answer.headers_mut());
         set(answer.headers_mut(), SEC_WEBSOCKET_ACCEPT, &accept(key))?;
     }
-    Ok(Opened { response: answer, removed, tunnel: Some(tunnel) })
+    Ok(Opened {
+        response: answer,
+        removed,
+        tunnel: Some(tunnel),
+    })
 }
 
 /// The upstream answered with an ordinary response, which is the client's answer.
@@ -139,13 +158,19 @@ fn refused(
 ) -> Result<Opened, Unanswered> {
     // On HTTP/2 any 2xx would open the tunnel (RFC 8441 5), to an upstream that never agreed to one.
     if *asked == Asked::Connect && response.status().is_success() {
-        return Err(Unanswered::Handshake("it answered the handshake with an ordinary page"));
+        return Err(Unanswered::Handshake(
+            "it answered the handshake with an ordinary page",
+        ));
     }
     let (mut parts, body) = response.into_parts();
     let removed = strip::response(&mut parts.headers);
     parts.extensions.clear();
     let response = Response::from_parts(parts, Download::new(body, leg.cut));
-    Ok(Opened { response, removed, tunnel: None })
+    Ok(Opened {
+        response,
+        removed,
+        tunnel: None,
+    })
 }
 
 fn ask(parts: &mut Parts, key: &str) -> Result<(), Unanswered> {
@@ -163,7 +188,8 @@ fn upgrade(headers: &mut HeaderMap) {
 }
 
 fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) -> Result<(), Unanswered> {
-    let value = HeaderValue::from_str(value).map_err(|_| Unanswered::Unsendable("WebSocket key"))?;
+    let value =
+        HeaderValue::from_str(value).map_err(|_| Unanswered::Unsendable("WebSocket key"))?;
     headers.insert(name, value);
     Ok(())
 }
@@ -177,19 +203,30 @@ fn accepted(answer: &HeaderMap, offered: &HeaderMap, key: &str) -> Result<(), Un
         return Err(Unanswered::Handshake("its accept key is wrong"));
     }
     let chosen = answer.get_all(SEC_WEBSOCKET_PROTOCOL).iter().count();
-    let known = |chosen: &[u8]| std::str::from_utf8(chosen).is_ok_and(|name| lists(offered, SEC_WEBSOCKET_PROTOCOL, name));
+    let known = |chosen: &[u8]| {
+        std::str::from_utf8(chosen).is_ok_and(|name| lists(offered, SEC_WEBSOCKET_PROTOCOL, name))
+    };
     if chosen > 0 && !only(answer, SEC_WEBSOCKET_PROTOCOL).is_some_and(known) {
-        return Err(Unanswered::Handshake("it chose a subprotocol that was not offered"));
+        return Err(Unanswered::Handshake(
+            "it chose a subprotocol that was not offered",
+        ));
     }
-    if answer.contains_key(SEC_WEBSOCKET_EXTENSIONS) && !offered.contains_key(SEC_WEBSOCKET_EXTENSIONS) {
-        return Err(Unanswered::Handshake("it chose an extension that was not offered"));
+    if answer.contains_key(SEC_WEBSOCKET_EXTENSIONS)
+        && !offered.contains_key(SEC_WEBSOCKET_EXTENSIONS)
+    {
+        return Err(Unanswered::Handshake(
+            "it chose an extension that was not offered",
+        ));
     }
     Ok(())
 }
 
 /// RFC 6455 4.2.2.
 fn accept(key: &str) -> String {
-    let digest = Sha1::new().chain_update(key).chain_update("258EAFA5-E914-47DA-95CA-C5AB0DC85B11").finalize();
+    let digest = Sha1::new()
+        .chain_update(key)
+        .chain_update("258EAFA5-E914-47DA-95CA-C5AB0DC85B11")
+        .finalize();
     STANDARD.encode(digest)
 }
 

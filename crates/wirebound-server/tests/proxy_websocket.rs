@@ -1,5 +1,14 @@
 //! WebSockets through the gateway, from HTTP/1.1 and from HTTP/2, to a real WebSocket server.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test stops at what it did not expect, and says what it measured"
+)]
+
 mod rig;
 
 use http::{Method, Request, StatusCode};
@@ -20,15 +29,17 @@ async fn chat() -> App {
     let router = axum::Router::new().route(
         "/ws",
         any(|upgrade: WebSocketUpgrade| async {
-            upgrade.protocols(["chat"]).on_upgrade(|mut socket| async move {
-                while let Some(Ok(message)) = socket.recv().await {
-                    if let Message::Text(_) = message
-                        && socket.send(message).await.is_err()
-                    {
-                        return;
+            upgrade
+                .protocols(["chat"])
+                .on_upgrade(|mut socket| async move {
+                    while let Some(Ok(message)) = socket.recv().await {
+                        if let Message::Text(_) = message
+                            && socket.send(message).await.is_err()
+                        {
+                            return;
+                        }
                     }
-                }
-            })
+                })
         }),
     );
     App::raw(move |stream| {
@@ -97,16 +108,26 @@ async fn is_cut(mut gateway: Gateway, mut socket: TokioIo<Upgraded>) {
     socket.read_to_end(&mut rest).await.unwrap();
     assert_eq!(rest, b"role changed; reconnect: now");
     drop(socket);
-    assert_eq!(gateway.ended.recv().await, Some(Ended::Cut(CloseCode::RoleChanged)));
+    assert_eq!(
+        gateway.ended.recv().await,
+        Some(Ended::Cut(CloseCode::RoleChanged))
+    );
 }
 
 #[tokio::test]
 async fn a_websocket_over_http1_talks_and_is_cut_with_its_close_code() {
     let app = chat().await;
     let gateway = Gateway::before(&app).await;
-    let answer = h1(gateway.address).await.send_request(upgrade("/ws")).await.unwrap();
+    let answer = h1(gateway.address)
+        .await
+        .send_request(upgrade("/ws"))
+        .await
+        .unwrap();
     assert_eq!(answer.status(), StatusCode::SWITCHING_PROTOCOLS);
-    assert_eq!(answer.headers()["sec-websocket-accept"], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    assert_eq!(
+        answer.headers()["sec-websocket-accept"],
+        "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+    );
     assert_eq!(answer.headers()["sec-websocket-protocol"], "chat");
     let socket = TokioIo::new(hyper::upgrade::on(answer).await.unwrap());
     is_cut(gateway, socket).await;
@@ -118,7 +139,10 @@ async fn a_websocket_over_http2_talks_and_is_cut_with_its_close_code() {
     let gateway = Gateway::before(&app).await;
     let mut client = h2(gateway.address).await;
     // The server's SETTINGS must have come before an extended CONNECT may be sent.
-    let first = client.send_request(get("http://app.example/nothing")).await.unwrap();
+    let first = client
+        .send_request(get("http://app.example/nothing"))
+        .await
+        .unwrap();
     assert_eq!(text(first).await.0, StatusCode::NOT_FOUND);
     let answer = client.send_request(connect("/ws")).await.unwrap();
     assert_eq!(answer.status(), StatusCode::OK);
@@ -152,7 +176,11 @@ async fn a_premature_or_wrong_acceptance_opens_no_tunnel() {
     ] {
         let app = answering(bytes).await;
         let gateway = Gateway::before(&app).await;
-        let answer = h1(gateway.address).await.send_request(upgrade("/ws")).await.unwrap();
+        let answer = h1(gateway.address)
+            .await
+            .send_request(upgrade("/ws"))
+            .await
+            .unwrap();
         assert_eq!(answer.status(), StatusCode::BAD_GATEWAY, "{bytes}");
     }
 }
@@ -162,12 +190,22 @@ async fn an_ordinary_page_opens_no_tunnel_on_http2_and_is_a_page_on_http1() {
     let page = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nWirebound-Login: root\r\n\r\nok";
     let app = answering(page).await;
     let gateway = Gateway::before(&app).await;
-    let answer = h1(gateway.address).await.send_request(upgrade("/ws")).await.unwrap();
+    let answer = h1(gateway.address)
+        .await
+        .send_request(upgrade("/ws"))
+        .await
+        .unwrap();
     assert!(!answer.headers().contains_key("wirebound-login"));
     assert_eq!(text(answer).await, (StatusCode::OK, "ok".to_owned()));
 
     let mut client = h2(gateway.address).await;
-    text(client.send_request(get("http://app.example/")).await.unwrap()).await;
+    text(
+        client
+            .send_request(get("http://app.example/"))
+            .await
+            .unwrap(),
+    )
+    .await;
     let answer = client.send_request(connect("/ws")).await.unwrap();
     assert_eq!(answer.status(), StatusCode::BAD_GATEWAY);
 }

@@ -39,7 +39,12 @@ impl Vault {
             let host_only = if cookie.host_only { HOST_ONLY } else { 0 };
             let expires = if cookie.expires.is_some() { EXPIRES } else { 0 };
             out.push(host_only | expires);
-            for text in [&cookie.name[..], cookie.value.expose(), cookie.domain.as_bytes(), cookie.path.as_bytes()] {
+            for text in [
+                &cookie.name[..],
+                cookie.value.expose(),
+                cookie.domain.as_bytes(),
+                cookie.path.as_bytes(),
+            ] {
                 // No text is longer than a cookie, and a cookie has at most 4096 bytes.
                 out.extend_from_slice(&u16::try_from(text.len()).unwrap_or(u16::MAX).to_be_bytes());
                 out.extend_from_slice(text);
@@ -66,10 +71,9 @@ impl Vault {
         let mut vault = Self::default();
         for _ in 0..count {
             let cookie = cookie(&mut rest)?;
-            let twice = vault
-                .cookies
-                .iter()
-                .any(|old| old.name == cookie.name && old.domain == cookie.domain && old.path == cookie.path);
+            let twice = vault.cookies.iter().any(|old| {
+                old.name == cookie.name && old.domain == cookie.domain && old.path == cookie.path
+            });
             if twice {
                 return Err(BadForm::Content);
             }
@@ -93,12 +97,22 @@ fn cookie(rest: &mut &[u8]) -> Result<Cookie, BadForm> {
     let utf8 = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).map_err(|_| BadForm::Content);
     let domain = utf8(text(rest)?)?;
     let path = utf8(text(rest)?)?;
-    let expires =
-        if flags & EXPIRES == 0 { None } else { Some(u64::from_be_bytes(taken(rest)?)) };
+    let expires = if flags & EXPIRES == 0 {
+        None
+    } else {
+        Some(u64::from_be_bytes(taken(rest)?))
+    };
     if name.is_empty() || !path.starts_with('/') {
         return Err(BadForm::Content);
     }
-    Ok(Cookie { name, value, domain, host_only: flags & HOST_ONLY != 0, path, expires })
+    Ok(Cookie {
+        name,
+        value,
+        domain,
+        host_only: flags & HOST_ONLY != 0,
+        path,
+        expires,
+    })
 }
 
 fn taken<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], BadForm> {

@@ -41,7 +41,10 @@ impl Watch {
     #[must_use]
     pub fn new(headers: &HeaderMap, vault: &Vault) -> Option<Self> {
         let needles = needles(vault);
-        let longest = needles.iter().map(|(_, value)| value.expose().len()).max()?;
+        let longest = needles
+            .iter()
+            .map(|(_, value)| value.expose().len())
+            .max()?;
         (is_text(headers) && !headers.contains_key(CONTENT_ENCODING)).then(|| Self {
             needles,
             tail: VecDeque::new(),
@@ -57,13 +60,25 @@ impl Watch {
             return None;
         }
         self.left = self.left.saturating_sub(chunk.len());
-        let border = chunk.get(..chunk.len().min(self.longest)).unwrap_or_default();
-        let across: Vec<u8> = self.tail.iter().copied().chain(border.iter().copied()).collect();
+        let border = chunk
+            .get(..chunk.len().min(self.longest))
+            .unwrap_or_default();
+        let across: Vec<u8> = self
+            .tail
+            .iter()
+            .copied()
+            .chain(border.iter().copied())
+            .collect();
         let found = self.needles.iter().position(|(_, value)| {
-            memmem::find(chunk, value.expose()).is_some() || memmem::find(&across, value.expose()).is_some()
+            memmem::find(chunk, value.expose()).is_some()
+                || memmem::find(&across, value.expose()).is_some()
         });
-        self.tail.extend(chunk.iter().skip(chunk.len().saturating_sub(self.longest)));
-        let excess = self.tail.len().saturating_sub(self.longest.saturating_sub(1));
+        self.tail
+            .extend(chunk.iter().skip(chunk.len().saturating_sub(self.longest)));
+        let excess = self
+            .tail
+            .len()
+            .saturating_sub(self.longest.saturating_sub(1));
         drop(self.tail.drain(..excess));
         found.map(|at| self.needles.swap_remove(at).0)
     }
@@ -78,11 +93,17 @@ fn needles(vault: &Vault) -> Vec<(String, Value)> {
 }
 
 fn is_text(headers: &HeaderMap) -> bool {
-    let Some(kind) = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()) else {
+    let Some(kind) = headers
+        .get(CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok())
+    else {
         return true;
     };
     let kind = kind.to_ascii_lowercase();
-    kind.starts_with("text/") || ["json", "xml", "javascript", "form-urlencoded"].iter().any(|part| kind.contains(part))
+    kind.starts_with("text/")
+        || ["json", "xml", "javascript", "form-urlencoded"]
+            .iter()
+            .any(|part| kind.contains(part))
 }
 
 #[cfg(test)]
@@ -110,7 +131,10 @@ mod tests {
         let body = b"<a href=\"/x?s=0123456789abcdef\">abc</a>";
         for size in 1..body.len() {
             let mut watch = Watch::new(&text(), &vault()).unwrap();
-            let found: Vec<String> = body.chunks(size).filter_map(|chunk| watch.look(chunk)).collect();
+            let found: Vec<String> = body
+                .chunks(size)
+                .filter_map(|chunk| watch.look(chunk))
+                .collect();
             assert_eq!(found, ["sessionid"], "chunks of {size}");
         }
     }
@@ -130,7 +154,10 @@ mod tests {
     fn a_value_in_the_head_is_found() {
         let mut headers = text();
         assert_eq!(in_head(&headers, &vault()), None);
-        headers.insert("location", "/a;jsessionid=0123456789abcdef".parse().unwrap());
+        headers.insert(
+            "location",
+            "/a;jsessionid=0123456789abcdef".parse().unwrap(),
+        );
         assert_eq!(in_head(&headers, &vault()).as_deref(), Some("sessionid"));
     }
 }

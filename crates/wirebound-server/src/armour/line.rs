@@ -26,7 +26,10 @@ pub struct Line {
 /// Reads a line at a time `now` in Unix seconds. None where a browser would ignore it.
 #[must_use]
 pub fn read(line: &[u8], now: u64) -> Option<Line> {
-    if line.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') {
+    if line
+        .iter()
+        .any(|byte| byte.is_ascii_control() && *byte != b'\t')
+    {
         return None;
     }
     let mut pieces = line.split(|byte| *byte == b';');
@@ -76,8 +79,15 @@ fn lifetime(value: &[u8], now: u64) -> Option<u64> {
         return None;
     }
     // More digits than a u64 holds is simply very long.
-    let seconds = std::str::from_utf8(digits).ok()?.parse::<u64>().unwrap_or(u64::MAX);
-    Some(if negative || seconds == 0 { 0 } else { now.saturating_add(seconds) })
+    let seconds = std::str::from_utf8(digits)
+        .ok()?
+        .parse::<u64>()
+        .unwrap_or(u64::MAX);
+    Some(if negative || seconds == 0 {
+        0
+    } else {
+        now.saturating_add(seconds)
+    })
 }
 
 fn domain(value: &[u8]) -> Option<String> {
@@ -87,15 +97,17 @@ fn domain(value: &[u8]) -> Option<String> {
 }
 
 fn path(value: &[u8]) -> Option<String> {
-    value.starts_with(b"/").then(|| String::from_utf8(value.to_vec()).ok()).flatten()
+    value
+        .starts_with(b"/")
+        .then(|| String::from_utf8(value.to_vec()).ok())
+        .flatten()
 }
 
 /// RFC 6265 5.1.1: whatever order the pieces are in. In Unix seconds; before 1970 is 0.
 #[must_use]
 pub fn date(value: &[u8]) -> Option<u64> {
-    let delimiter = |byte: &u8| {
-        matches!(byte, b'\t' | 0x20..=0x2f | 0x3b..=0x40 | 0x5b..=0x60 | 0x7b..=0x7e)
-    };
+    let delimiter =
+        |byte: &u8| matches!(byte, b'\t' | 0x20..=0x2f | 0x3b..=0x40 | 0x5b..=0x60 | 0x7b..=0x7e);
     let (mut time, mut day, mut month, mut year) = (None, None, None, None);
     for token in value.split(delimiter).filter(|token| !token.is_empty()) {
         if time.is_none() && clock(token).is_some() {
@@ -118,7 +130,10 @@ pub fn date(value: &[u8]) -> Option<u64> {
         return None;
     }
     let days = days_since_1970(year, month, day);
-    let seconds = hour.saturating_mul(3600).saturating_add(minute.saturating_mul(60)).saturating_add(second);
+    let seconds = hour
+        .saturating_mul(3600)
+        .saturating_add(minute.saturating_mul(60))
+        .saturating_add(second);
     let total = days.saturating_mul(86_400).saturating_add(seconds);
     Some(u64::try_from(total).unwrap_or(0))
 }
@@ -133,7 +148,10 @@ fn clock(token: &[u8]) -> Option<(i64, i64, i64)> {
 
 /// `least` to `most` digits, followed by nothing or by what is not a digit.
 fn number(token: &[u8], least: usize, most: usize) -> Option<i64> {
-    let digits = token.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let digits = token
+        .iter()
+        .take_while(|byte| byte.is_ascii_digit())
+        .count();
     if digits < least || digits > most {
         return None;
     }
@@ -142,7 +160,8 @@ fn number(token: &[u8], least: usize, most: usize) -> Option<i64> {
 
 fn month_of(token: &[u8]) -> Option<i64> {
     const MONTHS: [&[u8]; 12] = [
-        b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov", b"dec",
+        b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov",
+        b"dec",
     ];
     let head = token.get(..3)?.to_ascii_lowercase();
     let index = MONTHS.iter().position(|month| *month == head.as_slice())?;
@@ -156,7 +175,10 @@ fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
     } else {
         (year.saturating_sub(1), month.saturating_add(9))
     };
-    let leaps = year.div_euclid(4).saturating_sub(year.div_euclid(100)).saturating_add(year.div_euclid(400));
+    let leaps = year
+        .div_euclid(4)
+        .saturating_sub(year.div_euclid(100))
+        .saturating_add(year.div_euclid(400));
     let in_year = month.saturating_mul(153).saturating_add(2).div_euclid(5);
     year.saturating_mul(365)
         .saturating_add(leaps)
@@ -204,8 +226,16 @@ mod tests {
         assert!(read(b"=v; HttpOnly", 0).is_none());
         assert!(read(b"a=\x01", 0).is_none());
         let line = read(b"a=; Path=x; Domain=; Max-Age=x", 0).unwrap();
-        assert_eq!((line.path, line.domain, line.expires, line.http_only), (None, None, None, false));
+        assert_eq!(
+            (line.path, line.domain, line.expires, line.http_only),
+            (None, None, None, false)
+        );
         assert_eq!(read(b"a=1; Max-Age=-1", 9).unwrap().expires, Some(0));
-        assert_eq!(read(b"a=1; Max-Age=99999999999999999999999", 9).unwrap().expires, Some(u64::MAX));
+        assert_eq!(
+            read(b"a=1; Max-Age=99999999999999999999999", 9)
+                .unwrap()
+                .expires,
+            Some(u64::MAX)
+        );
     }
 }

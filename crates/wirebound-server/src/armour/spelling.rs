@@ -19,7 +19,10 @@ pub fn fold(name: &[u8]) -> String {
         }
         decoded = again;
     }
-    let kept: Vec<u8> = decoded.into_iter().filter(|byte| byte.is_ascii() && !byte.is_ascii_control()).collect();
+    let kept: Vec<u8> = decoded
+        .into_iter()
+        .filter(|byte| byte.is_ascii() && !byte.is_ascii_control())
+        .collect();
     kept.trim_ascii()
         .iter()
         .map(|byte| match byte {
@@ -63,7 +66,10 @@ mod tests {
         ] {
             assert_eq!(fold(name), "my_sid", "{name:?}");
         }
-        assert_eq!(readings(b"my.sid[a]").collect::<Vec<_>>(), ["my_sid_a]", "my_sid"]);
+        assert_eq!(
+            readings(b"my.sid[a]").collect::<Vec<_>>(),
+            ["my_sid_a]", "my_sid"]
+        );
         assert_ne!(fold(b"mysid"), "my_sid");
     }
 }

@@ -61,9 +61,14 @@ pub struct Cookie {
 
 impl Cookie {
     fn bytes(&self) -> usize {
-        [self.name.len(), self.value.expose().len(), self.domain.len(), self.path.len()]
-            .into_iter()
-            .fold(0, usize::saturating_add)
+        [
+            self.name.len(),
+            self.value.expose().len(),
+            self.domain.len(),
+            self.path.len(),
+        ]
+        .into_iter()
+        .fold(0, usize::saturating_add)
     }
 
     fn same_key(&self, other: &Self) -> bool {
@@ -75,7 +80,11 @@ impl Cookie {
     }
 
     fn fits(&self, host: &str, path: &str) -> bool {
-        let domain = if self.host_only { self.domain == host } else { domain_match(host, &self.domain) };
+        let domain = if self.host_only {
+            self.domain == host
+        } else {
+            domain_match(host, &self.domain)
+        };
         domain && path_match(path, &self.path)
     }
 }
@@ -103,7 +112,10 @@ pub enum TooMuch {
 
 /// How long what is in a vault was meant to last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "a cookie dies with the browser or at a time")]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "a cookie dies with the browser or at a time"
+)]
 pub enum Life {
     /// Until the browser closes.
     Browser,
@@ -151,7 +163,12 @@ impl<'a> Place<'a> {
             Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
             _ => authority,
         };
-        Self { host, path, unsafe_method, now }
+        Self {
+            host,
+            path,
+            unsafe_method,
+            now,
+        }
     }
 }
 
@@ -175,13 +192,19 @@ impl Vault {
 
     /// The values in it, for the leak search alone.
     pub(super) fn values(&self) -> impl Iterator<Item = (&[u8], &Value)> {
-        self.cookies.iter().map(|cookie| (cookie.name.as_slice(), &cookie.value))
+        self.cookies
+            .iter()
+            .map(|cookie| (cookie.name.as_slice(), &cookie.value))
     }
 
     /// How long its cookies were meant to last.
     #[must_use]
     pub fn life(&self) -> Life {
-        self.cookies.iter().filter_map(|cookie| cookie.expires).max().map_or(Life::Browser, Life::Until)
+        self.cookies
+            .iter()
+            .filter_map(|cookie| cookie.expires)
+            .max()
+            .map_or(Life::Browser, Life::Until)
     }
 
     /// The cookies for a request, longest path first, then the oldest (RFC 6265 5.4).
@@ -212,7 +235,9 @@ impl Vault {
         let live = after.clone();
         let mut deleted = false;
         for line in lines {
-            let Some(cookie) = cookie(line, place) else { continue };
+            let Some(cookie) = cookie(line, place) else {
+                continue;
+            };
             deleted |= !cookie.live(place.now);
             after.set(cookie, place.now);
         }
@@ -246,7 +271,11 @@ impl Vault {
     }
 
     pub(super) fn bounded(&self) -> Result<(), TooMuch> {
-        let name = |cookie: &Cookie| String::from_utf8_lossy(&cookie.name).escape_default().to_string();
+        let name = |cookie: &Cookie| {
+            String::from_utf8_lossy(&cookie.name)
+                .escape_default()
+                .to_string()
+        };
         let mut bytes = 0_usize;
         for (number, cookie) in self.cookies.iter().enumerate() {
             if cookie.bytes() > COOKIE_BYTES {
@@ -271,14 +300,25 @@ fn cookie(line: Line, place: &Place<'_>) -> Option<Cookie> {
         Some(domain) if domain_match(&host, &domain) => (domain, false),
         Some(_) => return None,
     };
-    let path = line.path.unwrap_or_else(|| default_path(place.path).to_owned());
-    Some(Cookie { name: line.name, value: line.value, domain, host_only, path, expires: line.expires })
+    let path = line
+        .path
+        .unwrap_or_else(|| default_path(place.path).to_owned());
+    Some(Cookie {
+        name: line.name,
+        value: line.value,
+        domain,
+        host_only,
+        path,
+        expires: line.expires,
+    })
 }
 
 /// RFC 6265 5.1.3; both in lower case.
 pub(super) fn domain_match(host: &str, domain: &str) -> bool {
     host == domain
-        || (host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'))
+        || (host
+            .strip_suffix(domain)
+            .is_some_and(|rest| rest.ends_with('.'))
             && host.parse::<std::net::IpAddr>().is_err())
 }
 

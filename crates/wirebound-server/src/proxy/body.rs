@@ -7,7 +7,10 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -22,14 +25,32 @@ pub type BoxError = Box<dyn StdError + Send + Sync>;
 /// A client's body on its way to the upstream.
 pub type Upload = http_body_util::combinators::UnsyncBoxBody<Bytes, BoxError>;
 
+/// Counts what has passed of an upload: while it grows, the upstream is not slow, the client is still sending.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Progress(Arc<AtomicU64>);
+
+impl Progress {
+    /// Resolves when nothing has passed for as long as `patience`.
+    pub(crate) async fn stalled(&self, patience: Duration) {
+        loop {
+            let before = self.0.load(Ordering::Relaxed);
+            tokio::time::sleep(patience).await;
+            if self.0.load(Ordering::Relaxed) == before {
+                return;
+            }
+        }
+    }
+}
+
 /// Makes an [`Upload`] of a request's body; fields of ours in its trailers are removed.
-pub fn upload<B>(body: B) -> Upload
+pub(crate) fn upload<B>(body: B, progress: Progress) -> Upload
 where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
     use http_body_util::BodyExt as _;
-    body.map_frame(|mut frame| {
+    body.map_frame(move |mut frame| {
+        progress.0.fetch_add(1, Ordering::Relaxed);
         if let Some(trailers) = frame.trailers_mut() {
             let _removed = strip::trailers(trailers);
         }
@@ -63,13 +84,21 @@ pub struct Download {
 
 impl Download {
     pub(crate) fn new(upstream: Incoming, cut: Cut) -> Self {
-        Self { upstream: Some(upstream), cut: Box::pin(cut.closed()), observer: None }
+        Self {
+            upstream: Some(upstream),
+            cut: Box::pin(cut.closed()),
+            observer: None,
+        }
     }
 
     /// A body with nothing in it.
     #[must_use]
     pub fn empty() -> Self {
-        Self { upstream: None, cut: Box::pin(std::future::pending()), observer: None }
+        Self {
+            upstream: None,
+            cut: Box::pin(std::future::pending()),
+            observer: None,
+        }
     }
 
     /// Has `observer` see every chunk before the client does. It cannot change or stop them.
@@ -82,7 +111,9 @@ impl Download {
 
 impl fmt::Debug for Download {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Download").field("upstream", &self.upstream).finish_non_exhaustive()
+        f.debug_struct("Download")
+            .field("upstream", &self.upstream)
+            .finish_non_exhaustive()
     }
 }
 
@@ -117,7 +148,10 @@ impl Body for Download {
                 if let Some(trailers) = frame.trailers_mut() {
                     let removed = strip::trailers(trailers);
                     if removed.any() {
-                        tracing::warn!(?removed, "fields that an upstream may not send were removed from trailers");
+                        tracing::warn!(
+                            ?removed,
+                            "fields that an upstream may not send were removed from trailers"
+                        );
                     }
                 }
                 if let (Some(observer), Some(chunk)) = (&mut this.observer, frame.data_ref()) {
@@ -133,6 +167,8 @@ impl Body for Download {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.upstream.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+        self.upstream
+            .as_ref()
+            .map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
     }
 }

@@ -8,7 +8,10 @@ use tokio::sync::watch;
 
 /// Whether a client should come back after its stream was closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "clients are written against these three")]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "clients are written against these three"
+)]
 pub enum Reconnect {
     /// Coming back is of no use.
     Never,
@@ -36,8 +39,13 @@ pub enum CloseCode {
 
 impl CloseCode {
     /// Every code, for the documentation and the tests that walk the table.
-    pub const ALL: [Self; 5] =
-        [Self::GoingAway, Self::UpstreamLost, Self::Revoked, Self::RoleChanged, Self::SignedOut];
+    pub const ALL: [Self; 5] = [
+        Self::GoingAway,
+        Self::UpstreamLost,
+        Self::Revoked,
+        Self::RoleChanged,
+        Self::SignedOut,
+    ];
 
     /// The number in a WebSocket Close frame.
     #[must_use]
@@ -123,7 +131,12 @@ impl Cut {
     pub fn fired(&self) -> Option<CloseCode> {
         let listener = self.0.as_ref()?;
         let said = *listener.borrow();
-        said.or_else(|| listener.has_changed().is_err().then_some(CloseCode::Revoked))
+        said.or_else(|| {
+            listener
+                .has_changed()
+                .is_err()
+                .then_some(CloseCode::Revoked)
+        })
     }
 
     /// Resolves when the session has ended, with the reason.

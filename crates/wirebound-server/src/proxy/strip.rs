@@ -5,11 +5,11 @@
 //! field goes (servers that turn fields into environment variables read `-`, `_` and `.` alike), and only
 //! then are ours set, elsewhere.
 
+use http::HeaderMap;
 use http::header::{
     ALT_SVC, CONNECTION, COOKIE, Entry, HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
     PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
-use http::HeaderMap;
 
 /// What an upstream sent and a client did not get.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -45,10 +45,22 @@ pub fn hop_by_hop(headers: &mut HeaderMap) {
     for name in listed {
         headers.remove(name);
     }
-    for name in [CONNECTION, TE, TRANSFER_ENCODING, UPGRADE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION] {
+    for name in [
+        CONNECTION,
+        TE,
+        TRANSFER_ENCODING,
+        UPGRADE,
+        PROXY_AUTHENTICATE,
+        PROXY_AUTHORIZATION,
+    ] {
         headers.remove(name);
     }
-    for name in ["keep-alive", "proxy-connection", "http2-settings", "proxy-authentication-info"] {
+    for name in [
+        "keep-alive",
+        "proxy-connection",
+        "http2-settings",
+        "proxy-authentication-info",
+    ] {
         headers.remove(name);
     }
 }
@@ -77,14 +89,23 @@ pub fn claims(headers: &mut HeaderMap, aliases: &[HeaderName], safe_method: bool
 pub fn fold(name: &str) -> String {
     name.trim()
         .chars()
-        .map(|c| if matches!(c, '_' | '.' | ' ') { '-' } else { c.to_ascii_lowercase() })
+        .map(|c| {
+            if matches!(c, '_' | '.' | ' ') {
+                '-'
+            } else {
+                c.to_ascii_lowercase()
+            }
+        })
         .collect()
 }
 
 /// Whether a folded name claims who the client is or where it comes from.
 #[must_use]
 pub fn is_claim(folded: &str) -> bool {
-    CLAIM_PREFIXES.iter().any(|prefix| folded.starts_with(prefix)) || CLAIMS.contains(&folded)
+    CLAIM_PREFIXES
+        .iter()
+        .any(|prefix| folded.starts_with(prefix))
+        || CLAIMS.contains(&folded)
 }
 
 const CLAIM_PREFIXES: &[&str] = &[
@@ -131,7 +152,11 @@ const CLAIMS: &[&str] = &[
 ];
 
 /// On a safe method these turn a request that was judged harmless into another one.
-const OVERRIDES: &[&str] = &["x-http-method-override", "x-http-method", "x-method-override"];
+const OVERRIDES: &[&str] = &[
+    "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
+];
 
 /// Removes from an upstream's response head what it may not say, and counts it.
 pub fn response(headers: &mut HeaderMap) -> Removed {
@@ -170,12 +195,20 @@ fn reserved(headers: &mut HeaderMap) -> Removed {
         .keys()
         .filter(|name| {
             let folded = fold(name.as_str());
-            folded == "wirebound" || folded.starts_with("wirebound-") || folded.starts_with("secure-session-")
+            folded == "wirebound"
+                || folded.starts_with("wirebound-")
+                || folded.starts_with("secure-session-")
         })
         .cloned()
         .collect();
-    let count = names.iter().map(|name| drop_all(headers, name)).fold(0, u32::saturating_add);
-    Removed { reserved: count, ..Removed::default() }
+    let count = names
+        .iter()
+        .map(|name| drop_all(headers, name))
+        .fold(0, u32::saturating_add);
+    Removed {
+        reserved: count,
+        ..Removed::default()
+    }
 }
 
 fn drop_all(headers: &mut HeaderMap, name: &HeaderName) -> u32 {
@@ -201,8 +234,11 @@ fn set_cookie_name(line: &[u8]) -> &[u8] {
 #[must_use]
 pub fn names_ours(name: &[u8]) -> bool {
     // Some browsers and servers drop white space or unknown bytes in front; prefixes are matched without case.
-    let name: Vec<u8> =
-        name.iter().filter(|byte| byte.is_ascii_graphic()).map(u8::to_ascii_lowercase).collect();
+    let name: Vec<u8> = name
+        .iter()
+        .filter(|byte| byte.is_ascii_graphic())
+        .map(u8::to_ascii_lowercase)
+        .collect();
     let mut rest = name.as_slice();
     for prefix in [&b"__host-http-"[..], b"__http-", b"__host-", b"__secure-"] {
         if let Some(short) = rest.strip_prefix(prefix) {
@@ -334,8 +370,19 @@ mod tests {
             ("content-type", "text/plain"),
         ]);
         let removed = response(&mut headers);
-        assert_eq!(removed, Removed { reserved: 3, cookies: 5, alt_svc: 1 });
-        let left: Vec<_> = headers.get_all(SET_COOKIE).iter().map(|v| v.to_str().unwrap()).collect();
+        assert_eq!(
+            removed,
+            Removed {
+                reserved: 3,
+                cookies: 5,
+                alt_svc: 1
+            }
+        );
+        let left: Vec<_> = headers
+            .get_all(SET_COOKIE)
+            .iter()
+            .map(|v| v.to_str().unwrap())
+            .collect();
         assert_eq!(left, ["sessionid=1; HttpOnly", "theme=dark"]);
         assert_eq!(headers.len(), 3);
     }

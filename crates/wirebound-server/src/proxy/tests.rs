@@ -3,16 +3,27 @@
 use super::*;
 
 fn leg() -> Leg {
-    Leg::new("::ffff:192.0.2.7".parse().unwrap(), "app.example:8443", Scheme::HTTPS)
+    Leg::new(
+        "::ffff:192.0.2.7".parse().unwrap(),
+        "app.example:8443",
+        Scheme::HTTPS,
+    )
 }
 
 fn prepared(fields: &[(&str, &str)], leg: &Leg) -> Parts {
-    let mut request = Request::builder().uri("https://app.example:8443/a?b=c").version(Version::HTTP_2);
+    let mut request = Request::builder()
+        .uri("https://app.example:8443/a?b=c")
+        .version(Version::HTTP_2);
     for (name, value) in fields {
         request = request.header(*name, *value);
     }
     let mut parts = request.body(()).unwrap().into_parts().0;
-    prepare(&mut parts, leg, &Upstream::parse("http://127.0.0.1:3000").unwrap()).unwrap();
+    prepare(
+        &mut parts,
+        leg,
+        &Upstream::parse("http://127.0.0.1:3000").unwrap(),
+    )
+    .unwrap();
     parts
 }
 
@@ -32,8 +43,11 @@ fn an_anonymous_client_is_said_to_be_nobody_whatever_it_says() {
         ],
         &leg(),
     );
-    let mut left: Vec<(&str, &str)> =
-        parts.headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+    let mut left: Vec<(&str, &str)> = parts
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.to_str().unwrap()))
+        .collect();
     left.sort_unstable();
     assert_eq!(
         left,
@@ -57,7 +71,14 @@ fn a_known_client_is_named_by_us_alone() {
     let mut told = Told::known("al ice\u{e9};".as_bytes(), "user", "s1", "wire");
     told.aliases = vec![HeaderName::from_static("x-my-user")];
     let leg = leg().told(told).vouching(vouch::Nonce::new([1; 16]));
-    let parts = prepared(&[("x_my_user", "root"), ("X-My-User", "root"), ("wirebound-subject", "root")], &leg);
+    let parts = prepared(
+        &[
+            ("x_my_user", "root"),
+            ("X-My-User", "root"),
+            ("wirebound-subject", "root"),
+        ],
+        &leg,
+    );
     assert_eq!(parts.headers["wirebound-subject"], "al%20ice%C3%A9%3B");
     assert_eq!(parts.headers["x-my-user"], "al%20ice%C3%A9%3B");
     assert_eq!(parts.headers.get_all("x-my-user").iter().count(), 1);
@@ -71,11 +92,20 @@ fn origin_and_referer_of_our_own_authority_get_the_upstreams_scheme() {
     for (given, expect) in [
         ("https://app.example:8443", "http://app.example:8443"),
         ("https://APP.example:8443", "http://app.example:8443"),
-        ("https://app.example:8443/login?a=b", "http://app.example:8443/login?a=b"),
+        (
+            "https://app.example:8443/login?a=b",
+            "http://app.example:8443/login?a=b",
+        ),
         ("https://app.example", "https://app.example"),
         ("https://app.example:84430", "https://app.example:84430"),
-        ("https://app.example:8443.evil.example", "https://app.example:8443.evil.example"),
-        ("https://evil.example/https://app.example:8443", "https://evil.example/https://app.example:8443"),
+        (
+            "https://app.example:8443.evil.example",
+            "https://app.example:8443.evil.example",
+        ),
+        (
+            "https://evil.example/https://app.example:8443",
+            "https://evil.example/https://app.example:8443",
+        ),
         ("null", "null"),
     ] {
         let parts = prepared(&[("origin", given), ("referer", given)], &leg());
@@ -87,7 +117,12 @@ fn origin_and_referer_of_our_own_authority_get_the_upstreams_scheme() {
 #[test]
 fn h2c_and_expect_do_not_pass() {
     let parts = prepared(
-        &[("connection", "Upgrade, HTTP2-Settings"), ("upgrade", "h2c"), ("http2-settings", "AAMAAABk"), ("expect", "100-continue")],
+        &[
+            ("connection", "Upgrade, HTTP2-Settings"),
+            ("upgrade", "h2c"),
+            ("http2-settings", "AAMAAABk"),
+            ("expect", "100-continue"),
+        ],
         &leg(),
     );
     for name in ["connection", "upgrade", "http2-settings", "expect"] {
@@ -97,8 +132,21 @@ fn h2c_and_expect_do_not_pass() {
 
 #[test]
 fn upstreams_are_plain_http_addresses() {
-    assert_eq!(Upstream::parse("http://127.0.0.1:3000/").unwrap().authority(), "127.0.0.1:3000");
-    for bad in ["", "127.0.0.1:3000", "https://a", "http://a/b", "http://u@a", "http://a?b", "ftp://a"] {
+    assert_eq!(
+        Upstream::parse("http://127.0.0.1:3000/")
+            .unwrap()
+            .authority(),
+        "127.0.0.1:3000"
+    );
+    for bad in [
+        "",
+        "127.0.0.1:3000",
+        "https://a",
+        "http://a/b",
+        "http://u@a",
+        "http://a?b",
+        "ftp://a",
+    ] {
         assert!(Upstream::parse(bad).is_err(), "{bad}");
     }
 }

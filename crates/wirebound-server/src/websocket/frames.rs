@@ -14,6 +14,7 @@ pub struct Frames {
 /// A length that no frame has. Nothing can be said about boundaries any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a frame of an impossible length")]
+#[non_exhaustive]
 pub struct BadFrame;
 
 /// A frame's head with the longest length and a mask.
@@ -40,8 +41,12 @@ impl Frames {
             }
         }
         let rest = bytes.len().saturating_sub(taken);
-        let payload = usize::try_from(self.payload).unwrap_or(usize::MAX).min(rest);
-        self.payload = self.payload.saturating_sub(u64::try_from(payload).unwrap_or(u64::MAX));
+        let payload = usize::try_from(self.payload)
+            .unwrap_or(usize::MAX)
+            .min(rest);
+        self.payload = self
+            .payload
+            .saturating_sub(u64::try_from(payload).unwrap_or(u64::MAX));
         Ok(taken.saturating_add(payload))
     }
 
@@ -79,7 +84,9 @@ impl Frames {
 
 /// The payload's length once the head is whole.
 fn length(head: &[u8]) -> Result<Option<u64>, BadFrame> {
-    let Some(second) = head.get(1) else { return Ok(None) };
+    let Some(second) = head.get(1) else {
+        return Ok(None);
+    };
     let wide = match second & 0x7f {
         126 => 2,
         127 => 8,
@@ -90,13 +97,21 @@ fn length(head: &[u8]) -> Result<Option<u64>, BadFrame> {
     if head.len() < whole.min(LONGEST_HEAD) {
         return Ok(None);
     }
-    let Some(digits) = head.get(2..wide.saturating_add(2)) else { return Ok(None) };
+    let Some(digits) = head.get(2..wide.saturating_add(2)) else {
+        return Ok(None);
+    };
     let payload = match digits {
         [] => u64::from(second & 0x7f),
-        digits => digits.iter().fold(0_u64, |length, byte| (length << 8) | u64::from(*byte)),
+        digits => digits
+            .iter()
+            .fold(0_u64, |length, byte| (length << 8) | u64::from(*byte)),
     };
     // RFC 6455 5.2: the most significant bit must be 0.
-    if payload >> 63 == 1 { Err(BadFrame) } else { Ok(Some(payload)) }
+    if payload >> 63 == 1 {
+        Err(BadFrame)
+    } else {
+        Ok(Some(payload))
+    }
 }
 
 /// A server's Close frame: unmasked, with a code and a short reason.

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf, split};
+use tokio::io::{
+    AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf, split,
+};
 use tokio::time::timeout;
 
 use super::frames::{Frames, close};
@@ -72,7 +74,9 @@ impl Tunnel {
     /// Carries bytes until one side closes or the session ends; closes both sides.
     pub async fn run(self) -> Ended {
         let both = async { tokio::try_join!(self.client, self.upstream) };
-        let Ok(Ok((client, upstream))) = timeout(self.patience.linger.saturating_mul(5), both).await else {
+        let Ok(Ok((client, upstream))) =
+            timeout(self.patience.linger.saturating_mul(5), both).await
+        else {
             return Ended::Never;
         };
         carry(client, upstream, self.cut, self.patience).await
@@ -108,10 +112,18 @@ where
             let _answer = timeout(patience.linger, drain(&mut up.from)).await;
         }
         Ended::Idle => {
-            let _closed = timeout(patience.finish, down.say_close(CloseCode::GoingAway, patience.finish)).await;
+            let _closed = timeout(
+                patience.finish,
+                down.say_close(CloseCode::GoingAway, patience.finish),
+            )
+            .await;
         }
         Ended::Upstream => {
-            let _closed = timeout(patience.finish, down.say_close(CloseCode::UpstreamLost, Duration::ZERO)).await;
+            let _closed = timeout(
+                patience.finish,
+                down.say_close(CloseCode::UpstreamLost, Duration::ZERO),
+            )
+            .await;
             let _rest = timeout(patience.linger, up.relay()).await;
         }
         Ended::Client => {
@@ -125,7 +137,10 @@ where
         }
         Ended::Never => {}
     }
-    let _shut = timeout(patience.finish, async { tokio::join!(down.to.shutdown(), up.to.shutdown()) }).await;
+    let _shut = timeout(patience.finish, async {
+        tokio::join!(down.to.shutdown(), up.to.shutdown())
+    })
+    .await;
     ended
 }
 
@@ -158,7 +173,15 @@ struct Pipe<'a, R, W> {
 
 impl<'a, R: AsyncRead, W: AsyncWrite> Pipe<'a, R, W> {
     fn new(from: ReadHalf<R>, to: WriteHalf<W>, said: &'a AtomicU64) -> Self {
-        Self { from, to, buffer: vec![0; BUFFER], start: 0, end: 0, frames: Some(Frames::default()), said }
+        Self {
+            from,
+            to,
+            buffer: vec![0; BUFFER],
+            start: 0,
+            end: 0,
+            frames: Some(Frames::default()),
+            said,
+        }
     }
 
     fn pending(&self) -> &[u8] {
@@ -194,7 +217,11 @@ impl<'a, R: AsyncRead, W: AsyncWrite> Pipe<'a, R, W> {
             return Err(io::ErrorKind::WriteZero.into());
         }
         let done = bytes.get(..written).unwrap_or_default();
-        if self.frames.as_mut().is_some_and(|frames| frames.take_all(done).is_err()) {
+        if self
+            .frames
+            .as_mut()
+            .is_some_and(|frames| frames.take_all(done).is_err())
+        {
             // No more boundaries are known; only our Close frame needed them.
             self.frames = None;
         }
@@ -208,8 +235,14 @@ impl<'a, R: AsyncRead, W: AsyncWrite> Pipe<'a, R, W> {
         if !between {
             let _late = timeout(finish, self.finish_frame()).await;
         }
-        if self.frames.as_ref().is_some_and(|frames| frames.between() && !frames.closing()) {
-            self.to.write_all(&close(code.code(), code.reason())).await?;
+        if self
+            .frames
+            .as_ref()
+            .is_some_and(|frames| frames.between() && !frames.closing())
+        {
+            self.to
+                .write_all(&close(code.code(), code.reason()))
+                .await?;
         }
         self.to.flush().await?;
         self.to.shutdown().await
@@ -221,7 +254,11 @@ impl<'a, R: AsyncRead, W: AsyncWrite> Pipe<'a, R, W> {
             if self.pending().is_empty() && !self.fill().await? {
                 return Ok(());
             }
-            let Some(rest) = self.frames.as_ref().map(|frames| frames.rest(self.pending())) else {
+            let Some(rest) = self
+                .frames
+                .as_ref()
+                .map(|frames| frames.rest(self.pending()))
+            else {
                 return Ok(());
             };
             self.put(rest.min(left)).await?;

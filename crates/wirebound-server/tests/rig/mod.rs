@@ -35,20 +35,51 @@ pub struct Fed(mpsc::Receiver<Frame<Bytes>>);
 
 pub fn fed() -> (mpsc::Sender<Frame<Bytes>>, AnyBody) {
     let (sender, receiver) = mpsc::channel(1);
-    (sender, Fed(receiver).map_err(|never| match never {}).boxed_unsync())
+    (
+        sender,
+        Fed(receiver).map_err(|never| match never {}).boxed_unsync(),
+    )
 }
 
 impl Body for Fed {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         self.0.poll_recv(cx).map(|frame| frame.map(Ok))
     }
 }
 
+/// A body that ends in an error after its first frame.
+pub fn broken(first: &'static str) -> AnyBody {
+    let (feed, body) = fed();
+    feed.try_send(Frame::data(Bytes::from(first))).unwrap();
+    Cut(body).boxed_unsync()
+}
+
+struct Cut(AnyBody);
+
+impl Body for Cut {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        Pin::new(&mut self.0)
+            .poll_frame(cx)
+            .map(|frame| Some(frame.unwrap_or_else(|| Err("broke off".into()))))
+    }
+}
+
 pub fn full(text: impl Into<Bytes>) -> AnyBody {
-    http_body_util::Full::new(text.into()).map_err(|never| match never {}).boxed_unsync()
+    http_body_util::Full::new(text.into())
+        .map_err(|never| match never {})
+        .boxed_unsync()
 }
 
 /// An upstream that counts its connections.
@@ -96,11 +127,16 @@ impl App {
         tasks.spawn(async move {
             let mut served = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
+                stream.set_nodelay(true).unwrap();
                 counter.fetch_add(1, Ordering::SeqCst);
                 served.spawn(handler(stream));
             }
         });
-        Self { address, connections, _tasks: tasks }
+        Self {
+            address,
+            connections,
+            _tasks: tasks,
+        }
     }
 
     pub fn connections(&self) -> usize {
@@ -129,7 +165,10 @@ pub async fn write(stream: &mut TcpStream, text: &str) {
 pub fn forwarder(address: SocketAddr) -> Forwarder {
     let mut limits = Limits::default();
     limits.head = Duration::from_secs(10);
-    Forwarder::new(Upstream::parse(&format!("http://{address}")).unwrap(), limits)
+    Forwarder::new(
+        Upstream::parse(&format!("http://{address}")).unwrap(),
+        limits,
+    )
 }
 
 /// A gateway without sessions: what the integrator's glue does, in small.
@@ -158,16 +197,28 @@ impl Gateway {
         tasks.spawn(async move {
             let mut served = JoinSet::new();
             while let Ok((stream, peer)) = listener.accept().await {
+                stream.set_nodelay(true).unwrap();
                 let shared = shared.clone();
                 served.spawn(async move {
                     let service = service_fn(move |request| shared.clone().answer(request, peer));
-                    let mut server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+                    let mut server =
+                        hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
                     server.http2().enable_connect_protocol();
-                    drop(server.serve_connection_with_upgrades(TokioIo::new(stream), service).await);
+                    drop(
+                        server
+                            .serve_connection_with_upgrades(TokioIo::new(stream), service)
+                            .await,
+                    );
                 });
             }
         });
-        Self { address, cutter, faults, ended, _tasks: tasks }
+        Self {
+            address,
+            cutter,
+            faults,
+            ended,
+            _tasks: tasks,
+        }
     }
 }
 
@@ -180,16 +231,26 @@ struct Shared {
 }
 
 impl Shared {
-    async fn answer(self, request: Request<Incoming>, peer: SocketAddr) -> Result<Response<AnyBody>, Infallible> {
+    async fn answer(
+        self,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+    ) -> Result<Response<AnyBody>, Infallible> {
         let (parts, body) = request.into_parts();
         let asked = websocket::asked(&parts);
         let leg = Leg::new(peer.ip(), "app.example", Scheme::HTTPS).cut(self.cutter.cut());
         let request = Request::from_parts(parts, body);
         let answered = match asked {
-            Asked::Exchange => self.forwarder.forward(request, leg).await.map(|answered| answered.response),
+            Asked::Exchange => self
+                .forwarder
+                .forward(request, leg)
+                .await
+                .map(|answered| answered.response),
             Asked::Malformed(_) => Err(Unanswered::Unsendable("malformed")),
             Asked::Upgrade(_) | Asked::Connect => {
-                let opened = websocket::open(&self.forwarder, request, [9; 16], leg, Patience::default()).await;
+                let opened =
+                    websocket::open(&self.forwarder, request, [9; 16], leg, Patience::default())
+                        .await;
                 opened.map(|opened| {
                     if let Some(tunnel) = opened.tunnel {
                         let ended = self.ended.clone();
@@ -217,7 +278,9 @@ impl Shared {
 /// A client's HTTP/1.1 connection to the gateway.
 pub async fn h1(address: SocketAddr) -> hyper::client::conn::http1::SendRequest<AnyBody> {
     let stream = TcpStream::connect(address).await.unwrap();
-    let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .unwrap();
     tokio::spawn(connection.with_upgrades());
     sender
 }
@@ -226,13 +289,18 @@ pub async fn h1(address: SocketAddr) -> hyper::client::conn::http1::SendRequest<
 pub async fn h2(address: SocketAddr) -> hyper::client::conn::http2::SendRequest<AnyBody> {
     let stream = TcpStream::connect(address).await.unwrap();
     let (sender, connection) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .unwrap();
     tokio::spawn(connection);
     sender
 }
 
 pub fn get(path: &str) -> Request<AnyBody> {
-    Request::get(path).header("host", "app.example").body(full("")).unwrap()
+    Request::get(path)
+        .header("host", "app.example")
+        .body(full(""))
+        .unwrap()
 }
 
 pub async fn text(response: Response<Incoming>) -> (StatusCode, String) {

@@ -16,8 +16,18 @@ fn rig(patience: Patience) -> Rig {
     let (client, gateway_client) = duplex(256 * 1024);
     let (upstream, gateway_upstream) = duplex(256 * 1024);
     let cutter = Cutter::new();
-    let ended = tokio::spawn(splice(gateway_client, gateway_upstream, cutter.cut(), patience));
-    Rig { client, upstream, cutter, ended }
+    let ended = tokio::spawn(splice(
+        gateway_client,
+        gateway_upstream,
+        cutter.cut(),
+        patience,
+    ));
+    Rig {
+        client,
+        upstream,
+        cutter,
+        ended,
+    }
 }
 
 async fn rest(stream: &mut DuplexStream) -> Vec<u8> {
@@ -49,7 +59,10 @@ async fn a_frame_half_through_is_finished_and_nothing_after_it_passes() {
     rig.cutter.fire(CloseCode::Revoked);
     rig.upstream.write_all(&[3, 4, 0x82, 1, 9]).await.unwrap();
     let got = rest(&mut rig.client).await;
-    assert_eq!(got, [&[3, 4][..], &close(4001, CloseCode::Revoked.reason())].concat());
+    assert_eq!(
+        got,
+        [&[3, 4][..], &close(4001, CloseCode::Revoked.reason())].concat()
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -78,12 +91,18 @@ async fn after_the_upstreams_own_close_there_is_no_second_one() {
 async fn a_lost_upstream_is_told_to_the_client() {
     let mut rig = rig(Patience::default());
     drop(rig.upstream);
-    assert_eq!(rest(&mut rig.client).await, close(1014, CloseCode::UpstreamLost.reason()));
+    assert_eq!(
+        rest(&mut rig.client).await,
+        close(1014, CloseCode::UpstreamLost.reason())
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn silence_ends_a_socket_and_speech_keeps_it() {
-    let mut rig = rig(Patience { idle: Duration::from_secs(60), ..Patience::default() });
+    let mut rig = rig(Patience {
+        idle: Duration::from_secs(60),
+        ..Patience::default()
+    });
     for _ in 0..10 {
         tokio::time::advance(Duration::from_secs(50)).await;
         rig.client.write_all(b"x").await.unwrap();
@@ -91,7 +110,10 @@ async fn silence_ends_a_socket_and_speech_keeps_it() {
         rig.upstream.read_exact(&mut byte).await.unwrap();
     }
     assert!(!rig.ended.is_finished());
-    assert_eq!(rest(&mut rig.client).await, close(1001, CloseCode::GoingAway.reason()));
+    assert_eq!(
+        rest(&mut rig.client).await,
+        close(1001, CloseCode::GoingAway.reason())
+    );
     assert_eq!(rig.ended.await.unwrap(), Ended::Idle);
 }
 
@@ -100,7 +122,11 @@ async fn two_sides_that_both_only_write_do_not_stop_each_other() {
     let rig = rig(Patience::default());
     let (mut client_reads, mut client_writes) = split(rig.client);
     let (mut upstream_reads, mut upstream_writes) = split(rig.upstream);
-    let long = [&[0x82, 127, 0, 0, 0, 0, 0, 0x20, 0, 0][..], &vec![5; 0x20_0000]].concat();
+    let long = [
+        &[0x82, 127, 0, 0, 0, 0, 0, 0x20, 0, 0][..],
+        &vec![5; 0x20_0000],
+    ]
+    .concat();
     let (a, b) = (long.clone(), long.clone());
     let one = tokio::spawn(async move { client_writes.write_all(&a).await });
     let two = tokio::spawn(async move { upstream_writes.write_all(&b).await });
