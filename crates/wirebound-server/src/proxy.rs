@@ -10,17 +10,10 @@
 //! to be is decided by the order of a dozen lines in this file, so they are here to be read. The transport
 //! itself (HTTP/1.1, the pool, upgrades) is hyper's.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{
-    CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, ORIGIN, REFERER, TRANSFER_ENCODING,
-    WWW_AUTHENTICATE,
-};
-use http::request::Parts;
-use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, Request, Response, StatusCode, Uri, Version};
+use http::{Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
@@ -31,210 +24,19 @@ use crate::vouch::{self, Vouched};
 
 pub mod body;
 pub mod cut;
+mod head;
+pub mod leg;
 pub mod strip;
+pub mod upstream;
 
 pub use body::{BoxError, Broken, Download, Upload};
 pub use cut::{CloseCode, Cut, Cutter, Reconnect};
+pub(crate) use head::prepare;
+pub use leg::{Caller, Leg, Told, encode_subject};
 pub use strip::Removed;
+pub use upstream::{BadUpstream, Limits, Upstream};
 
-/// Where requests go: `http://host[:port]`, nothing behind it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Upstream {
-    authority: Authority,
-}
-
-/// Why an address cannot be an upstream.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum BadUpstream {
-    /// No URL at all.
-    #[error("`{0}` is not a URL; write it as http://127.0.0.1:3000")]
-    Syntax(String),
-    /// Another scheme than `http`.
-    #[error(
-        "`{0}` is not an http:// URL; the gateway speaks plain HTTP/1.1 to an upstream beside it"
-    )]
-    Scheme(String),
-    /// User information, a path or a query.
-    #[error("`{0}` has more than a host and a port; write it as http://127.0.0.1:3000")]
-    Excess(String),
-}
-
-impl Upstream {
-    /// Reads an upstream's address.
-    ///
-    /// # Errors
-    ///
-    /// When it is not `http://host[:port]`.
-    pub fn parse(text: &str) -> Result<Self, BadUpstream> {
-        let uri: Uri = text
-            .parse()
-            .map_err(|_| BadUpstream::Syntax(text.to_owned()))?;
-        let parts = uri.into_parts();
-        let (Some(scheme), Some(authority)) = (parts.scheme, parts.authority) else {
-            return Err(BadUpstream::Syntax(text.to_owned()));
-        };
-        if scheme != Scheme::HTTP {
-            return Err(BadUpstream::Scheme(text.to_owned()));
-        }
-        let bare = parts.path_and_query.is_none_or(|path| path == "/");
-        if !bare || authority.as_str().contains('@') || authority.host().is_empty() {
-            return Err(BadUpstream::Excess(text.to_owned()));
-        }
-        Ok(Self { authority })
-    }
-
-    /// Host and port, for messages.
-    #[must_use]
-    pub fn authority(&self) -> &str {
-        self.authority.as_str()
-    }
-}
-
-/// Bounds of the upstream's side.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct Limits {
-    /// How long a connection to the upstream may take to open. 5 s.
-    pub connect: Duration,
-    /// How long the upstream may take to its response head once nothing more of the request's body comes (at
-    /// most twice as long, counted from the last piece). 60 s, as most servers have it.
-    pub head: Duration,
-    /// How long an idle upstream connection is kept: 4 s, below the 5 s after which the quickest common app
-    /// server (Node) closes, so that a request rarely meets a connection that is just going.
-    pub idle: Duration,
-    /// Idle upstream connections kept at most. 64.
-    pub idle_connections: usize,
-    /// Fields in a response head. 100.
-    pub fields: usize,
-    /// Bytes of a response head. 64 KiB; also the read buffer's bound per upstream connection.
-    pub head_bytes: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(5),
-            head: Duration::from_secs(60),
-            idle: Duration::from_secs(4),
-            idle_connections: 64,
-            fields: 100,
-            head_bytes: 64 * 1024,
-        }
-    }
-}
-
-/// Who the upstream is told the client is. The default is nobody, and that is said too: every field is
-/// always set, empty when there is nothing to say, so that a client's own can never stand in its place.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Told {
-    /// The subject, percent-encoded ([`encode_subject`]).
-    pub subject: String,
-    /// The role in force.
-    pub role: String,
-    /// The session's public id.
-    pub session: String,
-    /// The strength of the proof.
-    pub strength: String,
-    /// Further fields by configuration (`Remote-User`); what they carry is the percent-encoded subject.
-    pub aliases: Vec<HeaderName>,
-}
-
-impl Told {
-    /// An anonymous client.
-    #[must_use]
-    pub fn nobody() -> Self {
-        Self::default()
-    }
-
-    /// A client with a session.
-    #[must_use]
-    pub fn known(subject: &[u8], role: &str, session: &str, strength: &str) -> Self {
-        Self {
-            subject: encode_subject(subject),
-            role: role.to_owned(),
-            session: session.to_owned(),
-            strength: strength.to_owned(),
-            aliases: Vec::new(),
-        }
-    }
-}
-
-/// A subject as it stands in a field: everything but unreserved characters is percent-encoded (RFC 3986 2.3).
-#[must_use]
-pub fn encode_subject(subject: &[u8]) -> String {
-    const KEPT: &percent_encoding::AsciiSet = &percent_encoding::NON_ALPHANUMERIC
-        .remove(b'-')
-        .remove(b'.')
-        .remove(b'_')
-        .remove(b'~');
-    percent_encoding::percent_encode(subject, KEPT).to_string()
-}
-
-/// The client's side of one exchange.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct Caller {
-    /// The peer's address.
-    pub address: IpAddr,
-    /// The authority that [`crate::hygiene::check`] gave.
-    pub authority: String,
-    /// `https` or `http`.
-    pub scheme: Scheme,
-}
-
-/// One judged request's companions on its way.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct Leg {
-    /// The client's side.
-    pub client: Caller,
-    /// What the upstream is told.
-    pub told: Told,
-    /// Ends the answer when the session ends.
-    pub cut: Cut,
-    /// Set on listed vouching paths only ([`vouch::Vouching::covers`]).
-    pub nonce: Option<vouch::Nonce>,
-}
-
-impl Leg {
-    /// A request of nobody.
-    #[must_use]
-    pub fn new(address: IpAddr, authority: impl Into<String>, scheme: Scheme) -> Self {
-        Self {
-            client: Caller {
-                address,
-                authority: authority.into(),
-                scheme,
-            },
-            told: Told::nobody(),
-            cut: Cut::never(),
-            nonce: None,
-        }
-    }
-
-    /// Tells the upstream who it is.
-    #[must_use]
-    pub fn told(mut self, told: Told) -> Self {
-        self.told = told;
-        self
-    }
-
-    /// Ends the answer with the session.
-    #[must_use]
-    pub fn cut(mut self, cut: Cut) -> Self {
-        self.cut = cut;
-        self
-    }
-
-    /// Lets the upstream vouch in answer to this request.
-    #[must_use]
-    pub fn vouching(mut self, nonce: vouch::Nonce) -> Self {
-        self.nonce = Some(nonce);
-        self
-    }
-}
+use head::{connection_authentication, frame};
 
 /// An upstream's answer, cleaned.
 #[derive(Debug)]
@@ -426,115 +228,6 @@ fn clean(response: Response<Incoming>, leg: Leg) -> Answered {
         vouched,
         removed,
     }
-}
-
-/// Turns a client's head into the upstream's: what is not to pass goes first, then ours is set.
-pub(crate) fn prepare(parts: &mut Parts, leg: &Leg, upstream: &Upstream) -> Result<(), Unanswered> {
-    let headers = &mut parts.headers;
-    strip::hop_by_hop(headers);
-    strip::claims(headers, &leg.told.aliases, parts.method.is_safe());
-    strip::own_cookies(headers);
-    // The client was told 100 when its body was first asked for; the upstream need not be asked again.
-    headers.remove(EXPECT);
-
-    let set = |headers: &mut HeaderMap, name: &'static str, value: &str| {
-        let value = HeaderValue::from_str(value).map_err(|_| Unanswered::Unsendable(name))?;
-        headers.insert(HeaderName::from_static(name), value);
-        Ok::<_, Unanswered>(())
-    };
-    set(headers, "wirebound-subject", &leg.told.subject)?;
-    set(headers, "wirebound-role", &leg.told.role)?;
-    set(headers, "wirebound-session", &leg.told.session)?;
-    set(headers, "wirebound-strength", &leg.told.strength)?;
-    set(
-        headers,
-        "x-forwarded-for",
-        &leg.client.address.to_canonical().to_string(),
-    )?;
-    set(headers, "x-forwarded-proto", leg.client.scheme.as_str())?;
-    set(headers, "x-forwarded-host", &leg.client.authority)?;
-    set(headers, "host", &leg.client.authority)?;
-    if let Some(nonce) = &leg.nonce {
-        set(headers, "wirebound-request", nonce.as_str())?;
-    }
-    for alias in &leg.told.aliases {
-        let value = HeaderValue::from_str(&leg.told.subject)
-            .map_err(|_| Unanswered::Unsendable("alias"))?;
-        headers.insert(alias.clone(), value);
-    }
-    same_scheme(headers, &leg.client);
-    debug_assert!(headers.contains_key(HOST), "set above");
-
-    let path = parts
-        .uri
-        .path_and_query()
-        .cloned()
-        .unwrap_or_else(|| PathAndQuery::from_static("/"));
-    parts.uri = Uri::builder()
-        .scheme(Scheme::HTTP)
-        .authority(upstream.authority.clone())
-        .path_and_query(path)
-        .build()
-        .map_err(|_| Unanswered::Unsendable("request target"))?;
-    parts.version = Version::HTTP_11;
-    parts.extensions.clear();
-    Ok(())
-}
-
-/// Rewrites `Origin` and `Referer` of our own authority to the scheme that the upstream is spoken to with.
-///
-/// Django, for one, compares them with what it believes its own address to be. Other origins stay as they are:
-/// the caller has made its own cross-site check already, and the app may want to make another.
-fn same_scheme(headers: &mut HeaderMap, client: &Caller) {
-    if client.scheme == Scheme::HTTP {
-        return;
-    }
-    let own = format!("{}://{}", client.scheme, client.authority);
-    for name in [ORIGIN, REFERER] {
-        let Some(text) = headers.get(&name).and_then(|value| value.to_str().ok()) else {
-            continue;
-        };
-        let Some(head) = text.get(..own.len()) else {
-            continue;
-        };
-        let rest = text.get(own.len()..).unwrap_or_default();
-        if head.eq_ignore_ascii_case(&own) && (rest.is_empty() || rest.starts_with(['/', '?', '#']))
-        {
-            let text = format!("http://{}{rest}", client.authority);
-            if let Ok(value) = HeaderValue::from_str(&text) {
-                headers.insert(name, value);
-            }
-        }
-    }
-}
-
-/// Says how a body without a length is framed. hyper would send a GET's body of unknown length as none at
-/// all, which is safe but loses it.
-fn frame(headers: &mut HeaderMap, body: &impl Body) {
-    if !body.is_end_stream() && !headers.contains_key(CONTENT_LENGTH) {
-        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    }
-}
-
-fn connection_authentication(headers: &HeaderMap) -> Option<&'static str> {
-    headers
-        .get_all(WWW_AUTHENTICATE)
-        .iter()
-        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
-        .find_map(|challenge| {
-            let scheme = challenge
-                .trim_ascii()
-                .split(|byte| *byte == b' ')
-                .next()
-                .unwrap_or_default();
-            if scheme.eq_ignore_ascii_case(b"ntlm") {
-                Some("NTLM")
-            } else if scheme.eq_ignore_ascii_case(b"negotiate") {
-                Some("Negotiate")
-            } else {
-                None
-            }
-        })
 }
 
 #[cfg(test)]

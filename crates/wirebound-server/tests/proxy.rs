@@ -21,7 +21,7 @@ use http::{Request, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use rig::{App, Gateway, fed, forwarder, full, get, h1, h2, read_head, soon, text, write};
+use rig::{App, Gateway, fed, forwarder, full, get, h1, h2, read_head, text, write};
 use tokio::io::AsyncReadExt as _;
 use wirebound_server::proxy::{
     Broken, CloseCode, Cutter, Forwarder, Leg, Limits, Unanswered, Upstream,
@@ -305,7 +305,7 @@ async fn an_upstream_that_is_down_slow_or_dies_is_told_apart() {
 }
 
 #[tokio::test]
-async fn a_long_upload_is_not_a_slow_upstream_and_a_broken_one_is_the_clients_fault() {
+async fn a_broken_upload_is_the_clients_fault() {
     let app = App::http(|request| async move {
         let length = request
             .into_body()
@@ -315,28 +315,7 @@ async fn a_long_upload_is_not_a_slow_upstream_and_a_broken_one_is_the_clients_fa
         Response::new(full(length.to_string()))
     })
     .await;
-    let mut limits = Limits::default();
-    limits.head = Duration::from_millis(100);
-    let upstream = Upstream::parse(&format!("http://{}", app.address)).unwrap();
-    let forwarder = Forwarder::new(upstream, limits);
-    let (feed, body) = fed();
-    let started = tokio::time::Instant::now();
-    let sending = tokio::spawn(async move {
-        while started.elapsed() < Duration::from_millis(400) {
-            feed.send(Frame::data(Bytes::from_static(b"x")))
-                .await
-                .unwrap();
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    });
-    let answered = forwarder
-        .forward(Request::post("/").body(body).unwrap(), leg())
-        .await
-        .unwrap();
-    assert!(started.elapsed() > Duration::from_millis(400));
-    assert_eq!(answered.response.status(), StatusCode::OK);
-    sending.await.unwrap();
-
+    let forwarder = forwarder(app.address);
     let broken = rig::broken("half");
     let request = Request::post("/").body(broken).unwrap();
     let refused = forwarder.forward(request, leg()).await.unwrap_err();
@@ -523,5 +502,6 @@ async fn ten_thousand_answers_each_go_to_the_one_who_asked() {
     while let Some(done) = tasks.join_next().await {
         done.unwrap();
     }
-    soon(|| app.connections() <= 64 + 50).await;
+    // Never more connections than clients at once.
+    assert!(app.connections() <= 50 * 2, "{}", app.connections());
 }

@@ -172,3 +172,31 @@ impl Body for Download {
             .map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_long_upload_is_not_a_slow_upstream() {
+        let progress = Progress::default();
+        let watched = progress.clone();
+        let stalled = tokio::spawn(async move { watched.stalled(Duration::from_secs(60)).await });
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+            progress.0.fetch_add(1, Ordering::Relaxed);
+            tokio::time::advance(Duration::from_secs(30)).await;
+        }
+        assert!(!stalled.is_finished());
+        let last = tokio::time::Instant::now();
+        stalled.await.unwrap();
+        assert!(last.elapsed() <= Duration::from_secs(120));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_body_the_upstream_has_its_time_and_no_more() {
+        let started = tokio::time::Instant::now();
+        Progress::default().stalled(Duration::from_secs(60)).await;
+        assert_eq!(started.elapsed(), Duration::from_secs(60));
+    }
+}

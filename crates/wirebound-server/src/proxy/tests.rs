@@ -1,5 +1,10 @@
 //! The head on its way to the upstream, as pure data.
 
+use http::header::{HeaderName, ORIGIN, REFERER, WWW_AUTHENTICATE};
+use http::request::Parts;
+use http::uri::Scheme;
+use http::{HeaderMap, Request, Version};
+
 use super::*;
 
 fn leg() -> Leg {

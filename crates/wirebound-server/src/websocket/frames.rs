@@ -148,7 +148,7 @@ mod tests {
         if masked {
             frame.extend([1, 2, 3, 4]);
         }
-        frame.resize(frame.len() + length, 0x88);
+        frame.extend(std::iter::repeat_n(0x88, length));
         frame
     }
 

@@ -308,14 +308,3 @@ pub async fn text(response: Response<Incoming>) -> (StatusCode, String) {
     let bytes = response.into_body().collect().await.unwrap().to_bytes();
     (status, String::from_utf8(bytes.to_vec()).unwrap())
 }
-
-/// Waits for what must come true soon.
-pub async fn soon(mut condition: impl FnMut() -> bool) {
-    for _ in 0..500 {
-        if condition() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("it did not come true within five seconds");
-}
