@@ -41,15 +41,22 @@ impl DataDir {
     ///
     /// When it cannot be made or written, when others may write to it, or when another process owns it.
     pub fn open(path: &Path) -> Result<Self, Failure> {
-        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| {
-            Failure::start(
-                format!("the data folder {} cannot be made: {error}", path.display()),
-                "name a folder that this user may write to: --data-dir DIR",
-            )
-        })?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(|error| {
+                Failure::start(
+                    format!("the data folder {} cannot be made: {error}", path.display()),
+                    "name a folder that this user may write to: --data-dir DIR",
+                )
+            })?;
         refuse_foreign_writers(path)?;
         let lock = lock(path)?;
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Ok(Self {
+            path: path.to_owned(),
+            _lock: lock,
+        })
     }
 
     /// Where it is.
@@ -66,7 +73,9 @@ impl DataDir {
     pub fn node_secret(&self, entropy: &dyn Entropy) -> Result<NodeSecret, Failure> {
         let path = self.path.join(SECRET_FILE);
         match read_private(&path) {
-            Ok(text) => NodeSecret::parse(&text).ok_or_else(|| bad_secret(&path, "is not a node secret")),
+            Ok(text) => {
+                NodeSecret::parse(&text).ok_or_else(|| bad_secret(&path, "is not a node secret"))
+            }
             Err(Unread::Missing) => {
                 let secret = NodeSecret::draw(entropy)?;
                 write_new(&path, secret.to_text().as_bytes(), 0o600).map_err(|error| {
@@ -88,7 +97,11 @@ pub fn default_path(variable: impl Fn(&str) -> Option<String>) -> Option<PathBuf
     let absolute = |text: String| Some(PathBuf::from(text)).filter(|path| path.is_absolute());
     variable("XDG_STATE_HOME")
         .and_then(absolute)
-        .or_else(|| variable("HOME").and_then(absolute).map(|home| home.join(".local/state")))
+        .or_else(|| {
+            variable("HOME")
+                .and_then(absolute)
+                .map(|home| home.join(".local/state"))
+        })
         .map(|state| state.join("wirebound"))
 }
 
@@ -101,9 +114,14 @@ pub struct NodeSecret {
 impl NodeSecret {
     fn draw(entropy: &dyn Entropy) -> Result<Self, Failure> {
         let secret = Secret::draw(entropy).map_err(|error| {
-            Failure::start(error.to_string(), "the system gives no randomness; nothing safe can start")
+            Failure::start(
+                error.to_string(),
+                "the system gives no randomness; nothing safe can start",
+            )
         })?;
-        Ok(Self { epochs: vec![(1, secret)] })
+        Ok(Self {
+            epochs: vec![(1, secret)],
+        })
     }
 
     /// The newest: what is made now is made with it.
@@ -115,7 +133,9 @@ impl NodeSecret {
     /// The one of this epoch, if it is still kept.
     #[must_use]
     pub fn of_epoch(&self, wanted: u32) -> Option<&Secret> {
-        self.epochs.iter().find_map(|(epoch, secret)| (*epoch == wanted).then_some(secret))
+        self.epochs
+            .iter()
+            .find_map(|(epoch, secret)| (*epoch == wanted).then_some(secret))
     }
 
     /// Reads the file's text; nothing but exactly this shape is taken.
@@ -164,7 +184,10 @@ impl core::fmt::Display for Unread {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             Self::Missing => f.write_str("does not exist"),
-            Self::Mode(mode) => write!(f, "has mode {mode:04o}, so others may have read it; it must be 0600"),
+            Self::Mode(mode) => write!(
+                f,
+                "has mode {mode:04o}, so others may have read it; it must be 0600"
+            ),
             Self::Owner(uid) => write!(f, "belongs to user {uid}, not to the one that runs this"),
             Self::NoFile => f.write_str("is no ordinary file, or is too large"),
             Self::Failed(error) => write!(f, "cannot be read: {error}"),
@@ -220,20 +243,28 @@ fn write_draft(path: &Path, bytes: &[u8], mode: u32) -> io::Result<PathBuf> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&draft)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(&draft)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     Ok(draft)
 }
 
 fn sync_parent(path: &Path) -> io::Result<()> {
-    path.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
+    path.parent()
+        .map_or(Ok(()), |parent| File::open(parent)?.sync_all())
 }
 
 fn refuse_foreign_writers(path: &Path) -> Result<(), Failure> {
     let facts = fs::metadata(path).map_err(|error| {
         Failure::start(
-            format!("the data folder {} cannot be looked at: {error}", path.display()),
+            format!(
+                "the data folder {} cannot be looked at: {error}",
+                path.display()
+            ),
             "name another folder: --data-dir DIR",
         )
     })?;
@@ -242,31 +273,52 @@ fn refuse_foreign_writers(path: &Path) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::start(
-        format!("the data folder {} has mode {mode:04o}, so others may put files into it", path.display()),
+        format!(
+            "the data folder {} has mode {mode:04o}, so others may put files into it",
+            path.display()
+        ),
         format!("chmod 700 {}", path.display()),
     ))
 }
 
 fn lock(path: &Path) -> Result<File, Failure> {
     let name = path.join(LOCK_FILE);
-    let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&name).map_err(|error| {
-        Failure::start(
-            format!("{} cannot be opened: {error}", name.display()),
-            "name a folder that this user may write to: --data-dir DIR",
-        )
-    })?;
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&name)
+        .map_err(|error| {
+            Failure::start(
+                format!("{} cannot be opened: {error}", name.display()),
+                "name a folder that this user may write to: --data-dir DIR",
+            )
+        })?;
     if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
         let mut owner = String::new();
         let known = file.read_to_string(&mut owner).is_ok() && !owner.trim().is_empty();
-        let owner = if known { format!("process {}", owner.trim()) } else { "another process".to_owned() };
+        let owner = if known {
+            format!("process {}", owner.trim())
+        } else {
+            "another process".to_owned()
+        };
         return Err(Failure::start(
             format!("the data folder {} is in use by {owner}", path.display()),
             "stop that one, or give this one a folder of its own: --data-dir DIR",
         ));
     }
     // Whose it is, for the error of the next one; the lock itself is what counts.
-    let written = file.set_len(0).and_then(|()| write!(file, "{}", std::process::id()));
-    written.map_err(|error| Failure::start(format!("{} cannot be written: {error}", name.display()), "wirebound doctor"))?;
+    let written = file
+        .set_len(0)
+        .and_then(|()| write!(file, "{}", std::process::id()));
+    written.map_err(|error| {
+        Failure::start(
+            format!("{} cannot be written: {error}", name.display()),
+            "wirebound doctor",
+        )
+    })?;
     Ok(file)
 }
 
@@ -305,7 +357,10 @@ mod tests {
         assert_eq!(mode(dir.path()), 0o700);
         assert_eq!(first.current().unwrap().0, 1);
         assert!(first.of_epoch(1).is_some() && first.of_epoch(2).is_none());
-        let left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let left: Vec<_> = fs::read_dir(dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
         assert_eq!(left.len(), 2, "no draft is left: {left:?}");
     }
 
@@ -317,7 +372,12 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         let failure = dir.node_secret(&SystemEntropy::new()).unwrap_err();
         assert!(failure.message.contains("has mode 0644"), "{failure}");
-        assert!(failure.hint.unwrap().starts_with("if nobody else could read it: chmod 600 "));
+        assert!(
+            failure
+                .hint
+                .unwrap()
+                .starts_with("if nobody else could read it: chmod 600 ")
+        );
     }
 
     #[test]
@@ -338,13 +398,16 @@ mod tests {
             format!("{SECRET_HEADER}\n3 {secret}\n2 {secret}\n1 {secret}\n"),
             format!("{SECRET_HEADER}\n1 {}\n", secret.split_at(42).0),
             format!("wirebound-node-secret 2\n{line}\n"),
-            format!("{good}\n"),
+            format!("{}\n", *good),
         ] {
             assert!(NodeSecret::parse(&bad).is_none(), "{bad}");
         }
         replace(&dir.path().join(SECRET_FILE), b"short", 0o600).unwrap();
         let failure = dir.node_secret(&SystemEntropy::new()).unwrap_err();
-        assert!(failure.message.ends_with("is not a node secret"), "{failure}");
+        assert!(
+            failure.message.ends_with("is not a node secret"),
+            "{failure}"
+        );
     }
 
     #[test]
@@ -380,7 +443,10 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("x");
         write_new(&path, b"one", 0o600).unwrap();
-        assert_eq!(write_new(&path, b"two", 0o600).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(
+            write_new(&path, b"two", 0o600).unwrap_err().kind(),
+            io::ErrorKind::AlreadyExists
+        );
         assert_eq!(fs::read(&path).unwrap(), b"one");
         replace(&path, b"two", 0o600).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"two");
@@ -390,10 +456,20 @@ mod tests {
     #[test]
     fn the_default_folder_follows_xdg() {
         let with = |pairs: &'static [(&str, &str)]| {
-            default_path(move |name| pairs.iter().find_map(|(key, value)| (*key == name).then(|| (*value).to_owned())))
+            default_path(move |name| {
+                pairs
+                    .iter()
+                    .find_map(|(key, value)| (*key == name).then(|| (*value).to_owned()))
+            })
         };
-        assert_eq!(with(&[("XDG_STATE_HOME", "/s"), ("HOME", "/h")]), Some("/s/wirebound".into()));
-        assert_eq!(with(&[("XDG_STATE_HOME", "relative"), ("HOME", "/h")]), Some("/h/.local/state/wirebound".into()));
+        assert_eq!(
+            with(&[("XDG_STATE_HOME", "/s"), ("HOME", "/h")]),
+            Some("/s/wirebound".into())
+        );
+        assert_eq!(
+            with(&[("XDG_STATE_HOME", "relative"), ("HOME", "/h")]),
+            Some("/h/.local/state/wirebound".into())
+        );
         assert_eq!(with(&[]), None);
     }
 }

@@ -24,8 +24,15 @@ pub enum Exit {
 
 impl Exit {
     /// Each, in order.
-    pub const ALL: [Self; 7] =
-        [Self::Done, Self::Failed, Self::Usage, Self::Config, Self::Start, Self::Warnings, Self::Findings];
+    pub const ALL: [Self; 7] = [
+        Self::Done,
+        Self::Failed,
+        Self::Usage,
+        Self::Config,
+        Self::Start,
+        Self::Warnings,
+        Self::Findings,
+    ];
 
     /// The number.
     #[must_use]
@@ -74,19 +81,31 @@ impl Failure {
     /// Something is missing or in the way at start-up.
     #[must_use]
     pub fn start(message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { exit: Exit::Start, message: message.into(), hint: Some(hint.into()) }
+        Self {
+            exit: Exit::Start,
+            message: message.into(),
+            hint: Some(hint.into()),
+        }
     }
 
     /// It was running.
     #[must_use]
     pub fn failed(message: impl Into<String>) -> Self {
-        Self { exit: Exit::Failed, message: message.into(), hint: None }
+        Self {
+            exit: Exit::Failed,
+            message: message.into(),
+            hint: None,
+        }
     }
 
     /// The configuration is refused.
     #[must_use]
     pub fn config(message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { exit: Exit::Config, message: message.into(), hint: Some(hint.into()) }
+        Self {
+            exit: Exit::Config,
+            message: message.into(),
+            hint: Some(hint.into()),
+        }
     }
 
     /// The same failure with a way out.

@@ -31,14 +31,18 @@ impl SystemClock {
 
 impl Clock for SystemClock {
     fn now(&self) -> Option<Timestamp> {
-        millis(clock_gettime(ClockId::Realtime)).map(Timestamp::from_millis).filter(|now| *now >= EARLIEST)
+        millis(clock_gettime(ClockId::Realtime))
+            .map(Timestamp::from_millis)
+            .filter(|now| *now >= EARLIEST)
     }
 }
 
 fn millis(time: Timespec) -> Option<u64> {
     let seconds = u64::try_from(time.tv_sec).ok()?;
     let nanos = u64::try_from(time.tv_nsec).ok()?;
-    seconds.checked_mul(1000)?.checked_add(nanos.checked_div(1_000_000)?)
+    seconds
+        .checked_mul(1000)?
+        .checked_add(nanos.checked_div(1_000_000)?)
 }
 
 /// The randomness of the TLS provider.
@@ -56,7 +60,10 @@ impl SystemEntropy {
 
 impl Entropy for SystemEntropy {
     fn fill(&self, bytes: &mut [u8]) -> Result<(), EntropyError> {
-        aws_lc_rs::default_provider().secure_random.fill(bytes).map_err(|_| EntropyError::new())
+        aws_lc_rs::default_provider()
+            .secure_random
+            .fill(bytes)
+            .map_err(|_| EntropyError::new())
     }
 }
 

@@ -194,6 +194,39 @@ pub struct Route {
     pub listed: bool,
 }
 
+impl Route {
+    /// A path prefix that asks for nothing yet.
+    #[must_use]
+    pub fn new(path: &str) -> Self {
+        Self {
+            path: path.to_owned(),
+            role: None,
+            strength: None,
+            public: false,
+            listed: false,
+        }
+    }
+
+    /// The same route for this role and strength or more.
+    #[must_use]
+    pub fn at_least(self, role: &str, strength: LeastStrength) -> Self {
+        Self {
+            role: Some(role.to_owned()),
+            strength: Some(strength),
+            ..self
+        }
+    }
+
+    /// The same route, shown in the resource tree.
+    #[must_use]
+    pub fn listed(self) -> Self {
+        Self {
+            listed: true,
+            ..self
+        }
+    }
+}
+
 /// The least strength a route asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
