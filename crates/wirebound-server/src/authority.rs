@@ -284,16 +284,16 @@ impl LocalAuthority {
     }
 }
 
-/// How to make browsers and tools trust the authority at this path.
+/// How to make browsers and tools trust the authority at this path, for a gateway at `host` (with its port).
 #[must_use]
-pub fn trust_instructions(ca: &Path) -> String {
+pub fn trust_instructions(ca: &Path, host: &str) -> String {
     let ca = ca.display();
     format!(
         "The local authority's certificate:
   {ca}
 
 It can sign for loopback and the names it was made for, nothing else. To trust it:
-  curl       curl --cacert {ca} https://localhost:8443/
+  curl       curl --cacert {ca} https://{host}/
   Debian     sudo cp {ca} /usr/local/share/ca-certificates/wirebound.crt && sudo update-ca-certificates
   macOS      security add-trusted-cert -k ~/Library/Keychains/login.keychain-db {ca}
   Chromium   (Linux) certutil -d sql:$HOME/.pki/nssdb -A -t C,, -n wirebound -i {ca}

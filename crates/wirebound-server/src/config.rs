@@ -21,7 +21,9 @@ use serde::{Deserialize, Serialize};
 pub use self::check::{StoreUrl, VouchPath, role_named, upstream_authority};
 pub use self::edge::{Limits, Listen, ListenKind, Tls};
 pub use self::error::{ConfigError, Place};
+pub(crate) use self::reference::flat_values;
 pub use self::reference::{commented_example, reference_page};
+pub(crate) use self::schema::toml_text;
 pub use self::schema::{Key, KeyKind, json_schema, keys};
 pub use self::session::{
     BoundToIp, Danger, OnContest, OnLimit, Preset, RoleLimit, SameSite, Session, SessionToken,

@@ -18,7 +18,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Config, LeastStrength, Route};
+use crate::config::{Config, LeastStrength, Route, Vouch};
 use crate::failure::Failure;
 use crate::pages::escape;
 
@@ -80,23 +80,27 @@ pub async fn serve(listener: TcpListener) -> Result<(), Failure> {
     axum::serve(listener, app()).await.map_err(broken)
 }
 
-/// What the demo sets before file, variables and flags: where its app vouches and what its paths ask for.
+/// Where the demo's app vouches and what its paths ask for, as far as nobody configured it otherwise.
 pub fn configure(config: &mut Config, app: SocketAddr) {
     config.upstream.url = Some(format!("http://{app}"));
-    config.vouch.paths = vec!["POST /login".to_owned(), "POST /logout".to_owned()];
-    "admin".clone_into(&mut config.vouch.max_role);
-    config.login.url = Some("/login".to_owned());
-    let route = |path: &str, role: &str| {
-        Route::new(path)
-            .at_least(role, LeastStrength::Wire)
-            .listed()
-    };
-    config.routes = vec![
-        route("/admin", "admin"),
-        route("/chat", "user"),
-        route("/members", "user"),
-        route("/ticker", "user"),
-    ];
+    if config.vouch == Vouch::default() {
+        config.vouch.paths = vec!["POST /login".to_owned(), "POST /logout".to_owned()];
+        "admin".clone_into(&mut config.vouch.max_role);
+    }
+    config.login.url.get_or_insert_with(|| "/login".to_owned());
+    if config.routes.is_empty() {
+        let route = |path: &str, role: &str| {
+            Route::new(path)
+                .at_least(role, LeastStrength::Wire)
+                .listed()
+        };
+        config.routes = vec![
+            route("/admin", "admin"),
+            route("/chat", "user"),
+            route("/members", "user"),
+            route("/ticker", "user"),
+        ];
+    }
 }
 
 /// The app itself.

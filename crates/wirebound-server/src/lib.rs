@@ -1,14 +1,17 @@
 //! Wirebound's gateway and its one binary, as a library.
 //!
-//! `main.rs` hands arguments to `cli`; everything else can be run in process by a test.
+//! `main.rs` hands arguments to [`cli`]; everything else can be run in process by a test.
 
 pub mod authority;
 pub mod certificates;
+pub mod cli;
 pub mod config;
 pub mod data_dir;
 pub mod demo;
+pub mod doctor;
 pub mod failure;
 pub mod gateway;
 pub mod logging;
 pub mod pages;
+pub mod serve;
 pub mod system;

@@ -129,7 +129,12 @@ fn the_leaf_is_kept_until_it_nears_its_end_or_the_names_change() {
     let later = NOW.after(Lifetime::from_days(61));
     let second = leaf(&authority, later);
     assert_ne!(first, second);
-    assert!(accepts(&authority, &[second.clone()], "localhost", later));
+    assert!(accepts(
+        &authority,
+        std::slice::from_ref(&second),
+        "localhost",
+        later
+    ));
     assert_ne!(second, leaf(&open(&dir, &[], later).unwrap(), later));
 }
 

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::Config;
 use super::schema::{Key, json_schema, keys, properties, why};
 
 const HEAD: &str = "# Configuration
@@ -146,9 +147,13 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// The whole configuration as flat rows: key, value as TOML.
+/// The values in force as rows: dotted key and value, lists of tables as one value.
 #[must_use]
-pub(crate) fn flat(config: &Value, prefix: &str) -> Vec<(String, Value)> {
+pub(crate) fn flat_values(config: &Config) -> Vec<(String, Value)> {
+    flat(&serde_json::to_value(config).unwrap_or_default(), "")
+}
+
+fn flat(config: &Value, prefix: &str) -> Vec<(String, Value)> {
     let mut rows = Vec::new();
     if let Some(table) = config.as_object() {
         for (name, value) in table {
@@ -177,7 +182,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::config::{Config, Sources, load};
+    use crate::config::{Sources, load};
 
     #[test]
     fn the_reference_page_says_what_the_schema_says() {

@@ -214,7 +214,8 @@ fn collect_choices(property: &Map<String, Value>, choices: &mut Vec<String>) {
     }
 }
 
-fn toml_text(value: &Value) -> String {
+/// A JSON value as inline TOML.
+pub(crate) fn toml_text(value: &Value) -> String {
     match value {
         Value::Object(table) => {
             let entries: Vec<_> = table
