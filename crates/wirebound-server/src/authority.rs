@@ -39,7 +39,16 @@ const RENEW_BEFORE: Lifetime = Lifetime::from_days(30);
 const BACKDATED: Lifetime = Lifetime::from_days(1);
 
 /// The names that every certificate of the local authority is for.
-const LOOPBACK_NAMES: [&str; 4] = ["localhost", "*.localhost", "127.0.0.1", "::1"];
+///
+/// `*.localhost` is not among them: webpki and NSS take a wildcard only above two labels, and refuse the whole
+/// certificate otherwise. Any name below `localhost` can be added without a new authority.
+const LOOPBACK_NAMES: [&str; 5] = [
+    "localhost",
+    "wirebound.localhost",
+    "*.wirebound.localhost",
+    "127.0.0.1",
+    "::1",
+];
 
 /// The local authority of one data folder.
 #[derive(Debug)]

@@ -211,8 +211,6 @@ fn read_files(
     let chain: Vec<_> = CertificateDer::pem_file_iter(cert)
         .and_then(Iterator::collect)
         .map_err(|error| unreadable(cert, "certificate", &error))?;
-    let key = PrivateKeyDer::from_pem_file(key)
-        .map_err(|error| unreadable(key, "private key", &error))?;
     if chain.is_empty() {
         return Err(unreadable(
             cert,
@@ -220,6 +218,8 @@ fn read_files(
             &"it has no CERTIFICATE section",
         ));
     }
+    let key = PrivateKeyDer::from_pem_file(key)
+        .map_err(|error| unreadable(key, "private key", &error))?;
     certify(ChainAndKey { chain, key }, &cert.display().to_string(), now)
 }
 

@@ -58,7 +58,7 @@ fn a_client_that_trusts_it_accepts_loopback_and_the_names_given() {
     let pair = authority.chain_and_key(&SystemEntropy::new(), NOW).unwrap();
     for name in [
         "localhost",
-        "demo.localhost",
+        "a.wirebound.localhost",
         "127.0.0.1",
         "::1",
         "app.test",
@@ -178,4 +178,13 @@ fn an_authority_near_its_end_is_not_used_in_silence() {
         failure.message.ends_with("ends within 30 days"),
         "{failure}"
     );
+}
+
+#[test]
+fn a_new_name_below_localhost_needs_no_new_authority() {
+    let (_parent, dir) = folder();
+    open(&dir, &[], NOW).unwrap();
+    let authority = open(&dir, &["app.localhost"], NOW).unwrap();
+    let pair = authority.chain_and_key(&SystemEntropy::new(), NOW).unwrap();
+    assert!(accepts(&authority, &pair.chain, "app.localhost", NOW));
 }

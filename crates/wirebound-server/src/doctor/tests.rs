@@ -98,8 +98,12 @@ fn an_upstream_is_asked_and_must_speak_http() {
         );
         let served = std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
-            let mut asked = [0; 18];
-            stream.read_exact(&mut asked).unwrap();
+            let mut asked = Vec::new();
+            while !asked.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                asked.extend(byte);
+            }
             stream.write_all(answer.as_bytes()).unwrap();
         });
         assert_eq!(upstream(&loaded).state, state, "{answer}");
