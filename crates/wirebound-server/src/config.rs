@@ -72,3 +72,6 @@ pub struct Config {
     /// What is written to standard error.
     pub log: Log,
 }
+
+#[cfg(test)]
+mod tests;

@@ -139,7 +139,7 @@ pub fn folder(
     config: &Config,
     variable: &dyn Fn(&str) -> Option<String>,
 ) -> Result<PathBuf, Failure> {
-    config
+    let named = config
         .data_dir
         .clone()
         .or_else(|| data_dir::default_path(variable))
@@ -148,7 +148,14 @@ pub fn folder(
                 "data_dir is not set, and there is no home to put it in",
                 "--data-dir DIR",
             )
-        })
+        })?;
+    // What is printed about it is typed elsewhere.
+    std::path::absolute(&named).map_err(|error| {
+        Failure::config(
+            format!("data_dir = {}: {error}", named.display()),
+            "--data-dir DIR",
+        )
+    })
 }
 
 fn now() -> Result<Timestamp, Failure> {

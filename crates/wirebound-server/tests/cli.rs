@@ -4,6 +4,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -44,8 +45,11 @@ impl Case {
 
     fn run(&self) -> String {
         let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         for (name, text) in &self.files {
-            fs::write(folder.path().join(name), text).unwrap();
+            let path = folder.path().join(name);
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         }
         let mut words = self.command.split(' ').filter(|word| !word.is_empty());
         assert_eq!(words.next(), Some("wirebound"), "{}", self.command);
@@ -58,7 +62,11 @@ impl Case {
             .output()
             .unwrap();
         let clean = |bytes: &[u8]| {
-            String::from_utf8_lossy(bytes).replace(folder.path().to_str().unwrap(), "[DIR]")
+            let text =
+                String::from_utf8_lossy(bytes).replace(folder.path().to_str().unwrap(), "[DIR]");
+            text.split_inclusive('\n')
+                .map(without_the_moment)
+                .collect::<String>()
         };
         let mut text = format!("$ {}\n", self.command);
         for (name, value) in &self.variables {
@@ -79,6 +87,66 @@ impl Case {
     }
 }
 
+/// What `doctor` says of this minute and this machine, taken out.
+fn without_the_moment(line: &str) -> String {
+    match (
+        line.find("clock         2"),
+        line.find(" files may be open"),
+    ) {
+        (Some(at), _) => format!("{}clock         [NOW]\n", line.get(..at).unwrap()),
+        (_, Some(at)) => format!("good     descriptors   [LIMIT]{}", line.get(at..).unwrap()),
+        _ => line.to_owned(),
+    }
+}
+
+#[test]
+fn two_processes_do_not_share_a_data_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let owned = wirebound_server::data_dir::DataDir::open(folder.path()).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_wirebound"))
+        .env_clear()
+        .args(["demo", "--listen", "127.0.0.1:0", "--data-dir"])
+        .arg(owned.path())
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(4), "{stderr}");
+    let expected = format!(
+        "is in use by process {}\nhint: stop that one",
+        std::process::id()
+    );
+    assert!(stderr.contains(&expected), "{stderr}");
+}
+
+#[test]
+fn completions_and_the_manual_name_every_flag_of_serve() {
+    for arguments in [
+        &["completions", "bash"][..],
+        &["completions", "zsh"],
+        &["completions", "fish"],
+        &["man"],
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_wirebound"))
+            .env_clear()
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert!(output.status.success());
+        let text = String::from_utf8(output.stdout)
+            .unwrap()
+            .replace("\\-", "-");
+        for flag in [
+            "listen", "upstream", "armour", "preset", "store", "data-dir", "cert", "key", "config",
+            "print-ca",
+        ] {
+            assert!(
+                text.contains(flag),
+                "{arguments:?} says nothing of --{flag}"
+            );
+        }
+    }
+}
+
 #[test]
 fn every_command_does_what_its_file_says() {
     let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli"));
@@ -93,6 +161,7 @@ fn every_command_does_what_its_file_says() {
     for path in &paths {
         let expected = fs::read_to_string(path).unwrap();
         let seen = Case::read(&expected).run();
+        assert_errors_are_well_made(&seen);
         if update {
             fs::write(path, seen).unwrap();
         } else if seen != expected {
@@ -107,29 +176,25 @@ fn every_command_does_what_its_file_says() {
     assert!(wrong.is_empty(), "{wrong}");
 }
 
-#[test]
-fn every_error_has_a_prefix_no_full_stop_and_a_way_out() {
-    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli"));
-    for entry in fs::read_dir(folder).unwrap() {
-        let text = fs::read_to_string(entry.unwrap().path()).unwrap();
-        let (_, stderr) = text.split_once("--- stderr\n").unwrap();
-        let lines: Vec<_> = stderr.lines().collect();
-        for pair in lines.chunks(2) {
-            let [message, hint] = pair else {
-                panic!("no hint: {text}")
-            };
-            let message = message
-                .strip_prefix("wirebound: ")
-                .unwrap_or_else(|| panic!("no prefix: {text}"));
-            assert!(
-                !message.ends_with('.') && !message.starts_with(char::is_uppercase),
-                "{message}"
-            );
-            assert!(
-                hint.strip_prefix("hint: ")
-                    .is_some_and(|hint| !hint.ends_with('.')),
-                "{hint}"
-            );
-        }
+/// Each error has a prefix, no full stop, and a way out.
+fn assert_errors_are_well_made(seen: &str) {
+    let (_, stderr) = seen.split_once("--- stderr\n").unwrap();
+    let lines: Vec<_> = stderr.lines().collect();
+    for pair in lines.chunks(2) {
+        let [message, hint] = pair else {
+            panic!("no hint: {seen}")
+        };
+        let message = message
+            .strip_prefix("wirebound: ")
+            .unwrap_or_else(|| panic!("no prefix: {seen}"));
+        assert!(
+            !message.ends_with('.') && !message.starts_with(char::is_uppercase),
+            "{message}"
+        );
+        assert!(
+            hint.strip_prefix("hint: ")
+                .is_some_and(|hint| !hint.ends_with('.')),
+            "{hint}"
+        );
     }
 }

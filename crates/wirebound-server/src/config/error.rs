@@ -145,6 +145,23 @@ impl ConfigError {
         }
     }
 
+    /// The line of the file that it is about, if it is about one.
+    pub(super) const fn line(&self) -> Option<usize> {
+        match self {
+            Self::UnknownKey {
+                place: Place::File { line, .. },
+                ..
+            } => Some(*line),
+            Self::UnknownKey { .. }
+            | Self::Unreadable { .. }
+            | Self::Syntax { .. }
+            | Self::WrongKind { .. }
+            | Self::Refused { .. }
+            | Self::NotYet { .. }
+            | Self::Missing { .. } => None,
+        }
+    }
+
     /// The same error, saying where its value came from.
     #[must_use]
     pub(super) fn found_at(mut self, found: Place) -> Self {

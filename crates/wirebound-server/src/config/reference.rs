@@ -19,6 +19,7 @@ unit is refused.
 
 `wirebound config check` says what is wrong and how to put it right; `wirebound config print` shows the values in
 force and where each came from.
+
 ";
 
 /// `docs/configuration.md`.
@@ -31,7 +32,7 @@ pub fn reference_page() -> String {
         } else {
             section.clone()
         };
-        page.push_str(&format!("\n## {heading}\n\n"));
+        page.push_str(&format!("## {heading}\n\n"));
         if !about.is_empty() {
             page.push_str(&format!("{about}\n\n"));
         }
@@ -39,6 +40,8 @@ pub fn reference_page() -> String {
             write_key(&mut page, &key);
         }
     }
+    page.truncate(page.trim_end().len());
+    page.push('\n');
     page
 }
 

@@ -268,7 +268,8 @@ fn read_file(
         last: None,
     };
     walk.table(document.get_ref(), schema.as_object(), "");
-    let Walk { unknown, .. } = walk;
+    let Walk { mut unknown, .. } = walk;
+    unknown.sort_by_key(|error| error.line());
     if !unknown.is_empty() {
         return Err(unknown);
     }
@@ -453,7 +454,7 @@ mod tests {
             ),
             (
                 "[session]\nidle_timeout = \"5\"\n",
-                "w.toml:2: session.idle_timeout: `5` was given where ",
+                "w.toml:2: session.idle_timeout: `5` was given; ",
             ),
             (
                 "\n[session_token]\nexpiry_seconds = \"none\"\n",

@@ -77,7 +77,7 @@ pub fn parse_lifetime(text: &str) -> Result<Lifetime, UnitError> {
         let factor = MILLIS_PER_UNIT
             .iter()
             .find_map(|(name, factor)| (*name == unit).then_some(*factor))
-            .ok_or_else(|| UnitError::new(text, "units ms, s, m, h or d after each number"))?;
+            .ok_or_else(|| UnitError::new(text, "a unit (ms, s, m, h or d) after each number"))?;
         millis = number
             .checked_mul(factor)
             .and_then(|part| millis.checked_add(part))
@@ -230,7 +230,7 @@ impl fmt::Display for UnitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "`{}` was given where {} is needed",
+            "`{}` was given; what is needed is {}",
             self.text, self.expected
         )
     }
