@@ -7,6 +7,7 @@ use core::fmt;
 use core::future::Future;
 use core::pin::Pin;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
@@ -434,9 +435,10 @@ impl WireIds {
 
 /// Counts alarms per session, so that one is told in a minute and the rest are numbers.
 #[derive(Debug, Default)]
-pub(crate) struct Alarms(
-    Mutex<std::collections::HashMap<(SessionId, &'static str), (Timestamp, u32)>>,
-);
+pub(crate) struct Alarms(Mutex<HashMap<(SessionId, &'static str), Rung>>);
+
+/// When it was last told, and how many were not told since.
+type Rung = (Timestamp, u32);
 
 /// How many sessions with alarms are remembered.
 const ALARMS: usize = 4096;

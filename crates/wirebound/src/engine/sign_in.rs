@@ -197,7 +197,7 @@ impl Engine {
             if identity.blocked {
                 return Err(NotSignedIn::Blocked);
             }
-            let draft = self.draft(wire, &request, carrier, &mut identity, now)?;
+            let draft = self.draft(wire, &request, carrier, &identity, now)?;
             let room = self
                 .make_room(&mut identity, &draft.record, wire, now)
                 .await?;
@@ -269,7 +269,7 @@ impl Engine {
         wire: &Wire,
         request: &SignIn,
         carrier: Carrier,
-        identity: &mut Identity,
+        identity: &Identity,
         now: Timestamp,
     ) -> Result<Draft, StoreError> {
         let policy = &self.policy;
