@@ -69,6 +69,16 @@ struct FateState {
     falls: u64,
 }
 
+impl Fate {
+    /// Whoever streams to the session must be judged again.
+    fn fall(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.falls = state.falls.saturating_add(1);
+        drop(state);
+        self.changed.notify(usize::MAX);
+    }
+}
+
 /// Why a stream is to be cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(
@@ -243,6 +253,17 @@ impl Bonds {
         bond.wires
     }
 
+    /// A write that concerned the session was cut off or failed, and may have happened all the same: its wires stay, but
+    /// accept nothing until the store was asked, and its streams are judged again.
+    pub(crate) fn doubt(&self, session: SessionId) {
+        if let Some(bond) = self.shard(session).get(&session) {
+            for bound in &bond.wires {
+                bound.wire.doubt(session);
+            }
+            bond.fate.fall();
+        }
+    }
+
     /// Changes what the live table knows, if the session is there.
     pub(crate) fn update(&self, session: SessionId, change: impl FnOnce(&mut Live)) {
         if let Some(bond) = self.shard(session).get(&session) {
@@ -253,14 +274,7 @@ impl Bonds {
     /// The role in force fell: streams to the session must be judged again.
     pub(crate) fn role_fell(&self, session: SessionId) {
         if let Some(bond) = self.shard(session).get(&session) {
-            let mut state = bond
-                .fate
-                .state
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            state.falls = state.falls.saturating_add(1);
-            drop(state);
-            bond.fate.changed.notify(usize::MAX);
+            bond.fate.fall();
         }
     }
 

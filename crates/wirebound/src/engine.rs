@@ -27,6 +27,7 @@ use crate::wire::{Alarms, Connected, Wire, WireCore, WireIds};
 
 mod attach;
 mod authorize;
+mod doubt;
 mod echo;
 mod elevate;
 mod end;

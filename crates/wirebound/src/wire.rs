@@ -104,6 +104,8 @@ pub(crate) struct Attachment {
     pub(crate) strength: Strength,
     pub(crate) by: By,
     digests: SmallVec<[[u8; 16]; DIGESTS]>,
+    /// Whether the session still is what memory says is not known: nothing is accepted until the store was asked.
+    doubted: bool,
     /// When a hand-over was offered on it, if one is owed or under way.
     hand_over: HandOverDebt,
 }
@@ -251,6 +253,9 @@ impl WireCore {
         else {
             return Recognised::Stranger;
         };
+        if attachment.doubted {
+            return Recognised::OtherSecret(attachment.strength);
+        }
         let mut known = subtle::Choice::from(0);
         for given in &attachment.digests {
             known |= given.ct_eq(digest);
@@ -271,8 +276,17 @@ impl WireCore {
 
     /// A raw socket: the wire alone is the credential.
     pub(crate) fn alone(&self, now: Timestamp) -> Option<Result<Verified, Over>> {
+        if self.shared.load(Ordering::Relaxed) {
+            return None;
+        }
         let attachments = self.read();
-        let attachment = attachments.first()?;
+        // Where two sessions live on one wire, the wire alone does not say which is meant.
+        let [attachment] = attachments.as_slice() else {
+            return None;
+        };
+        if attachment.doubted {
+            return None;
+        }
         Some(attachment.handle.check(now).map(|standing| {
             Verified::new(
                 attachment.session,
@@ -304,6 +318,7 @@ impl WireCore {
             .iter_mut()
             .find(|attachment| attachment.session == session)
         {
+            attachment.doubted = false;
             if attachment.digests.contains(&digest) {
                 return;
             }
@@ -311,6 +326,17 @@ impl WireCore {
                 attachment.digests.remove(0);
             }
             attachment.digests.push(digest);
+        }
+    }
+
+    /// Whether the session still lives is not known: the store is asked before anything is accepted.
+    pub(crate) fn doubt(&self, session: SessionId) {
+        if let Some(attachment) = self
+            .write()
+            .iter_mut()
+            .find(|attachment| attachment.session == session)
+        {
+            attachment.doubted = true;
         }
     }
 
@@ -408,6 +434,7 @@ impl Attachment {
             strength: stock.strength(),
             by,
             digests: digest.into_iter().collect(),
+            doubted: false,
             hand_over: if by == By::SignIn {
                 HandOverDebt::Owed
             } else {

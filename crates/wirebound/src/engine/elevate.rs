@@ -113,12 +113,15 @@ impl Engine {
             let mut changes = room.changes;
             changes.push(self.put_record(&record, Expect::At(version.0)));
             changes.push(self.put_identity(&identity, Expect::At(version.1)));
+            let doubt = self.doubt(room.evicted.iter().map(|record| record.id));
             if self.store.commit(changes, Durability::Durable).await? == Commit::Stale {
+                doubt.settled();
                 continue;
             }
             for evicted in &room.evicted {
                 self.gone(evicted, Ending::Evicted);
             }
+            doubt.settled();
             wire.core.set_hand_over(session, HandOverDebt::Owed);
             let cookie =
                 CookieValue::write(&self.keys, &session, record.epoch, &secret).ok_or_else(lost)?;

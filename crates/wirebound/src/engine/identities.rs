@@ -133,10 +133,14 @@ impl Engine {
             };
             change(&mut identity);
             let put = self.put_identity(&identity, expect);
-            if self.store.commit(vec![put], Durability::Durable).await? == Commit::Done {
+            let doubt = self.doubt(identity.sessions.iter().map(|listed| listed.id));
+            let done = self.store.commit(vec![put], Durability::Durable).await?;
+            if done == Commit::Done {
                 self.spread(&identity, now);
+                doubt.settled();
                 return Ok(identity);
             }
+            doubt.settled();
         }
         Err(lost_race())
     }

@@ -220,12 +220,15 @@ impl Engine {
             if let Some(vault) = &request.vault {
                 changes.push(self.put_vault(&draft.record, Expect::Absent, vault)?);
             }
+            let doubt = self.doubt(evicted.iter().map(|record| record.id));
             if self.store.commit(changes, Durability::Durable).await? == Commit::Stale {
+                doubt.settled();
                 continue;
             }
             for record in &evicted {
                 self.gone(record, Ending::Evicted);
             }
+            doubt.settled();
             if let (true, Some(last)) = (contended, evicted.last()) {
                 self.tell(Event::AdminContended {
                     subject: request.subject.clone(),

@@ -86,7 +86,7 @@ impl Engine {
             None => Some(Ending::Removed),
         };
         match ending {
-            Some(ending) => self.end_locked(&record, None, ending, now).await,
+            Some(ending) => self.end_locked(&record, ending, now).await,
             None => {
                 // It was used since it was written down: look again when that is past.
                 self.write_seen(record, now).await?;
@@ -127,7 +127,7 @@ impl Engine {
         }
         for listed in &held.value.sessions {
             if let Some(record) = self.load_record(&listed.id).await? {
-                self.end_locked(&record, None, Ending::Removed, now).await?;
+                self.end_locked(&record, Ending::Removed, now).await?;
             }
         }
         let Some(held) = self.load_identity(&found.value.subject).await? else {
@@ -178,7 +178,7 @@ impl Engine {
             if held.value.carrier == crate::record::Carrier::Raw
                 && self.bonds.watch(departed.session).is_none()
             {
-                self.end_locked(&held, None, Ending::Logout, now).await?;
+                self.end_locked(&held, Ending::Logout, now).await?;
                 continue;
             }
             let Held {
