@@ -92,7 +92,28 @@ pub(crate) struct WireCore {
     pub(crate) client: OnceLock<String>,
     /// The session served last, so that taking turns is seen without a lock.
     last_session: AtomicU64,
-    attachments: RwLock<SmallVec<[Attachment; 1]>>,
+    /// What hangs on it; nothing any more once it is dropped.
+    attachments: RwLock<Hanging>,
+}
+
+#[derive(Default)]
+struct Hanging {
+    list: SmallVec<[Attachment; 1]>,
+    dropped: bool,
+}
+
+impl core::ops::Deref for Hanging {
+    type Target = SmallVec<[Attachment; 1]>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.list
+    }
+}
+
+impl core::ops::DerefMut for Hanging {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.list
+    }
 }
 
 /// A proved wire of a session.
@@ -180,7 +201,11 @@ impl fmt::Debug for Wire {
 
 impl Drop for Wire {
     fn drop(&mut self) {
-        let attachments = core::mem::take(&mut *self.core.write());
+        let attachments = {
+            let mut hanging = self.core.write();
+            hanging.dropped = true;
+            core::mem::take(&mut hanging.list)
+        };
         for attachment in &attachments {
             self.bonds
                 .leave(attachment.session, self.core.id, &attachment.handle);
@@ -202,17 +227,17 @@ impl WireCore {
             mark_known: AtomicBool::new(!connected.lineage.is_some_and(|lineage| lineage.resumed)),
             client: OnceLock::new(),
             last_session: AtomicU64::new(0),
-            attachments: RwLock::new(SmallVec::new()),
+            attachments: RwLock::default(),
         }
     }
 
-    fn write(&self) -> std::sync::RwLockWriteGuard<'_, SmallVec<[Attachment; 1]>> {
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Hanging> {
         self.attachments
             .write()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, SmallVec<[Attachment; 1]>> {
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Hanging> {
         self.attachments
             .read()
             .unwrap_or_else(PoisonError::into_inner)
@@ -281,7 +306,7 @@ impl WireCore {
         }
         let attachments = self.read();
         // Where two sessions live on one wire, the wire alone does not say which is meant.
-        let [attachment] = attachments.as_slice() else {
+        let [attachment] = attachments.list.as_slice() else {
             return None;
         };
         if attachment.doubted {
@@ -305,10 +330,15 @@ impl WireCore {
             && self.last_session.swap(short, Ordering::Relaxed) != short
     }
 
-    pub(crate) fn attach(&self, attachment: Attachment) {
+    /// `false`: the wire was dropped meanwhile, and nothing hangs on it.
+    pub(crate) fn attach(&self, attachment: Attachment) -> bool {
         let mut attachments = self.write();
+        if attachments.dropped {
+            return false;
+        }
         attachments.retain(|other| other.session != attachment.session);
         attachments.push(attachment);
+        true
     }
 
     /// The wire has shown, or was given, a genuine secret.
@@ -343,6 +373,14 @@ impl WireCore {
     pub(crate) fn detach(&self, session: SessionId) {
         self.write()
             .retain(|attachment| attachment.session != session);
+    }
+
+    /// The sessions that hang on it.
+    pub(crate) fn sessions(&self) -> Vec<SessionId> {
+        self.read()
+            .iter()
+            .map(|attachment| attachment.session)
+            .collect()
     }
 
     pub(crate) fn detach_all(&self) -> Vec<(SessionId, Handle)> {

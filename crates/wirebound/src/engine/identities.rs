@@ -62,7 +62,12 @@ impl Engine {
         now: Timestamp,
     ) -> Result<usize, StoreError> {
         let identity = self
-            .change_identity(subject, now, |identity| identity.blocked = blocked)
+            .change_identity(subject, now, |identity| {
+                if blocked {
+                    identity.next_generation(now);
+                }
+                identity.blocked = blocked;
+            })
             .await?;
         if blocked {
             self.end_all(&identity, Ending::Removed, now).await
@@ -158,6 +163,10 @@ impl Engine {
             });
             if fell {
                 self.bonds.role_fell(listed.id);
+            }
+            if identity.blocked || identity.removed {
+                // They are about to be ended one by one; none is believed meanwhile, nor if that fails half-way.
+                self.bonds.doubt(listed.id);
             }
         }
     }

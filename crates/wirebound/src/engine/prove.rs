@@ -272,7 +272,9 @@ impl Engine {
         let seen = record
             .seen
             .max(self.bonds.last_active(record.id).unwrap_or_default());
-        if identity.removed || identity.is_expired(now) {
+        // What was granted before a removal or a block stays over, also where ending it failed half-way.
+        let revoked = record.generation < identity.generation;
+        if identity.removed || revoked || identity.is_expired(now) {
             Some(Ending::Removed)
         } else if now >= record.absolute {
             Some(Ending::ExpiredAbsolute)

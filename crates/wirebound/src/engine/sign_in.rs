@@ -133,8 +133,8 @@ impl Engine {
         role: Role,
         now: Timestamp,
     ) -> Result<Verified, NotSignedIn> {
-        if let Ok(before) = self.authorize_wire(wire, now) {
-            self.end(before.session(), Ending::Replaced, now).await?;
+        for before in wire.core.sessions() {
+            self.end(before, Ending::Replaced, now).await?;
         }
         let request = SignIn {
             subject,
