@@ -28,11 +28,11 @@ pub(crate) struct Bonds {
     hasher: RandomState,
     shards: Vec<Mutex<HashMap<SessionId, Bond>>>,
     /// Sessions whose last wire went, with the time they were last active: to be written down.
-    left: Mutex<Vec<Departed>>,
+    left: Mutex<HashMap<SessionId, Timestamp>>,
 }
 
 /// A session without wires here.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Departed {
     pub(crate) session: SessionId,
     pub(crate) last_active: Timestamp,
@@ -220,16 +220,33 @@ impl Bonds {
         bond.wires.retain(|bound| bound.wire.id != wire);
         if bond.wires.is_empty() {
             if let Some(last_active) = handle.last_active() {
-                self.left
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push(Departed {
-                        session,
-                        last_active,
-                    });
+                self.left().insert(session, last_active);
             }
             self.table.remove(handle.place(), session);
-            shard.remove(&session);
+            if let Some(bond) = shard.remove(&session) {
+                // Whoever still streams to it would not hear of its ending any more.
+                bond.fate.fall();
+            }
+        }
+    }
+
+    fn left(&self) -> MutexGuard<'_, HashMap<SessionId, Timestamp>> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It was written down, or there is nothing left to write it to.
+    pub(crate) fn written(&self, departed: Departed) {
+        let Departed {
+            session,
+            last_active,
+        } = departed;
+        let mut shard = self.shard(session);
+        if let Some(bond) = shard.get_mut(&session) {
+            bond.written = bond.written.max(last_active);
+        }
+        let mut left = self.left();
+        if left.get(&session).is_some_and(|at| *at <= last_active) {
+            left.remove(&session);
         }
     }
 
@@ -237,8 +254,10 @@ impl Bonds {
     pub(crate) fn end(&self, session: SessionId, ending: Ending) -> Vec<Bound> {
         let mut shard = self.shard(session);
         let Some(bond) = shard.remove(&session) else {
+            self.left().remove(&session);
             return Vec::new();
         };
+        self.left().remove(&session);
         self.table.remove(bond.handle.place(), session);
         bond.fate
             .state
@@ -350,24 +369,23 @@ impl Bonds {
         other.then(|| Joining(bond.fate.joined.listen()))
     }
 
-    /// Sessions whose last use has moved on by more than `step` since it was written down.
-    pub(crate) fn unwritten(&self, step: impl Fn(SessionId) -> Lifetime) -> Vec<Departed> {
-        let mut found =
-            core::mem::take(&mut *self.left.lock().unwrap_or_else(PoisonError::into_inner));
+    /// Sessions whose last use has moved on by more than a thirty-second of their idle time since it was written down.
+    pub(crate) fn unwritten(&self) -> Vec<Departed> {
+        let departed = |(session, last_active): (&SessionId, &Timestamp)| Departed {
+            session: *session,
+            last_active: *last_active,
+        };
+        let mut found: Vec<_> = self.left().iter().map(departed).collect();
         for shard in &self.shards {
-            for (session, bond) in shard
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .iter_mut()
-            {
-                let Some(last_active) = bond.handle.last_active() else {
+            for (session, bond) in &*shard.lock().unwrap_or_else(PoisonError::into_inner) {
+                let Some(live) = bond.handle.snapshot() else {
                     continue;
                 };
-                if last_active.since(bond.written) >= step(*session) {
-                    bond.written = last_active;
+                let step = Lifetime::from_millis(live.idle.as_millis() / 32);
+                if live.last_active.since(bond.written) >= step {
                     found.push(Departed {
                         session: *session,
-                        last_active,
+                        last_active: live.last_active,
                     });
                 }
             }
@@ -375,8 +393,13 @@ impl Bonds {
         found
     }
 
+    /// When it was last used here, as far as it is not written down yet.
     pub(crate) fn last_active(&self, session: SessionId) -> Option<Timestamp> {
-        self.shard(session).get(&session)?.handle.last_active()
+        let shard = self.shard(session);
+        let here = shard
+            .get(&session)
+            .and_then(|bond| bond.handle.last_active());
+        here.max(self.left().get(&session).copied())
     }
 
     /// How many sessions have a wire here.
