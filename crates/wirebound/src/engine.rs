@@ -34,6 +34,7 @@ mod end;
 mod hand_over;
 mod identities;
 mod prove;
+mod room;
 mod shared;
 mod sign_in;
 mod summary;

@@ -96,7 +96,8 @@ impl Engine {
         ending.map(|_| ())
     }
 
-    fn forget(&self, session: SessionId, ending: Ending) -> usize {
+    /// Out of memory, off its wires, everybody who waits told. Answers how many wires it had.
+    pub(super) fn forget(&self, session: SessionId, ending: Ending) -> usize {
         let wires = self.bonds.end(session, ending);
         for bound in &wires {
             if !bound.wire.carries_others(session) && closes(ending) {

@@ -151,7 +151,7 @@ impl Engine {
     }
 
     /// What changed of an identity is copied to each of its live sessions, so that authorising one stays one lookup.
-    fn spread(&self, identity: &Identity, now: Timestamp) {
+    pub(super) fn spread(&self, identity: &Identity, now: Timestamp) {
         for listed in &identity.sessions {
             let mut fell = false;
             self.bonds.update(listed.id, |live| {
