@@ -28,11 +28,11 @@ pub(crate) struct Bonds {
     hasher: RandomState,
     shards: Vec<Mutex<HashMap<SessionId, Bond>>>,
     /// Sessions whose last wire went, with the time they were last active: to be written down.
-    left: Mutex<Vec<Departed>>,
+    left: Mutex<HashMap<SessionId, Timestamp>>,
 }
 
 /// A session without wires here.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Departed {
     pub(crate) session: SessionId,
     pub(crate) last_active: Timestamp,
@@ -67,6 +67,16 @@ struct Fate {
 struct FateState {
     ending: Option<Ending>,
     falls: u64,
+}
+
+impl Fate {
+    /// Whoever streams to the session must be judged again.
+    fn fall(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.falls = state.falls.saturating_add(1);
+        drop(state);
+        self.changed.notify(usize::MAX);
+    }
 }
 
 /// Why a stream is to be cut.
@@ -210,16 +220,33 @@ impl Bonds {
         bond.wires.retain(|bound| bound.wire.id != wire);
         if bond.wires.is_empty() {
             if let Some(last_active) = handle.last_active() {
-                self.left
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push(Departed {
-                        session,
-                        last_active,
-                    });
+                self.left().insert(session, last_active);
             }
             self.table.remove(handle.place(), session);
-            shard.remove(&session);
+            if let Some(bond) = shard.remove(&session) {
+                // Whoever still streams to it would not hear of its ending any more.
+                bond.fate.fall();
+            }
+        }
+    }
+
+    fn left(&self) -> MutexGuard<'_, HashMap<SessionId, Timestamp>> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It was written down, or there is nothing left to write it to.
+    pub(crate) fn written(&self, departed: Departed) {
+        let Departed {
+            session,
+            last_active,
+        } = departed;
+        let mut shard = self.shard(session);
+        if let Some(bond) = shard.get_mut(&session) {
+            bond.written = bond.written.max(last_active);
+        }
+        let mut left = self.left();
+        if left.get(&session).is_some_and(|at| *at <= last_active) {
+            left.remove(&session);
         }
     }
 
@@ -227,8 +254,10 @@ impl Bonds {
     pub(crate) fn end(&self, session: SessionId, ending: Ending) -> Vec<Bound> {
         let mut shard = self.shard(session);
         let Some(bond) = shard.remove(&session) else {
+            self.left().remove(&session);
             return Vec::new();
         };
+        self.left().remove(&session);
         self.table.remove(bond.handle.place(), session);
         bond.fate
             .state
@@ -243,6 +272,17 @@ impl Bonds {
         bond.wires
     }
 
+    /// A write that concerned the session was cut off or failed, and may have happened all the same: its wires stay, but
+    /// accept nothing until the store was asked, and its streams are judged again.
+    pub(crate) fn doubt(&self, session: SessionId) {
+        if let Some(bond) = self.shard(session).get(&session) {
+            for bound in &bond.wires {
+                bound.wire.doubt(session);
+            }
+            bond.fate.fall();
+        }
+    }
+
     /// Changes what the live table knows, if the session is there.
     pub(crate) fn update(&self, session: SessionId, change: impl FnOnce(&mut Live)) {
         if let Some(bond) = self.shard(session).get(&session) {
@@ -253,14 +293,7 @@ impl Bonds {
     /// The role in force fell: streams to the session must be judged again.
     pub(crate) fn role_fell(&self, session: SessionId) {
         if let Some(bond) = self.shard(session).get(&session) {
-            let mut state = bond
-                .fate
-                .state
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            state.falls = state.falls.saturating_add(1);
-            drop(state);
-            bond.fate.changed.notify(usize::MAX);
+            bond.fate.fall();
         }
     }
 
@@ -336,24 +369,23 @@ impl Bonds {
         other.then(|| Joining(bond.fate.joined.listen()))
     }
 
-    /// Sessions whose last use has moved on by more than `step` since it was written down.
-    pub(crate) fn unwritten(&self, step: impl Fn(SessionId) -> Lifetime) -> Vec<Departed> {
-        let mut found =
-            core::mem::take(&mut *self.left.lock().unwrap_or_else(PoisonError::into_inner));
+    /// Sessions whose last use has moved on by more than a thirty-second of their idle time since it was written down.
+    pub(crate) fn unwritten(&self) -> Vec<Departed> {
+        let departed = |(session, last_active): (&SessionId, &Timestamp)| Departed {
+            session: *session,
+            last_active: *last_active,
+        };
+        let mut found: Vec<_> = self.left().iter().map(departed).collect();
         for shard in &self.shards {
-            for (session, bond) in shard
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .iter_mut()
-            {
-                let Some(last_active) = bond.handle.last_active() else {
+            for (session, bond) in &*shard.lock().unwrap_or_else(PoisonError::into_inner) {
+                let Some(live) = bond.handle.snapshot() else {
                     continue;
                 };
-                if last_active.since(bond.written) >= step(*session) {
-                    bond.written = last_active;
+                let step = Lifetime::from_millis(live.idle.as_millis() / 32);
+                if live.last_active.since(bond.written) >= step {
                     found.push(Departed {
                         session: *session,
-                        last_active,
+                        last_active: live.last_active,
                     });
                 }
             }
@@ -361,8 +393,13 @@ impl Bonds {
         found
     }
 
+    /// When it was last used here, as far as it is not written down yet.
     pub(crate) fn last_active(&self, session: SessionId) -> Option<Timestamp> {
-        self.shard(session).get(&session)?.handle.last_active()
+        let shard = self.shard(session);
+        let here = shard
+            .get(&session)
+            .and_then(|bond| bond.handle.last_active());
+        here.max(self.left().get(&session).copied())
     }
 
     /// How many sessions have a wire here.

@@ -27,6 +27,7 @@ use crate::wire::{Alarms, Connected, Wire, WireCore, WireIds};
 
 mod attach;
 mod authorize;
+mod doubt;
 mod echo;
 mod elevate;
 mod end;
@@ -34,6 +35,7 @@ mod hand_over;
 mod identities;
 mod node;
 mod prove;
+mod room;
 mod shared;
 mod sign_in;
 mod summary;

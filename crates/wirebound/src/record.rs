@@ -222,7 +222,7 @@ impl Record {
             out.time(hand_over.made);
             out.byte(hand_over.hops);
             out.option(hand_over.spent.as_ref(), |out, root| {
-                out.array(root.as_bytes())
+                out.array(root.as_bytes());
             });
         });
         out.bytes(self.last_side.as_bytes());
@@ -315,7 +315,7 @@ impl Tombstone {
         out.time(self.ended);
         out.number(u64::from(self.epoch));
         out.option(self.digest.as_ref(), |out, digest| {
-            out.array(digest.as_bytes())
+            out.array(digest.as_bytes());
         });
         out.finish()
     }

@@ -17,7 +17,7 @@ impl TestEntropy {
 impl Entropy for TestEntropy {
     fn fill(&self, bytes: &mut [u8]) -> Result<(), EntropyError> {
         let mut state = self.0.lock().unwrap();
-        state.1 += 1;
+        state.1 = state.1.wrapping_add(1);
         let mut hasher = blake3::Hasher::new();
         hasher.update(&state.0.to_le_bytes());
         hasher.update(&state.1.to_le_bytes());

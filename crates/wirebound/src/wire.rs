@@ -7,6 +7,7 @@ use core::fmt;
 use core::future::Future;
 use core::pin::Pin;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
@@ -91,7 +92,28 @@ pub(crate) struct WireCore {
     pub(crate) client: OnceLock<String>,
     /// The session served last, so that taking turns is seen without a lock.
     last_session: AtomicU64,
-    attachments: RwLock<SmallVec<[Attachment; 1]>>,
+    /// What hangs on it; nothing any more once it is dropped.
+    attachments: RwLock<Hanging>,
+}
+
+#[derive(Default)]
+struct Hanging {
+    list: SmallVec<[Attachment; 1]>,
+    dropped: bool,
+}
+
+impl core::ops::Deref for Hanging {
+    type Target = SmallVec<[Attachment; 1]>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.list
+    }
+}
+
+impl core::ops::DerefMut for Hanging {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.list
+    }
 }
 
 /// A proved wire of a session.
@@ -103,6 +125,8 @@ pub(crate) struct Attachment {
     pub(crate) strength: Strength,
     pub(crate) by: By,
     digests: SmallVec<[[u8; 16]; DIGESTS]>,
+    /// Whether the session still is what memory says is not known: nothing is accepted until the store was asked.
+    doubted: bool,
     /// When a hand-over was offered on it, if one is owed or under way.
     hand_over: HandOverDebt,
 }
@@ -177,7 +201,11 @@ impl fmt::Debug for Wire {
 
 impl Drop for Wire {
     fn drop(&mut self) {
-        let attachments = core::mem::take(&mut *self.core.write());
+        let attachments = {
+            let mut hanging = self.core.write();
+            hanging.dropped = true;
+            core::mem::take(&mut hanging.list)
+        };
         for attachment in &attachments {
             self.bonds
                 .leave(attachment.session, self.core.id, &attachment.handle);
@@ -199,17 +227,17 @@ impl WireCore {
             mark_known: AtomicBool::new(!connected.lineage.is_some_and(|lineage| lineage.resumed)),
             client: OnceLock::new(),
             last_session: AtomicU64::new(0),
-            attachments: RwLock::new(SmallVec::new()),
+            attachments: RwLock::default(),
         }
     }
 
-    fn write(&self) -> std::sync::RwLockWriteGuard<'_, SmallVec<[Attachment; 1]>> {
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Hanging> {
         self.attachments
             .write()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, SmallVec<[Attachment; 1]>> {
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Hanging> {
         self.attachments
             .read()
             .unwrap_or_else(PoisonError::into_inner)
@@ -250,6 +278,9 @@ impl WireCore {
         else {
             return Recognised::Stranger;
         };
+        if attachment.doubted {
+            return Recognised::OtherSecret(attachment.strength);
+        }
         let mut known = subtle::Choice::from(0);
         for given in &attachment.digests {
             known |= given.ct_eq(digest);
@@ -270,8 +301,17 @@ impl WireCore {
 
     /// A raw socket: the wire alone is the credential.
     pub(crate) fn alone(&self, now: Timestamp) -> Option<Result<Verified, Over>> {
+        if self.shared.load(Ordering::Relaxed) {
+            return None;
+        }
         let attachments = self.read();
-        let attachment = attachments.first()?;
+        // Where two sessions live on one wire, the wire alone does not say which is meant.
+        let [attachment] = attachments.list.as_slice() else {
+            return None;
+        };
+        if attachment.doubted {
+            return None;
+        }
         Some(attachment.handle.check(now).map(|standing| {
             Verified::new(
                 attachment.session,
@@ -290,10 +330,15 @@ impl WireCore {
             && self.last_session.swap(short, Ordering::Relaxed) != short
     }
 
-    pub(crate) fn attach(&self, attachment: Attachment) {
+    /// `false`: the wire was dropped meanwhile, and nothing hangs on it.
+    pub(crate) fn attach(&self, attachment: Attachment) -> bool {
         let mut attachments = self.write();
+        if attachments.dropped {
+            return false;
+        }
         attachments.retain(|other| other.session != attachment.session);
         attachments.push(attachment);
+        true
     }
 
     /// The wire has shown, or was given, a genuine secret.
@@ -303,6 +348,7 @@ impl WireCore {
             .iter_mut()
             .find(|attachment| attachment.session == session)
         {
+            attachment.doubted = false;
             if attachment.digests.contains(&digest) {
                 return;
             }
@@ -313,9 +359,28 @@ impl WireCore {
         }
     }
 
+    /// Whether the session still lives is not known: the store is asked before anything is accepted.
+    pub(crate) fn doubt(&self, session: SessionId) {
+        if let Some(attachment) = self
+            .write()
+            .iter_mut()
+            .find(|attachment| attachment.session == session)
+        {
+            attachment.doubted = true;
+        }
+    }
+
     pub(crate) fn detach(&self, session: SessionId) {
         self.write()
             .retain(|attachment| attachment.session != session);
+    }
+
+    /// The sessions that hang on it.
+    pub(crate) fn sessions(&self) -> Vec<SessionId> {
+        self.read()
+            .iter()
+            .map(|attachment| attachment.session)
+            .collect()
     }
 
     pub(crate) fn detach_all(&self) -> Vec<(SessionId, Handle)> {
@@ -407,6 +472,7 @@ impl Attachment {
             strength: stock.strength(),
             by,
             digests: digest.into_iter().collect(),
+            doubted: false,
             hand_over: if by == By::SignIn {
                 HandOverDebt::Owed
             } else {
@@ -434,9 +500,10 @@ impl WireIds {
 
 /// Counts alarms per session, so that one is told in a minute and the rest are numbers.
 #[derive(Debug, Default)]
-pub(crate) struct Alarms(
-    Mutex<std::collections::HashMap<(SessionId, &'static str), (Timestamp, u32)>>,
-);
+pub(crate) struct Alarms(Mutex<HashMap<(SessionId, &'static str), Rung>>);
+
+/// When it was last told, and how many were not told since.
+type Rung = (Timestamp, u32);
 
 /// How many sessions with alarms are remembered.
 const ALARMS: usize = 4096;

@@ -39,14 +39,18 @@ impl Engine {
             |standing| standing.role,
         );
         let subject = record.subject.clone();
-        core.attach(Attachment::new(
+        let attachment = Attachment::new(
             record.id,
             subject.clone(),
-            handle,
+            handle.clone(),
             attach.stock,
             attach.by,
             digest,
-        ));
+        );
+        if !core.attach(attachment) {
+            // A sibling that was dropped while its session was replaced: nothing may hang on it for good.
+            self.bonds.leave(record.id, core.id, &handle);
+        }
         self.tell(Event::Attached {
             session: record.id,
             wire: core.id,

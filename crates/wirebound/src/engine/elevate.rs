@@ -2,7 +2,8 @@
 //!
 //! The new secret is offered; until it is shown, the old one works at the old role, so a lost answer harms nobody.
 
-use super::sign_in::{listed, no_entropy};
+use super::room::listed;
+use super::sign_in::no_entropy;
 use super::{Engine, TRIES, lost_race};
 use crate::cookie::CookieValue;
 use crate::event::Event;
@@ -11,7 +12,7 @@ use crate::role::{Role, Strength};
 use crate::secret::Secret;
 use crate::store::{Commit, Durability, Expect, StoreError, StoreErrorKind};
 use crate::time::{Lifetime, Timestamp};
-use crate::verdict::{Ending, Verified};
+use crate::verdict::Verified;
 use crate::wire::{HandOverDebt, Wire};
 
 /// What the app vouched for.
@@ -69,7 +70,9 @@ impl Engine {
         now: Timestamp,
     ) -> Result<Elevated, NotElevated> {
         let session = verified.session();
-        if verified.strength() < Strength::Wire {
+        // What the wire is now counts, not what it was when the request was judged.
+        let strength = wire.core.with(session, |attachment| attachment.strength);
+        if wire.is_shared() || verified.strength().min(strength.unwrap_or(Strength::Bearer)) < Strength::Wire {
             return Err(self.ignore(session, "the wire is weaker than `wire`"));
         }
         let _lock = self.lock(verified.subject()).await;
@@ -82,6 +85,9 @@ impl Engine {
             };
             let (mut record, mut identity, version) =
                 (held.value, identity.value, (held.version, identity.version));
+            if identity.blocked || self.over(&record, &identity, now).is_some() {
+                return Err(self.ignore(session, "the session is over"));
+            }
             if elevate.role > identity.ceiling() {
                 return Err(self.ignore(session, "the role is above the identity's ceiling"));
             }
@@ -102,7 +108,7 @@ impl Engine {
                 until,
                 acknowledged: false,
             });
-            let Some(room) = self.make_room(&mut identity, &record, wire, now).await? else {
+            let Some(mut room) = self.make_room(&mut identity, &record, wire, now).await? else {
                 return Err(self.ignore(session, "the limit of sessions with this role is reached"));
             };
             if room.demoted {
@@ -110,21 +116,22 @@ impl Engine {
             }
             identity.sessions.retain(|other| other.id != session);
             identity.sessions.push(listed(&record));
-            let mut changes = room.changes;
+            let mut changes = core::mem::take(&mut room.changes);
             changes.push(self.put_record(&record, Expect::At(version.0)));
             changes.push(self.put_identity(&identity, Expect::At(version.1)));
+            let doubt = self.doubt(room.touches());
             if self.store.commit(changes, Durability::Durable).await? == Commit::Stale {
+                doubt.settled();
                 continue;
             }
-            for evicted in &room.evicted {
-                self.gone(evicted, Ending::Evicted);
-            }
+            self.made_room(&room, &identity, wire, now);
+            doubt.settled();
             wire.core.set_hand_over(session, HandOverDebt::Owed);
             let cookie =
                 CookieValue::write(&self.keys, &session, record.epoch, &secret).ok_or_else(lost)?;
             return Ok(Elevated {
                 cookie,
-                role: elevate.role,
+                role: if room.demoted { record.role } else { elevate.role },
                 until,
                 persistent: record.persistent,
             });

@@ -2,7 +2,6 @@
 
 use super::{Engine, Held, TOMBSTONE, TRIES, lost_race};
 use crate::event::Event;
-use crate::identity::Identity;
 use crate::ids::SessionId;
 use crate::record::{Record, Tombstone};
 use crate::store::{Change, Commit, Durability, Expect, StoreError};
@@ -50,7 +49,7 @@ impl Engine {
             };
             if (scope == Scope::All || listed.id != own)
                 && let Some(record) = self.load_record(&listed.id).await?
-                && self.end_locked(&record, None, ending, now).await?
+                && self.end_locked(&record, ending, now).await?
             {
                 ended = ended.saturating_add(1);
             }
@@ -70,25 +69,51 @@ impl Engine {
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let Some(found) = self.load_record(&session).await? else {
+            self.found_gone(session).await?;
             return Ok(false);
         };
         let _lock = self.lock(&found.value.subject).await;
         match self.load_record(&session).await? {
-            Some(record) => self.end_locked(&record, None, ending, now).await,
-            None => Ok(false),
+            Some(record) => self.end_locked(&record, ending, now).await,
+            None => {
+                self.found_gone(session).await?;
+                Ok(false)
+            }
         }
     }
 
-    /// Ends a session whose subject's lock the caller holds. `known` saves a load of the identity, and is not trusted
-    /// further than its version.
+    /// The store has no such session (another node ended it, or a write of ours that seemed to fail): it must not live on
+    /// in memory.
+    pub(super) async fn found_gone(&self, session: SessionId) -> Result<(), StoreError> {
+        if self.bonds.watch(session).is_none() {
+            return Ok(());
+        }
+        let ending = self
+            .load_tombstone(&session)
+            .await
+            .map(|held| held.map_or(Ending::Removed, |held| held.value.ending));
+        self.forget(session, *ending.as_ref().unwrap_or(&Ending::Removed));
+        ending.map(|_| ())
+    }
+
+    /// Out of memory, off its wires, everybody who waits told. Answers how many wires it had.
+    pub(super) fn forget(&self, session: SessionId, ending: Ending) -> usize {
+        let wires = self.bonds.end(session, ending);
+        for bound in &wires {
+            if !bound.wire.carries_others(session) && closes(ending) {
+                bound.wire.transport.close();
+            }
+        }
+        wires.len()
+    }
+
+    /// Ends a session whose subject's lock the caller holds.
     pub(super) async fn end_locked(
         &self,
         record: &Held<Record>,
-        known: Option<&Identity>,
         ending: Ending,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        let _ = known;
         let session = record.value.id;
         let mut version = record.version;
         for _ in 0..TRIES {
@@ -102,16 +127,22 @@ impl Engine {
                 identity.sessions.retain(|listed| listed.id != session);
                 changes.push(self.put_identity(&identity, Expect::At(held.version)));
             }
+            let doubt = self.doubt([session]);
             match self.store.commit(changes, Durability::Durable).await? {
                 Commit::Done => {
                     self.gone(&record.value, ending);
+                    doubt.settled();
                     return Ok(true);
                 }
                 Commit::Stale => match self.load_record(&session).await? {
                     Some(newer) => version = newer.version,
-                    None => return Ok(false),
+                    None => {
+                        self.found_gone(session).await?;
+                        return Ok(false);
+                    }
                 },
             }
+            doubt.settled();
         }
         Err(lost_race())
     }
@@ -156,17 +187,12 @@ impl Engine {
     /// A session is over in the store: now it is over here. Its wires are closed once what is in flight is answered,
     /// unless they carry another session.
     pub(super) fn gone(&self, record: &Record, ending: Ending) {
-        let wires = self.bonds.end(record.id, ending);
-        for bound in &wires {
-            if !bound.wire.carries_others(record.id) && closes(ending) {
-                bound.wire.transport.close();
-            }
-        }
+        let wires = self.forget(record.id, ending);
         self.tell(Event::Ended {
             session: record.id,
             subject: record.subject.clone(),
             ending,
-            wires: wires.len(),
+            wires,
         });
     }
 }

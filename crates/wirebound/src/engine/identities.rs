@@ -62,7 +62,12 @@ impl Engine {
         now: Timestamp,
     ) -> Result<usize, StoreError> {
         let identity = self
-            .change_identity(subject, now, |identity| identity.blocked = blocked)
+            .change_identity(subject, now, |identity| {
+                if blocked {
+                    identity.next_generation(now);
+                }
+                identity.blocked = blocked;
+            })
             .await?;
         if blocked {
             self.end_all(&identity, Ending::Removed, now).await
@@ -133,16 +138,20 @@ impl Engine {
             };
             change(&mut identity);
             let put = self.put_identity(&identity, expect);
-            if self.store.commit(vec![put], Durability::Durable).await? == Commit::Done {
+            let doubt = self.doubt(identity.sessions.iter().map(|listed| listed.id));
+            let done = self.store.commit(vec![put], Durability::Durable).await?;
+            if done == Commit::Done {
                 self.spread(&identity, now);
+                doubt.settled();
                 return Ok(identity);
             }
+            doubt.settled();
         }
         Err(lost_race())
     }
 
     /// What changed of an identity is copied to each of its live sessions, so that authorising one stays one lookup.
-    fn spread(&self, identity: &Identity, now: Timestamp) {
+    pub(super) fn spread(&self, identity: &Identity, now: Timestamp) {
         for listed in &identity.sessions {
             let mut fell = false;
             self.bonds.update(listed.id, |live| {
@@ -154,6 +163,10 @@ impl Engine {
             });
             if fell {
                 self.bonds.role_fell(listed.id);
+            }
+            if identity.blocked || identity.removed {
+                // They are about to be ended one by one; none is believed meanwhile, nor if that fails half-way.
+                self.bonds.doubt(listed.id);
             }
         }
     }

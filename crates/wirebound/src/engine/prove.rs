@@ -153,6 +153,7 @@ impl Engine {
     /// There is no such live session: it may have ended.
     async fn not_live(&self, wire: &Wire, offer: &Offer<'_>) -> Result<Outcome, StoreError> {
         let presented = offer.presented;
+        self.found_gone(presented.id).await?;
         let tombstone = self.load_tombstone(&presented.id).await?;
         let genuine = tombstone.as_ref().is_some_and(|held| {
             held.value.epoch == presented.epoch
@@ -271,7 +272,9 @@ impl Engine {
         let seen = record
             .seen
             .max(self.bonds.last_active(record.id).unwrap_or_default());
-        if identity.removed || identity.is_expired(now) {
+        // What was granted before a removal or a block stays over, also where ending it failed half-way.
+        let revoked = record.generation < identity.generation;
+        if identity.removed || revoked || identity.is_expired(now) {
             Some(Ending::Removed)
         } else if now >= record.absolute {
             Some(Ending::ExpiredAbsolute)
@@ -541,12 +544,12 @@ impl Engine {
                     ended: ends,
                 });
                 if ends {
-                    self.end_locked(&found.record, Some(&found.identity), Ending::Theft, now)
+                    self.end_locked(&found.record, Ending::Theft, now)
                         .await?;
                 }
             }
             Consequence::Expire(ending) => {
-                self.end_locked(&found.record, Some(&found.identity), ending, now)
+                self.end_locked(&found.record, ending, now)
                     .await?;
             }
             // No preset makes grafts yet; a graft that is met all the same loses its wires.

@@ -9,11 +9,11 @@ use super::{Engine, Held, TRIES, lost_race};
 use crate::cookie::CookieValue;
 use crate::event::Event;
 use crate::families::roots;
-use crate::identity::{Identity, Listed};
+use super::room::listed;
+use crate::identity::Identity;
 use crate::ids::{Authority, SessionId, Subject};
 use crate::judge::Attach;
 use crate::keys::Digest;
-use crate::policy::OnLimit;
 use crate::record::{Carrier, Family, HandOver, Raised, Record, SecretEntry, SecretState};
 use crate::role::Role;
 use crate::secret::Secret;
@@ -133,8 +133,8 @@ impl Engine {
         role: Role,
         now: Timestamp,
     ) -> Result<Verified, NotSignedIn> {
-        if let Ok(before) = self.authorize_wire(wire, now) {
-            self.end(before.session(), Ending::Replaced, now).await?;
+        for before in wire.core.sessions() {
+            self.end(before, Ending::Replaced, now).await?;
         }
         let request = SignIn {
             subject,
@@ -197,42 +197,31 @@ impl Engine {
             if identity.blocked {
                 return Err(NotSignedIn::Blocked);
             }
-            let draft = self.draft(wire, &request, carrier, &mut identity, now)?;
+            let draft = self.draft(wire, &request, carrier, &identity, now)?;
             let room = self
                 .make_room(&mut identity, &draft.record, wire, now)
                 .await?;
-            let Some(Room {
-                mut changes,
-                evicted,
-                contended,
-                demoted,
-            }) = room
-            else {
+            let Some(mut room) = room else {
                 return Err(NotSignedIn::Limit);
             };
             let mut draft = draft;
-            if demoted {
+            if room.demoted {
                 draft.record.raised = None;
             }
+            let mut changes = core::mem::take(&mut room.changes);
             identity.sessions.push(listed(&draft.record));
             changes.push(self.put_record(&draft.record, Expect::Absent));
             changes.push(self.put_identity(&identity, expect));
             if let Some(vault) = &request.vault {
                 changes.push(self.put_vault(&draft.record, Expect::Absent, vault)?);
             }
+            let doubt = self.doubt(room.touches());
             if self.store.commit(changes, Durability::Durable).await? == Commit::Stale {
+                doubt.settled();
                 continue;
             }
-            for record in &evicted {
-                self.gone(record, Ending::Evicted);
-            }
-            if let (true, Some(last)) = (contended, evicted.last()) {
-                self.tell(Event::AdminContended {
-                    subject: request.subject.clone(),
-                    newcomer: wire.core.side(),
-                    holder: super::prove::earlier(last),
-                });
-            }
+            self.made_room(&room, &identity, wire, now);
+            doubt.settled();
             return Ok(self.enter_new(wire, draft, &identity, siblings, now)?);
         }
         Err(lost_race().into())
@@ -269,7 +258,7 @@ impl Engine {
         wire: &Wire,
         request: &SignIn,
         carrier: Carrier,
-        identity: &mut Identity,
+        identity: &Identity,
         now: Timestamp,
     ) -> Result<Draft, StoreError> {
         let policy = &self.policy;
@@ -398,107 +387,6 @@ impl Engine {
             hand_over,
             absolute: record.absolute,
         })
-    }
-
-    /// Makes room under the limits. `None`: the policy denies the sign-in.
-    pub(super) async fn make_room(
-        &self,
-        identity: &mut Identity,
-        newcomer: &Record,
-        wire: &Wire,
-        now: Timestamp,
-    ) -> Result<Option<Room>, StoreError> {
-        let role = newcomer
-            .raised
-            .map_or(newcomer.role, |raised| raised.role.max(newcomer.role));
-        let ceiling = identity.ceiling();
-        let limit = self.policy.limit(role.min(ceiling));
-        let counts = |listed: &Listed| {
-            listed.id != newcomer.id
-                && if role == Role::ADMIN {
-                    listed.role_at(ceiling, now) == Role::ADMIN
-                } else {
-                    true
-                }
-        };
-        let mut standing: Vec<Listed> = identity.sessions.iter().copied().filter(counts).collect();
-        standing.sort_by_key(|listed| listed.created);
-        let over = standing
-            .len()
-            .saturating_add(1)
-            .saturating_sub(usize::from(limit.count));
-        let mut room = Room {
-            changes: Vec::new(),
-            evicted: Vec::new(),
-            contended: false,
-            demoted: false,
-        };
-        if over == 0 {
-            return Ok(Some(room));
-        }
-        if limit.on_limit == OnLimit::Deny {
-            return Ok(None);
-        }
-        let mut contests = false;
-        for listed in standing.into_iter().take(over) {
-            identity.sessions.retain(|other| other.id != listed.id);
-            let Some(held) = self.load_record(&listed.id).await? else {
-                continue;
-            };
-            contests |= role == Role::ADMIN && self.is_contest(&held.value, wire);
-            room.changes
-                .extend(self.ending_changes(&held, Ending::Evicted, now).await?);
-            room.evicted.push(held.value);
-        }
-        if contests {
-            self.note_contest(identity, &mut room, now);
-        }
-        Ok(Some(room))
-    }
-
-    /// Whether an eviction counts towards the freeze: not one within the same family, nor of a session that nobody used.
-    fn is_contest(&self, evicted: &Record, wire: &Wire) -> bool {
-        let same_family =
-            roots(wire.core.lineage.as_ref()).any(|root| evicted.stock(&root).is_some());
-        let last_active = self
-            .bonds
-            .last_active(evicted.id)
-            .unwrap_or_default()
-            .max(evicted.seen);
-        !same_family && last_active > evicted.created
-    }
-
-    /// One more eviction of this subject's admin; too many within the window freeze the role, and the newcomer's too.
-    fn note_contest(&self, identity: &mut Identity, room: &mut Room, now: Timestamp) {
-        identity.note_eviction(now);
-        let recent = identity
-            .evictions
-            .iter()
-            .filter(|at| now.since(**at) < self.policy.freeze_window)
-            .count();
-        let freeze_after = usize::from(self.policy.freeze_after);
-        if freeze_after > 0 && recent >= freeze_after {
-            identity.frozen = true;
-            (room.contended, room.demoted) = (true, true);
-        }
-    }
-}
-
-/// What making room takes.
-pub(super) struct Room {
-    pub(super) changes: Vec<crate::store::Change>,
-    pub(super) evicted: Vec<Record>,
-    pub(super) contended: bool,
-    pub(super) demoted: bool,
-}
-
-pub(super) fn listed(record: &Record) -> Listed {
-    Listed {
-        id: record.id,
-        created: record.created,
-        absolute: record.absolute,
-        role: record.role,
-        raised: record.raised.map(|raised| (raised.role, raised.until)),
     }
 }
 

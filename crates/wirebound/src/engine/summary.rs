@@ -54,6 +54,9 @@ impl Engine {
         let Some(identity) = self.load_identity(&record.subject).await? else {
             return Ok(None);
         };
+        if self.over(&record, &identity.value, now).is_some() {
+            return Ok(None);
+        }
         let last_active = record
             .seen
             .max(self.bonds.last_active(id).unwrap_or_default());

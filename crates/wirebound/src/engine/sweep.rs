@@ -3,9 +3,10 @@
 //! Expiry does not wait for it: every request checks it. The sweep only gives back the room.
 
 use super::{Engine, Held};
-use crate::record::Record;
+use crate::bonds::Departed;
+use crate::record::{Carrier, Record};
 use crate::store::{Change, Commit, Durability, Expect, Key, Space, StoreError};
-use crate::time::{Lifetime, Timestamp};
+use crate::time::Timestamp;
 use crate::verdict::Ending;
 
 /// How many are looked at before others get a turn.
@@ -86,7 +87,7 @@ impl Engine {
             None => Some(Ending::Removed),
         };
         match ending {
-            Some(ending) => self.end_locked(&record, None, ending, now).await,
+            Some(ending) => self.end_locked(&record, ending, now).await,
             None => {
                 // It was used since it was written down: look again when that is past.
                 self.write_seen(record, now).await?;
@@ -127,7 +128,7 @@ impl Engine {
         }
         for listed in &held.value.sessions {
             if let Some(record) = self.load_record(&listed.id).await? {
-                self.end_locked(&record, None, Ending::Removed, now).await?;
+                self.end_locked(&record, Ending::Removed, now).await?;
             }
         }
         let Some(held) = self.load_identity(&found.value.subject).await? else {
@@ -165,33 +166,36 @@ impl Engine {
     ///
     /// When the store cannot say.
     pub async fn tidy(&self, now: Timestamp) -> Result<usize, StoreError> {
-        let step = Lifetime::from_millis(self.policy.idle.as_millis() / 32);
         let mut written: usize = 0;
-        for departed in self.bonds.unwritten(|_| step) {
-            let Some(found) = self.load_record(&departed.session).await? else {
-                continue;
-            };
-            let _lock = self.lock(&found.value.subject).await;
-            let Some(held) = self.load_record(&departed.session).await? else {
-                continue;
-            };
-            if held.value.carrier == crate::record::Carrier::Raw
-                && self.bonds.watch(departed.session).is_none()
-            {
-                self.end_locked(&held, None, Ending::Logout, now).await?;
-                continue;
-            }
-            let Held {
-                value: mut record,
-                version,
-            } = held;
-            if departed.last_active > record.seen {
-                record.seen = departed.last_active;
-                let put = self.put_record(&record, Expect::At(version));
-                let done = self.store.commit(vec![put], Durability::Soon).await? == Commit::Done;
-                written = written.saturating_add(usize::from(done));
-            }
+        for departed in self.bonds.unwritten() {
+            let done = self.write_down(departed, now).await?;
+            self.bonds.written(departed);
+            written = written.saturating_add(usize::from(done));
         }
         Ok(written)
+    }
+
+    async fn write_down(&self, departed: Departed, now: Timestamp) -> Result<bool, StoreError> {
+        let Some(found) = self.load_record(&departed.session).await? else {
+            return Ok(false);
+        };
+        let _lock = self.lock(&found.value.subject).await;
+        let Some(held) = self.load_record(&departed.session).await? else {
+            return Ok(false);
+        };
+        if held.value.carrier == Carrier::Raw && self.bonds.watch(departed.session).is_none() {
+            self.end_locked(&held, Ending::Logout, now).await?;
+            return Ok(false);
+        }
+        let Held {
+            value: mut record,
+            version,
+        } = held;
+        if departed.last_active <= record.seen {
+            return Ok(false);
+        }
+        record.seen = departed.last_active;
+        let put = self.put_record(&record, Expect::At(version));
+        Ok(self.store.commit(vec![put], Durability::Soon).await? == Commit::Done)
     }
 }

@@ -25,9 +25,10 @@ fn outcome(policy: &Policy, facts: &Facts) -> String {
     let judgement = judge(policy, facts);
     let verdict = match judgement.verdict {
         Verdict::Accept { strength, attach } => {
-            let how = attach.map_or("attached".into(), |a| {
-                format!("{} by {}", a.stock.name(), a.by.name())
-            });
+            let how = attach.map_or_else(
+                || "attached".into(),
+                |a| format!("{} by {}", a.stock.name(), a.by.name()),
+            );
             format!("accept {strength}, {how}")
         }
         Verdict::Challenge => "challenge".into(),
