@@ -1,6 +1,7 @@
 //! The listener's bounds, and its ways of closing, against clients that behave and clients that do not.
 #![allow(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
     clippy::as_conversions,
     let_underscore_drop,
@@ -311,13 +312,20 @@ async fn frames<IO: tokio::io::AsyncRead + Unpin>(io: &mut IO, last: u8) -> Vec<
     }
 }
 
-#[tokio::test]
+/// On several threads, and often: the response is made on another task than the one that sends GOAWAY.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn on_http_2_goaway_precedes_the_response() {
+    let server = Server::start().await;
+    for _ in 0..50 {
+        goaway_precedes_the_response(&server).await;
+    }
+}
+
+async fn goaway_precedes_the_response(server: &Server) {
     const HEADERS: u8 = 1;
     const GOAWAY: u8 = 7;
-    let server = Server::start().await;
-    let mut tls = Client::speaking(&server, &["h2"])
-        .connect(&server)
+    let mut tls = Client::speaking(server, &["h2"])
+        .connect(server)
         .await
         .unwrap();
     tls.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
