@@ -289,6 +289,21 @@ async fn a_full_handshake_with_a_hello_retry_gets_no_tickets() {
 }
 
 #[tokio::test]
+async fn a_client_that_names_no_host_has_a_lineage_of_its_own() {
+    let server = Server::start().await;
+    let client = Client::of(&server);
+    let now = server.clock.read();
+    assert!(server.grants.open(server.addr.ip(), None, now));
+    for resumed in [false, true] {
+        let mut tls = client.connect_as(&server, "127.0.0.1", None).await.unwrap();
+        get(&mut tls, "/").await.unwrap();
+        leave(tls).await;
+        assert_eq!(server.last().sni, None);
+        assert_eq!(server.last().family.resumed, resumed);
+    }
+}
+
+#[tokio::test]
 async fn early_data_is_not_taken() {
     let server = Server::start().await;
     let (mut client, _) = server.regular().await;

@@ -370,6 +370,20 @@ async fn on_http_2_a_close_answers_what_is_in_flight() {
 }
 
 #[tokio::test]
+async fn http_2_carries_a_websocket_itself() {
+    let server = Server::start().await;
+    let mut sender = h2(&server).await;
+    body(sender.send_request(request("/")).await.unwrap()).await;
+    let connect = Request::connect(format!("https://{HOST}/socket"))
+        .extension(hyper::ext::Protocol::from_static("websocket"))
+        .body(Empty::new())
+        .unwrap();
+    let response = sender.send_request(connect).await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(server.count(), 1, "on the same connection");
+}
+
+#[tokio::test]
 async fn a_response_survives_the_body_that_is_still_arriving() {
     // More than the socket buffers hold: the server closes while most of it is on its way.
     const BODY: usize = 8 * 1024 * 1024;
