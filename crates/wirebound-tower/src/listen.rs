@@ -115,7 +115,9 @@ impl Listener {
             };
             match arrived {
                 Ok((stream, peer)) => {
+                    let peer = plain(peer);
                     let Some(row) = shared.table.arrive(peer.ip(), &shared.limits) else {
+                        tracing::debug!(%peer, "refused a connection: max_per_address reached");
                         continue;
                     };
                     let (shared, each, running) =
@@ -156,6 +158,14 @@ impl Census {
     }
 }
 
+/// An IPv4 client on a dual-stack socket has its IPv4 address.
+fn plain(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        ip @ std::net::IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
+        std::net::IpAddr::V6(_) => address,
+    }
+}
+
 /// An error of one connection that was gone before it was accepted.
 fn is_the_peers(error: &io::Error) -> bool {
     matches!(
@@ -178,7 +188,7 @@ where
     B::Error: Into<BoxError>,
 {
     let limits = &shared.limits;
-    let Ok(local) = stream.local_addr() else {
+    let Ok(local) = stream.local_addr().map(plain) else {
         return;
     };
     if let Err(error) = prepare(&stream, limits) {

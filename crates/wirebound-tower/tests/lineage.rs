@@ -1,6 +1,8 @@
 //! Lineage against real TLS clients: who gets tickets, what a resumed connection says, what forgeries do.
 #![allow(
     clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
     let_underscore_drop,
     reason = "tests may stop where they fail"
@@ -284,6 +286,32 @@ async fn a_full_handshake_with_a_hello_retry_gets_no_tickets() {
     leave(tls).await;
     assert!(!server.last().family.resumed && server.last().family.also.is_none());
     assert_eq!(client.tickets(), 0);
+}
+
+#[tokio::test]
+async fn a_client_that_names_no_host_has_a_lineage_of_its_own() {
+    let server = Server::start().await;
+    let client = Client::of(&server);
+    let now = server.clock.read();
+    assert!(server.grants.open(server.addr.ip(), None, now));
+    for resumed in [false, true] {
+        let mut tls = client.connect_as(&server, "127.0.0.1", None).await.unwrap();
+        get(&mut tls, "/").await.unwrap();
+        leave(tls).await;
+        assert_eq!(server.last().sni, None);
+        assert_eq!(server.last().family.resumed, resumed);
+    }
+}
+
+#[tokio::test]
+async fn early_data_is_not_taken() {
+    let server = Server::start().await;
+    let (mut client, _) = server.regular().await;
+    client.config.enable_early_data = true;
+    let mut tls = client.connect(&server).await.unwrap();
+    get(&mut tls, "/").await.unwrap();
+    assert!(server.last().family.resumed);
+    assert!(!tls.get_ref().1.is_early_data_accepted());
 }
 
 #[tokio::test]

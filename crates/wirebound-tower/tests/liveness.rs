@@ -4,6 +4,7 @@
 //! namespace behind a veth pair that is taken down, which needs root and the `ip` program.
 #![allow(
     clippy::unwrap_used,
+    clippy::panic,
     let_underscore_drop,
     reason = "tests may stop where they fail"
 )]
@@ -13,7 +14,9 @@ mod common;
 use std::io::Write as _;
 use std::net::IpAddr;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use common::{Client, HOST, Server, Setup, get, until};
 use wirebound_tower::transport::Liveness;

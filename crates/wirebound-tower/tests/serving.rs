@@ -1,6 +1,7 @@
 //! The listener's bounds, and its ways of closing, against clients that behave and clients that do not.
 #![allow(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
     clippy::as_conversions,
     let_underscore_drop,
@@ -311,13 +312,20 @@ async fn frames<IO: tokio::io::AsyncRead + Unpin>(io: &mut IO, last: u8) -> Vec<
     }
 }
 
-#[tokio::test]
+/// On several threads, and often: the response is made on another task than the one that sends GOAWAY.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn on_http_2_goaway_precedes_the_response() {
+    let server = Server::start().await;
+    for _ in 0..50 {
+        goaway_precedes_the_response(&server).await;
+    }
+}
+
+async fn goaway_precedes_the_response(server: &Server) {
     const HEADERS: u8 = 1;
     const GOAWAY: u8 = 7;
-    let server = Server::start().await;
-    let mut tls = Client::speaking(&server, &["h2"])
-        .connect(&server)
+    let mut tls = Client::speaking(server, &["h2"])
+        .connect(server)
         .await
         .unwrap();
     tls.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
@@ -359,6 +367,20 @@ async fn on_http_2_a_close_answers_what_is_in_flight() {
     until(|| sender.is_closed()).await;
     timeout(BOUND, server.last().closed()).await.unwrap();
     assert_eq!(server.last().in_flight(), 0);
+}
+
+#[tokio::test]
+async fn http_2_carries_a_websocket_itself() {
+    let server = Server::start().await;
+    let mut sender = h2(&server).await;
+    body(sender.send_request(request("/")).await.unwrap()).await;
+    let connect = Request::connect(format!("https://{HOST}/socket"))
+        .extension(hyper::ext::Protocol::from_static("websocket"))
+        .body(Empty::new())
+        .unwrap();
+    let response = sender.send_request(connect).await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(server.count(), 1, "on the same connection");
 }
 
 #[tokio::test]

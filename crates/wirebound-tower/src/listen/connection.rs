@@ -32,7 +32,7 @@ pub struct Connection {
     pub protocol: Protocol,
     /// Where it comes from.
     pub family: Family,
-    /// When its handshake had completed.
+    /// When its handshake had completed; the beginning of time if the clock could not say.
     pub opened: Timestamp,
     pulse: Pulse,
     orders: Orders,
@@ -125,7 +125,8 @@ impl Connection {
         drop(ended.wait_for(|ended| *ended).await);
     }
 
-    /// While `true`, an idle connection is not closed for being idle, nor to make room. Bound it: nothing here does.
+    /// While `true`, an idle connection is not closed for being idle, nor to make room. Bound it: nothing
+    /// here does. After `false` it may take one more idle timeout until it is noticed.
     pub fn exempt_from_idle(&self, exempt: bool) {
         self.pulse.exempt.store(exempt, Ordering::Relaxed);
     }

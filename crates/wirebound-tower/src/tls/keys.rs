@@ -6,7 +6,7 @@
 //! bound to its listener and to the name it was issued for: it does not even open at another.
 
 use core::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
@@ -44,6 +44,8 @@ const KEY_RECORD_BYTES: usize = ID_BYTES + 8 + 8 + SECRET_BYTES;
 /// Share it by `Arc` between listeners and tasks; readers never wait for a rotation.
 pub struct TicketKeys {
     ring: ArcSwap<Ring>,
+    /// One change at a time: two rotations at once would lose a key that has sealed tickets.
+    changing: Mutex<()>,
 }
 
 impl TicketKeys {
@@ -58,6 +60,7 @@ impl TicketKeys {
         };
         Ok(Self {
             ring: ArcSwap::from_pointee(ring),
+            changing: Mutex::default(),
         })
     }
 
@@ -69,6 +72,7 @@ impl TicketKeys {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, TicketKeysError> {
         Ok(Self {
             ring: ArcSwap::from_pointee(Ring::read(bytes)?),
+            changing: Mutex::default(),
         })
     }
 
@@ -78,7 +82,9 @@ impl TicketKeys {
     ///
     /// As for [`TicketKeys::from_bytes`].
     pub fn reload(&self, bytes: &[u8]) -> Result<(), TicketKeysError> {
-        self.ring.store(Arc::new(Ring::read(bytes)?));
+        let ring = Arc::new(Ring::read(bytes)?);
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.ring.store(ring);
         Ok(())
     }
 
@@ -101,6 +107,7 @@ impl TicketKeys {
     ///
     /// When the source of randomness fails; the ring is then as it was.
     pub fn rotate(&self, now: Timestamp, entropy: &dyn Entropy) -> Result<bool, EntropyError> {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let ring = self.ring.load();
         match ring.rotated(now, entropy)? {
             Some(next) => {
