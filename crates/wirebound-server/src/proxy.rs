@@ -3,12 +3,15 @@
 //! Nothing here knows sessions. The caller has judged the request; what it found out comes in as [`Told`]
 //! and [`Cut`], and what came of it goes out as an [`Answered`] or an [`Unanswered`].
 //!
-//! Why this glue is our own: `axum-reverse-proxy`, `hyper-reverse-proxy`, `reverse-proxy-service` and
-//! `pingora` were looked at. The first three forward what they get and treat identity fields, trailers,
-//! 1xx, `Alt-Svc` and pooled connections that authenticate as somebody else's matter; pingora does more,
-//! but brings its own server and TLS, where the wire's lineage lives. Who the upstream believes the client
-//! to be is decided by the order of a dozen lines in this file, so they are here to be read. The transport
-//! itself (HTTP/1.1, the pool, upgrades) is hyper's.
+//! Why this glue is our own: `axum-reverse-proxy` 2.4 is alive and streams well, but it appends to a client's
+//! `X-Forwarded-For` and keeps a client's `X-Forwarded-Proto`, knows WebSockets of HTTP/1.1 only, and leaves
+//! `Alt-Svc`, trailers and connections that authenticate to its user; `hyper-reverse-proxy` stayed on hyper
+//! 0.14; `pingora-proxy` does more, but with its own server and TLS, where the wire's lineage lives. Whom the
+//! upstream believes the client to be is decided by the order of a dozen lines (`proxy/head.rs`), so they are here to
+//! be read. The transport itself (HTTP/1.1, the pool, upgrades) is hyper's.
+//!
+//! An upstream that answers with NTLM or Negotiate is refused with 502: it signs in a connection, and a pooled
+//! connection carries many clients. Tying it to the client's wire is not built.
 
 use std::time::Duration;
 

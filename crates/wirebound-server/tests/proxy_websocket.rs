@@ -100,7 +100,11 @@ async fn is_cut(mut gateway: Gateway, mut socket: TokioIo<Upgraded>) {
     let fired = tokio::time::Instant::now();
     gateway.cutter.fire(CloseCode::RoleChanged);
     let mut head = [0; 4];
-    socket.read_exact(&mut head).await.unwrap();
+    let bound = std::time::Duration::from_secs(5);
+    tokio::time::timeout(bound, socket.read_exact(&mut head))
+        .await
+        .unwrap()
+        .unwrap();
     println!("Close frame after {:?}", fired.elapsed());
     assert_eq!(head[0], 0x88);
     assert_eq!(u16::from_be_bytes([head[2], head[3]]), 4002);

@@ -118,6 +118,20 @@ fn expiry_is_heard_and_the_last_deletion_signs_out() {
 }
 
 #[test]
+fn a_cookie_that_merely_expires_is_no_sign_out_by_the_app() {
+    let mut vault = Vault::default();
+    vault
+        .take(lines(&["a=1; Max-Age=10"], 100), &at("/", 100))
+        .unwrap();
+    let later = vault.take(Vec::new(), &at("/", 200)).unwrap();
+    assert!(vault.is_empty());
+    assert_eq!(
+        (later.dirty, later.changed, later.gone),
+        (true, false, false)
+    );
+}
+
+#[test]
 fn a_batch_says_what_changed() {
     let mut vault = Vault::default();
     let place = |unsafe_method| Place::new("a", "/", unsafe_method, 100);
