@@ -31,7 +31,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// All that is wrong, not only the first. The place in each is [`Place::Default`];
+    /// All that is wrong, not only the first. The place in each is [`Place::Default`](super::Place::Default);
     /// [`Loaded::check`](super::Loaded::check) fills it in.
     pub fn check(&self) -> Result<(), Vec<ConfigError>> {
         let mut found = Findings::default();
