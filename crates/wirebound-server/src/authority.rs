@@ -13,6 +13,7 @@ use rcgen::{
 };
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
 use time::OffsetDateTime;
 use wirebound::{Entropy, Lifetime, Timestamp};
 
@@ -239,7 +240,10 @@ impl LocalAuthority {
                     && ca.is_some_and(|ca| facts.is_signed_by(leaf, &ca))
             })
         });
-        Ok(serves.then_some(ChainAndKey { chain, key }))
+        // A process that was killed between the two files leaves a pair that does not fit.
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        let fits = CertifiedKey::from_der(chain.clone(), key.clone_key(), &provider).is_ok();
+        Ok((serves && fits).then_some(ChainAndKey { chain, key }))
     }
 
     fn ca_facts(&self) -> Result<CertificateFacts, Failure> {

@@ -4,7 +4,7 @@
 //! fields are written as they come, so no call site may pass one.
 
 use core::fmt;
-use std::io::Write;
+use std::io::{IsTerminal as _, Write};
 
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
@@ -46,6 +46,7 @@ pub fn start(log: &Log) -> Result<(), Failure> {
             .with(
                 tracing_subscriber::fmt::layer()
                     .with_writer(std::io::stderr)
+                    .with_ansi(std::io::stderr().is_terminal())
                     .with_target(false),
             )
             .try_init(),

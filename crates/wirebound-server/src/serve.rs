@@ -47,7 +47,7 @@ pub fn run(
     variable: &dyn Fn(&str) -> Option<String>,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
-    let moved = loaded.place("listen.addr") == Place::Default && app == App::Demo;
+    let may_move = loaded.place("listen.addr") == Place::Default && app == App::Demo;
     let mut config = loaded.config;
     let ours = (app == App::Demo && config.upstream.url.is_none())
         .then(demo::bind)
@@ -66,8 +66,10 @@ pub fn run(
     let data_dir = DataDir::open(&folder(&config, variable)?)?;
     let secret = data_dir.node_secret(&SystemEntropy::new())?;
     let certificates = Arc::new(open_certificates(&config, &data_dir, now)?);
-    let listener = listen(&mut config, moved)?;
-    let banner = banner(&config, app, ours.is_some(), &certificates);
+    let wanted = config.listen.addr;
+    let listener = listen(&mut config, may_move)?;
+    let moved = (wanted.port() != 0 && wanted != config.listen.addr).then_some(wanted);
+    let banner = banner(&config, moved, ours.is_some(), &certificates);
     let plan = Plan::new(
         config,
         listener,
@@ -225,27 +227,30 @@ fn unbound(wanted: SocketAddr, error: &io::Error) -> Failure {
     )
 }
 
-fn banner(config: &Config, app: App, ours: bool, certificates: &Certificates) -> String {
+fn banner(
+    config: &Config,
+    moved_from: Option<SocketAddr>,
+    ours: bool,
+    certificates: &Certificates,
+) -> String {
     let address = config.listen.addr;
     let host = if address.ip().is_loopback() && certificates.facts().covers("localhost") {
         format!("localhost:{}", address.port())
     } else {
         address.to_string()
     };
-    let upstream = config.upstream.url.as_deref().unwrap_or_default();
-    if app == App::Upstream || !ours {
+    if !ours {
+        let upstream = config.upstream.url.as_deref().unwrap_or_default();
         return format!("wirebound: https://{host}/ stands in front of {upstream}\n");
     }
-    let taken = if address.port() == 8443 {
-        ""
-    } else {
-        " (8443 was taken, or another address was asked for)"
-    };
+    let moved = moved_from.map_or_else(String::new, |wanted| {
+        format!(" ({wanted} is taken, so it is on another port)")
+    });
     let trust = certificates.ca_path().map_or_else(String::new, |ca| {
         format!("\n{}", trust_instructions(&ca, &host))
     });
     format!(
-        "Wirebound demo{taken}
+        "Wirebound demo{moved}
 
   Open     https://{host}/
   People   {people}

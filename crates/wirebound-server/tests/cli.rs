@@ -2,6 +2,12 @@
 //!
 //! `UPDATE_SNAPSHOTS=1 cargo test -p wirebound-server --test cli` writes what is seen; read the difference.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test says what went wrong by panicking"
+)]
+
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -116,6 +122,48 @@ fn two_processes_do_not_share_a_data_folder() {
         std::process::id()
     );
     assert!(stderr.contains(&expected), "{stderr}");
+}
+
+#[test]
+fn nothing_that_is_printed_holds_a_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_wirebound"))
+            .env_clear()
+            .args(arguments)
+            .arg("--data-dir")
+            .arg(folder.path())
+            .output()
+            .unwrap();
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    };
+    let mut printed = run(&["demo", "--print-ca"]);
+    let owned = wirebound_server::data_dir::DataDir::open(folder.path()).unwrap();
+    let secret = owned
+        .node_secret(&wirebound_server::system::SystemEntropy::new())
+        .unwrap();
+    for arguments in [
+        &["demo"][..],
+        &["doctor"],
+        &["doctor", "--json"],
+        &["config", "print", "--json"],
+    ] {
+        printed.push_str(&run(arguments));
+    }
+    printed.push_str(&format!("{owned:?}{secret:?}"));
+    let mut planted = vec![secret.current().unwrap().1.expose_text()];
+    for key in ["ca.key", "leaf.key"] {
+        let pem = fs::read_to_string(folder.path().join(key)).unwrap();
+        planted.extend(
+            pem.lines()
+                .filter(|line| !line.starts_with('-'))
+                .map(str::to_owned),
+        );
+    }
+    assert!(planted.len() >= 5);
+    for secret in planted {
+        assert!(!printed.contains(&secret), "{printed}");
+    }
 }
 
 #[test]

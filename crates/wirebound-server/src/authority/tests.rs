@@ -157,6 +157,20 @@ fn a_new_name_beyond_its_constraints_needs_a_new_authority() {
 }
 
 #[test]
+fn a_renewal_that_was_cut_in_half_is_done_again() {
+    let (_parent, dir) = folder();
+    let authority = open(&dir, &[], NOW).unwrap();
+    replace(
+        &dir.path().join(LEAF_KEY_FILE),
+        generate().unwrap().serialize_pem().as_bytes(),
+        0o600,
+    )
+    .unwrap();
+    let pair = authority.chain_and_key(&SystemEntropy::new(), NOW).unwrap();
+    assert!(CertifiedKey::from_der(pair.chain, pair.key, &default_provider()).is_ok());
+}
+
+#[test]
 fn a_key_that_others_may_read_is_refused() {
     let (_parent, dir) = folder();
     open(&dir, &[], NOW).unwrap();
@@ -187,4 +201,53 @@ fn a_new_name_below_localhost_needs_no_new_authority() {
     let authority = open(&dir, &["app.localhost"], NOW).unwrap();
     let pair = authority.chain_and_key(&SystemEntropy::new(), NOW).unwrap();
     assert!(accepts(&authority, &pair.chain, "app.localhost", NOW));
+}
+
+#[test]
+fn a_handshake_is_shown_the_certificate_in_force() {
+    use wirebound::Clock as _;
+
+    let (_parent, dir) = folder();
+    let now = crate::system::SystemClock::new().now().unwrap();
+    let authority = open(&dir, &[], now).unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots
+        .add(CertificateDer::from_pem_file(authority.ca_path()).unwrap())
+        .unwrap();
+    let entropy = SystemEntropy::new();
+    let certificates = Arc::new(
+        crate::certificates::Certificates::from_authority(authority, &entropy, now).unwrap(),
+    );
+    let provider = Arc::new(default_provider());
+    let server = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_cert_resolver(certificates);
+    let client = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let mut server = rustls::ServerConnection::new(Arc::new(server)).unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut client = rustls::ClientConnection::new(Arc::new(client), name).unwrap();
+    for _ in 0..10 {
+        let mut flight = Vec::new();
+        while client.wants_write() {
+            client.write_tls(&mut flight).unwrap();
+        }
+        server.read_tls(&mut flight.as_slice()).unwrap();
+        server.process_new_packets().unwrap();
+        let mut flight = Vec::new();
+        while server.wants_write() {
+            server.write_tls(&mut flight).unwrap();
+        }
+        let mut flight = flight.as_slice();
+        while !flight.is_empty() {
+            client.read_tls(&mut flight).unwrap();
+            client.process_new_packets().unwrap();
+        }
+    }
+    assert!(!client.is_handshaking() && !server.is_handshaking());
 }

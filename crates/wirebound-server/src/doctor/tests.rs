@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
 use crate::config::{Setting, Sources, load};
+use crate::failure::Exit;
 
 const NOW: Timestamp = Timestamp::from_millis(1_790_000_000_000);
 
