@@ -79,8 +79,7 @@ pub(crate) fn create(medium: &dyn Medium, cache: usize) -> Result<(), Refused> {
 
 /// Opens a store and reads all of it. Whatever it refuses it leaves untouched.
 pub(crate) fn open(medium: &dyn Medium, cache: usize) -> Result<Opened, Refused> {
-    let watched =
-        Watched::holding(medium.open().map_err(Refused::Io)?).map_err(Refused::Io)?;
+    let watched = Watched::holding(medium.open().map_err(Refused::Io)?).map_err(Refused::Io)?;
     // A database of wild bytes may trip an assertion inside redb: that too means "not what was written".
     let opened = catch_unwind(AssertUnwindSafe(|| {
         let database = build(watched.clone(), cache)?;
@@ -88,9 +87,8 @@ pub(crate) fn open(medium: &dyn Medium, cache: usize) -> Result<Opened, Refused>
         let (index, next_row) = scan(&database)?;
         Ok((database, index, next_row))
     }));
-    let (database, index, next_row) = opened.unwrap_or_else(|_| {
-        Err(Refused::Corrupt("its pages contradict each other".into()))
-    })?;
+    let (database, index, next_row) = opened
+        .unwrap_or_else(|_| Err(Refused::Corrupt("its pages contradict each other".into())))?;
     watched.release().map_err(Refused::Io)?;
     let snapshot = snapshot(&database).map_err(refused)?;
     Ok(Opened {
@@ -142,8 +140,7 @@ fn scan(database: &Database) -> Result<(Index, RowNumber), Refused> {
     for entry in rows.iter().map_err(|error| refused(error.into()))? {
         let (number, bytes) = entry.map_err(|error| refused(error.into()))?;
         last = number.value();
-        let (Some(row), Some(number)) =
-            (row::decode(last, bytes.value()), RowNumber::new(last))
+        let (Some(row), Some(number)) = (row::decode(last, bytes.value()), RowNumber::new(last))
         else {
             return Err(Refused::Corrupt(format!("row {last} does not read back")));
         };
@@ -162,8 +159,8 @@ fn scan(database: &Database) -> Result<(Index, RowNumber), Refused> {
             places.len()
         )));
     }
-    let index = Index::build(places)
-        .map_err(|key| Refused::Corrupt(format!("two rows hold {key:?}")))?;
+    let index =
+        Index::build(places).map_err(|key| Refused::Corrupt(format!("two rows hold {key:?}")))?;
     let next = RowNumber::MIN.saturating_add(last);
     Ok((index, next))
 }
@@ -201,13 +198,12 @@ fn corrupt(key: &Key) -> StoreError {
 impl Disk {
     /// Makes all the writes in one durable transaction, and gives the snapshot in which they stand.
     pub(crate) fn write(&self, writes: &[Write<'_>]) -> Result<Snapshot, StoreError> {
-        catch_unwind(AssertUnwindSafe(|| self.transaction(writes)))
-            .unwrap_or_else(|_| {
-                Err(StoreError::because(
-                    StoreErrorKind::Corrupt,
-                    "the database file contradicts itself",
-                ))
-            })
+        catch_unwind(AssertUnwindSafe(|| self.transaction(writes))).unwrap_or_else(|_| {
+            Err(StoreError::because(
+                StoreErrorKind::Corrupt,
+                "the database file contradicts itself",
+            ))
+        })
     }
 
     fn transaction(&self, writes: &[Write<'_>]) -> Result<Snapshot, StoreError> {

@@ -544,13 +544,11 @@ impl Engine {
                     ended: ends,
                 });
                 if ends {
-                    self.end_locked(&found.record, Ending::Theft, now)
-                        .await?;
+                    self.end_locked(&found.record, Ending::Theft, now).await?;
                 }
             }
             Consequence::Expire(ending) => {
-                self.end_locked(&found.record, ending, now)
-                    .await?;
+                self.end_locked(&found.record, ending, now).await?;
             }
             // No preset makes grafts yet; a graft that is met all the same loses its wires.
             Consequence::CutGraft => self.cut_grafts(session),
