@@ -27,8 +27,10 @@ pub mod gateway;
 pub mod jar;
 pub mod line;
 pub mod members;
+pub mod theft;
 pub mod thief;
 pub mod trial;
+pub mod unchanged;
 pub mod wait;
 
 mod cdp;
