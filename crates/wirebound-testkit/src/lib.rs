@@ -36,3 +36,4 @@ pub mod wait;
 mod cdp;
 mod marionette;
 mod nss;
+mod process;

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::chromium::{Chromium, Http, Profile, Tab};
 use crate::gateway::Event;
-use crate::jar::Jar;
+use crate::jar::{Cookie, Jar};
 use crate::line::{Ending, Line};
 use crate::members::Members;
 use crate::thief::raw::{RawThief, Tickets};
@@ -23,6 +23,12 @@ use crate::wait;
 const HOST: &str = "victim.w.test";
 const NAME: &str = "victim-of-a-theft";
 const BOUND: Duration = Duration::from_secs(10);
+
+/// What a thief says he is.
+const AGENT: &str = "Mozilla/5.0 (X11; Linux x86_64)";
+
+/// How long the victim's next wire is held up.
+const HEAD_START: Duration = Duration::from_secs(3);
 
 /// How often each thief tries each time.
 const TRIES: usize = 3;
@@ -103,6 +109,73 @@ pub async fn copy_the_jar(before: &Before, http: Http) -> Result<Outcome> {
     Ok(outcome)
 }
 
+/// What came of a thief who was quicker than the victim with the hand-over's nonce.
+#[derive(Clone, Debug)]
+pub struct NonceOutcome {
+    /// Whether the thief was served before the victim came; he may be.
+    pub thief_before: bool,
+    /// Whether the thief was served after the victim came; he must not be.
+    pub thief_after: bool,
+    /// Whether the victim still has the session; it must have been ended for both.
+    pub victim_after: bool,
+    /// The whole log of the gateway; a `theft` must be in it.
+    pub events: Vec<Event>,
+}
+
+/// The victim signs in over a path so slow that a thief on the machine uses the hand-over's nonce first.
+///
+/// # Errors
+/// When no nonce is seen in the jar, or a client or a process fails.
+pub async fn take_the_nonce_first(before: &Before, http: Http) -> Result<NonceOutcome> {
+    let members = Members::start().await?;
+    let mut front = Front::start(before, &members).await?;
+    let line = Line::lay(front.address(), Duration::ZERO).await?;
+    let browser = Chromium::start(Profile::new(&front.ca(), http).await?).await?;
+    let tab = browser.tab().await?;
+    let base = format!("https://{HOST}:{}", line.address().port());
+    tab.navigate(&format!("{base}/login")).await?;
+    // The sign-in goes over the wire that stands; the victim's next one has to wait.
+    line.set_delay(HEAD_START);
+    let submit = format!(
+        "setTimeout(() => {{ document.forms[0].name.value = '{NAME}'; document.forms[0].submit() }}, 10); 0"
+    );
+    tab.evaluate(&submit).await?;
+    let stolen = wait::until("a hand-over's nonce in the jar", HEAD_START, || async {
+        let jar = browser.cookies().await?.of_host(HOST);
+        Ok(jar.cookies().iter().any(is_nonce).then_some(jar))
+    })
+    .await?;
+    let (ca, server) = (front.ca(), front.address());
+    let mut raw = RawThief::new(&ca, server, http, Tickets::Kept, AGENT, stolen)?;
+    let url = format!("{base}/m/page?thief=1");
+    let thief_before = raw.get(&url).await?.tells(NAME);
+    line.set_delay(Duration::ZERO);
+    // The victim's own request arrives when its wire does, and leads to some page.
+    let arrived = "document.readyState === 'complete' && !location.pathname.startsWith('/login')";
+    let came = tab.wait_for(arrived, BOUND).await;
+    tab.navigate(&format!("{base}/m/page")).await?;
+    let victim_after = tab.evaluate(&mine()).await? == true;
+    let mut thief_after = false;
+    for _ in 0..TRIES {
+        thief_after |= raw.get(&url).await?.tells(NAME);
+        raw.hang_up();
+    }
+    let outcome = NonceOutcome {
+        thief_before,
+        thief_after,
+        victim_after,
+        events: front.events(),
+    };
+    came.with_context(|| format!("{outcome:#?}"))?;
+    browser.close().await?;
+    front.stop().await?;
+    Ok(outcome)
+}
+
+fn is_nonce(cookie: &Cookie) -> bool {
+    cookie.name.ends_with("wirebound-h")
+}
+
 async fn sign_in(tab: &Tab, base: &str) -> Result<()> {
     tab.navigate(&format!("{base}/login")).await?;
     let submit = format!("document.forms[0].name.value = '{NAME}'; document.forms[0].submit()");
@@ -118,10 +191,7 @@ fn mine() -> String {
 async fn jar(browser: &Chromium) -> Result<Jar> {
     wait::until("the hand-over", BOUND, || async {
         let jar = browser.cookies().await?.of_host(HOST);
-        let open = jar
-            .cookies()
-            .iter()
-            .any(|c| c.name.ends_with("wirebound-h"));
+        let open = jar.cookies().iter().any(is_nonce);
         Ok((!open).then_some(jar))
     })
     .await
@@ -157,7 +227,6 @@ struct Scene<'a> {
 impl Scene<'_> {
     async fn all(&self, outcome: &mut Outcome, second: &Chromium) -> Result<()> {
         let (ca, server) = (self.front.ca(), self.front.address());
-        let agent = "Mozilla/5.0 (X11; Linux x86_64)";
         // The thieves come straight to the server, but name the address that the victim uses.
         let url = format!("{}/m/page?thief=1", self.base);
         for _ in 0..TRIES {
@@ -166,7 +235,7 @@ impl Scene<'_> {
         }
         for tickets in [Tickets::Kept, Tickets::Dropped] {
             let jar = self.copy.clone();
-            let mut raw = RawThief::new(&ca, server, self.http, tickets, agent, jar)?;
+            let mut raw = RawThief::new(&ca, server, self.http, tickets, AGENT, jar)?;
             for _ in 0..TRIES {
                 let loot = raw.get(&url).await?;
                 self.note(outcome, &format!("raw client, tickets {tickets:?}"), &loot);
