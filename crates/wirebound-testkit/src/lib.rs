@@ -28,10 +28,13 @@ pub mod jar;
 pub mod line;
 pub mod members;
 pub mod store_contract;
+pub mod theft;
 pub mod thief;
 pub mod trial;
+pub mod unchanged;
 pub mod wait;
 
 mod cdp;
 mod marionette;
 mod nss;
+mod process;
