@@ -89,6 +89,8 @@ pub(crate) struct WireCore {
     pub(crate) shared: AtomicBool,
     /// What the store says of the family was looked up.
     pub(crate) mark_known: AtomicBool,
+    /// The store was told that its family is shared.
+    pub(crate) mark_kept: AtomicBool,
     pub(crate) client: OnceLock<String>,
     /// The session served last, so that taking turns is seen without a lock.
     last_session: AtomicU64,
@@ -210,7 +212,7 @@ impl Drop for Wire {
             self.bonds
                 .leave(attachment.session, self.core.id, &attachment.handle);
         }
-        self.families.left(self.core.lineage.as_ref());
+        self.families.left(&self.core);
     }
 }
 
@@ -225,6 +227,7 @@ impl WireCore {
             shared: AtomicBool::new(false),
             // A family that begins here cannot have been marked before.
             mark_known: AtomicBool::new(!connected.lineage.is_some_and(|lineage| lineage.resumed)),
+            mark_kept: AtomicBool::new(false),
             client: OnceLock::new(),
             last_session: AtomicU64::new(0),
             attachments: RwLock::default(),

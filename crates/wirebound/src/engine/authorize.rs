@@ -29,7 +29,8 @@ impl Engine {
             .recognise(presented.id, &presented.digest.short(), now)
         {
             Recognised::Known(verified) => {
-                if wire.core.changes_session(presented.id) && self.takes_turns(wire, &verified, now)
+                if wire.core.changes_session(presented.id)
+                    && self.takes_turns(wire, presented.id, verified.subject())
                 {
                     return Authorized::Ask;
                 }
