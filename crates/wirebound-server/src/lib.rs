@@ -1,1 +1,22 @@
-//! Placeholder.
+//! Wirebound's gateway and its one binary, as a library.
+//!
+//! `main.rs` hands arguments to [`cli`]; everything else can be run in process by a test.
+
+pub mod armour;
+pub mod authority;
+pub mod certificates;
+pub mod cli;
+pub mod config;
+pub mod data_dir;
+pub mod demo;
+pub mod doctor;
+pub mod failure;
+pub mod gateway;
+pub mod hygiene;
+pub mod logging;
+pub mod pages;
+pub mod proxy;
+pub mod serve;
+pub mod system;
+pub mod vouch;
+pub mod websocket;

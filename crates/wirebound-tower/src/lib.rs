@@ -1,1 +1,19 @@
-//! Placeholder.
+//! Wirebound over HTTP: TLS with lineage, connections as wires, our cookies, the gate as a tower layer, refusals as
+//! responses.
+//!
+//! [`gate::serve`] puts an app behind the gate on a [`listen::Listener`]; handlers read [`gate::Access`] or
+//! [`gate::Session`].
+
+pub mod body;
+pub mod cookies;
+pub mod csrf;
+mod events;
+pub mod gate;
+pub mod listen;
+pub mod refusal;
+pub mod tls;
+pub mod transport;
+mod wired;
+
+pub use events::LogWitness;
+pub use wired::Wired;

@@ -9,7 +9,7 @@ mod handle;
 mod index;
 mod live;
 mod slot;
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests;
 
 pub use handle::Handle;
@@ -21,7 +21,7 @@ use std::sync::Arc;
 use crate::sync::{AtomicU32, AtomicU64, Mutex, MutexGuard, Ordering};
 use crate::{Lifetime, SessionId, Timestamp};
 use chunks::{Chunk, Chunks, MOST_SLOTS};
-use facts::{Facts, digest_words, id_words};
+use facts::{Facts, digest_words, name};
 use index::Index;
 use slot::{Cell, Owner};
 
@@ -134,7 +134,7 @@ impl Table {
     /// The session of this id. `None` says only that it is not here.
     #[must_use]
     pub fn find(&self, place: u64, id: SessionId) -> Option<Handle> {
-        let name = id_words(id);
+        let name = name(place, id);
         self.index.search(place, |number| {
             let (chunk, offset) = self.chunks.find(number)?;
             let (owner, facts) = chunk.cell(offset)?.read_any()?;
@@ -157,18 +157,13 @@ impl Table {
         digest: &[u8; 16],
         now: Timestamp,
     ) -> Option<Result<Standing, Over>> {
-        let name = id_words(id);
+        let name = name(place, id);
         let digest = digest_words(digest);
         self.index.search(place, |number| {
             let cell = self.chunks.cell(number)?;
-            loop {
-                let (owner, facts) = cell.read_any()?;
-                if !facts.names(name) || !facts.matches(digest) {
-                    return None;
-                }
-                if let Some(answer) = handle::settle(cell, owner, &facts, now) {
-                    return Some(answer);
-                }
+            match cell.quick_named(name, digest, now) {
+                Some(standing) => Some(Ok(standing)),
+                None => check_closely(cell, name, digest, now),
             }
         })
     }
@@ -189,7 +184,7 @@ impl Table {
     /// Takes a session out. From then on no handle and no id answers for it. Says whether it was there.
     pub fn remove(&self, place: u64, id: SessionId) -> bool {
         let mut vacant = self.writers();
-        let name = id_words(id);
+        let name = name(place, id);
         let found = self.index.search(place, |number| {
             let cell = self.chunks.cell(number)?;
             let (owner, facts) = cell.read_any()?;
@@ -270,6 +265,24 @@ impl Table {
     }
 }
 
+#[cold]
+fn check_closely(
+    cell: Cell<'_>,
+    name: (u64, u64),
+    digest: [u64; 2],
+    now: Timestamp,
+) -> Option<Result<Standing, Over>> {
+    loop {
+        let (owner, facts) = cell.read_any()?;
+        if !facts.names(name) || !facts.matches(digest) {
+            return None;
+        }
+        if let Some(answer) = handle::settle(cell, owner, &facts.terms, now) {
+            return Some(answer);
+        }
+    }
+}
+
 impl Seen {
     fn of(facts: &Facts, now: Timestamp) -> Self {
         let live = facts.live(0);
@@ -279,7 +292,7 @@ impl Seen {
             idle: live.idle,
             absolute: live.absolute,
             identity_until: live.identity_until,
-            over: facts.judge(now).err(),
+            over: facts.terms.judge(now).err(),
         }
     }
 }

@@ -32,6 +32,17 @@ pub struct EchoToken {
     pub(super) tries: u8,
 }
 
+/// Names a request, so that its own tries can be counted: the same bytes for the same method and target.
+#[must_use]
+pub fn request_key(method: &str, target: &str) -> [u8; 8] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(method.as_bytes());
+    hasher.update(b" ");
+    hasher.update(target.as_bytes());
+    let [a, b, c, d, e, f, g, h, ..] = *hasher.finalize().as_bytes();
+    [a, b, c, d, e, f, g, h]
+}
+
 impl Engine {
     /// Opens echo nonces that a request brings. What does not open, or is too old, counts as not there.
     #[must_use]

@@ -139,6 +139,37 @@ impl Engine {
         Err(lost_race().into())
     }
 
+    /// Replaces the secret of a session, offered and acknowledged like that of an elevation: after the app changed its
+    /// own cookie in answer to an unsafe request, say. Wires, lineage and vault stay. `None` if the session is over.
+    ///
+    /// # Errors
+    ///
+    /// When the store or the source of randomness cannot say.
+    pub async fn renew(
+        &self,
+        verified: &Verified,
+        _now: Timestamp,
+    ) -> Result<Option<(CookieValue, bool)>, StoreError> {
+        let session = verified.session();
+        let _lock = self.lock(verified.subject()).await;
+        for _ in 0..TRIES {
+            let Some(held) = self.load_record(&session).await? else {
+                return Ok(None);
+            };
+            let mut record = held.value;
+            let secret = Secret::draw(self.entropy.as_ref()).map_err(no_entropy)?;
+            let lost = || StoreError::new(StoreErrorKind::Corrupt);
+            record.offer(self.keys.digest(record.epoch, &secret).ok_or_else(lost)?);
+            let put = self.put_record(&record, Expect::At(held.version));
+            if self.store.commit(vec![put], Durability::Durable).await? == Commit::Done {
+                let cookie = CookieValue::write(&self.keys, &session, record.epoch, &secret)
+                    .ok_or_else(lost)?;
+                return Ok(Some((cookie, record.persistent)));
+            }
+        }
+        Err(lost_race())
+    }
+
     fn ignore(&self, session: crate::ids::SessionId, cause: &'static str) -> NotElevated {
         self.tell(Event::ElevationIgnored { session, cause });
         NotElevated::Ignored(cause)

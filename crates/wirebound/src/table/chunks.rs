@@ -35,18 +35,19 @@ impl Chunk {
         let offset = usize::try_from(offset).ok()?;
         Some(Cell {
             slot: self.slots.get(offset)?,
-            raised_until: self.raised_until.get(offset)?,
+            raised_until: &self.raised_until,
+            offset,
         })
     }
 }
 
 /// All slots that there are.
 #[derive(Debug)]
-pub(super) struct Chunks(Box<[OnceLock<Arc<Chunk>>]>);
+pub(super) struct Chunks([OnceLock<Arc<Chunk>>; CHUNKS]);
 
 impl Chunks {
-    pub(super) fn new() -> Self {
-        Self((0..CHUNKS).map(|_| OnceLock::new()).collect())
+    pub(super) const fn new() -> Self {
+        Self([const { OnceLock::new() }; CHUNKS])
     }
 
     /// The chunk of a slot and where in it the slot stands, if it was ever used.

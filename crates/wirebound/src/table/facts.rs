@@ -22,6 +22,10 @@ const CEILING_SHIFT: u32 = 24;
 const RAISED_SHIFT: u32 = 32;
 const BLOCKED: u64 = 1 << 40;
 const RAISED: u64 = 1 << 41;
+/// The idle time is so long that the tick is the full one.
+const PATIENT: u64 = 1 << 42;
+/// The last two bytes of the id, and the sixteen bits of the place that the index does not compare.
+const NAME: u64 = 0xffff_0000_0000_ffff;
 
 /// `last_active` is written at most this often, and less than that never costs a sixteenth of the idle time.
 const TICK: u64 = 1_000;
@@ -31,14 +35,21 @@ const TICK: u64 = 1_000;
 pub(super) struct Facts {
     /// First eight bytes of the id.
     pub(super) lead: u64,
-    /// Last two bytes of the id, the roles, two flags.
+    /// The short digest.
+    pub(super) digest: [u64; 2],
+    /// What is judged.
+    pub(super) terms: Terms,
+}
+
+/// The part of it that a judgement needs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Terms {
+    /// Last two bytes of the id, the roles, two flags, the high bits of the place.
     pub(super) rest: u64,
     /// Absolute expiry and the low half of the idle time.
     pub(super) absolute: u64,
     /// The identity's expiry and the high half of the idle time.
     pub(super) identity: u64,
-    /// The short digest.
-    pub(super) digest: [u64; 2],
     /// When the raised role ends; meaningless unless the flag says that there is one.
     pub(super) raised_until: u64,
     /// Generation, mark and `last_active`: the one word that readers write.
@@ -47,7 +58,7 @@ pub(super) struct Facts {
 
 impl Facts {
     pub(super) fn of(live: &Live, generation: u64) -> Self {
-        let (lead, tail) = id_words(live.id);
+        let (lead, tail) = name(live.place, live.id);
         let idle = live.idle.as_millis().min(IDLE);
         let (raised, raised_until) = match live.raised {
             Some((role, until)) => (
@@ -58,20 +69,24 @@ impl Facts {
         };
         Self {
             lead,
-            rest: tail
-                | (u64::from(live.role.rank()) << ROLE_SHIFT)
-                | (u64::from(live.ceiling.rank()) << CEILING_SHIFT)
-                | raised
-                | if live.blocked { BLOCKED } else { 0 },
-            absolute: moment(live.absolute) | ((idle & IDLE_HALF) << MOMENT_BITS),
-            identity: moment(live.identity_until) | ((idle >> IDLE_HALF_BITS) << MOMENT_BITS),
             digest: digest_words(&live.digest),
-            raised_until,
-            touch: (generation << GENERATION_SHIFT) | moment(live.last_active),
+            terms: Terms {
+                rest: tail
+                    | (u64::from(live.role.rank()) << ROLE_SHIFT)
+                    | (u64::from(live.ceiling.rank()) << CEILING_SHIFT)
+                    | raised
+                    | if live.blocked { BLOCKED } else { 0 }
+                    | if idle >> 4 >= TICK { PATIENT } else { 0 },
+                absolute: moment(live.absolute) | ((idle & IDLE_HALF) << MOMENT_BITS),
+                identity: moment(live.identity_until) | ((idle >> IDLE_HALF_BITS) << MOMENT_BITS),
+                raised_until,
+                touch: (generation << GENERATION_SHIFT) | moment(live.last_active),
+            },
         }
     }
 
     pub(super) fn live(&self, place: u64) -> Live {
+        let terms = &self.terms;
         let [low, high] = self.digest.map(u64::to_le_bytes);
         let mut digest = [0; 16];
         for (to, from) in digest.iter_mut().zip(low.into_iter().chain(high)) {
@@ -81,31 +96,31 @@ impl Facts {
             id: self.id(),
             place,
             digest,
-            role: rank(self.rest >> ROLE_SHIFT),
-            raised: self.is_raised().then(|| {
+            role: rank(terms.rest >> ROLE_SHIFT),
+            raised: terms.is_raised().then(|| {
                 (
-                    rank(self.rest >> RAISED_SHIFT),
-                    Timestamp::from_millis(self.raised_until),
+                    rank(terms.rest >> RAISED_SHIFT),
+                    Timestamp::from_millis(terms.raised_until),
                 )
             }),
-            ceiling: rank(self.rest >> CEILING_SHIFT),
-            blocked: self.rest & BLOCKED != 0,
-            identity_until: Timestamp::from_millis(unpacked(self.identity)),
-            absolute: Timestamp::from_millis(unpacked(self.absolute)),
-            idle: Lifetime::from_millis(self.idle()),
-            last_active: self.last_active(),
+            ceiling: rank(terms.rest >> CEILING_SHIFT),
+            blocked: terms.rest & BLOCKED != 0,
+            identity_until: Timestamp::from_millis(unpacked(terms.identity)),
+            absolute: Timestamp::from_millis(unpacked(terms.absolute)),
+            idle: Lifetime::from_millis(terms.idle()),
+            last_active: terms.last_active(),
         }
     }
 
     pub(super) fn id(&self) -> SessionId {
         let [a, b, c, d, e, f, g, h] = self.lead.to_le_bytes();
-        let [i, j, ..] = self.rest.to_le_bytes();
+        let [i, j, ..] = self.terms.rest.to_le_bytes();
         SessionId::from_bytes([a, b, c, d, e, f, g, h, i, j])
     }
 
     #[inline]
     pub(super) fn names(&self, (lead, tail): (u64, u64)) -> bool {
-        self.lead == lead && self.rest & 0xffff == tail
+        (self.lead ^ lead) | ((self.terms.rest ^ tail) & NAME) == 0
     }
 
     /// Constant time: what is compared here came from a stranger.
@@ -113,9 +128,18 @@ impl Facts {
     pub(super) fn matches(&self, digest: [u64; 2]) -> bool {
         let [a, b] = self.digest;
         let [x, y] = digest;
-        (a.ct_eq(&x) & b.ct_eq(&y)).into()
+        ((a ^ x) | (b ^ y)).ct_eq(&0).into()
     }
 
+    /// Without the raised role.
+    pub(super) fn lowered(mut self) -> Self {
+        self.terms.rest &= !(RAISED | (0xff << RAISED_SHIFT));
+        self.terms.raised_until = 0;
+        self
+    }
+}
+
+impl Terms {
     pub(super) fn last_active(&self) -> Timestamp {
         Timestamp::from_millis(unpacked(self.touch))
     }
@@ -125,39 +149,42 @@ impl Facts {
         self.rest & RAISED != 0
     }
 
-    /// Without the raised role.
-    pub(super) fn lowered(self) -> Self {
-        Self {
-            rest: self.rest & !(RAISED | (0xff << RAISED_SHIFT)),
-            raised_until: 0,
-            ..self
-        }
-    }
-
+    #[inline]
     fn idle(&self) -> u64 {
         (self.absolute >> MOMENT_BITS) | ((self.identity >> MOMENT_BITS) << IDLE_HALF_BITS)
+    }
+
+    /// The role in force in the common case: all is well, nothing is raised, nothing has to be refreshed.
+    ///
+    /// `None` says nothing; `judge` does. What this answers, `judge` would have answered too: less than a tick unused
+    /// is not idle where the idle time is sixteen ticks or more.
+    #[inline]
+    pub(super) fn quick(&self, now: Timestamp) -> Option<Standing> {
+        let millis = now.as_millis();
+        let well = ((self.rest ^ PATIENT) & (BLOCKED | RAISED | PATIENT)) | (self.touch & MARK)
+            == 0
+            && self.unused(now) < TICK
+            && millis < self.identity & MOMENT
+            && millis < self.absolute & MOMENT;
+        well.then(|| Standing {
+            role: rank(self.rest >> ROLE_SHIFT).min(rank(self.rest >> CEILING_SHIFT)),
+        })
     }
 
     /// Believed or not, exactly at the moment: what ends at `now` is over at `now`.
     #[inline]
     pub(super) fn judge(&self, now: Timestamp) -> Result<Standing, Over> {
-        let now = now.as_millis();
-        if self.rest & BLOCKED != 0 {
-            return Err(Over::Blocked);
+        let millis = now.as_millis();
+        // One branch for all that is well; the packed NEVER lies ahead of every moment that is kept.
+        let over = (self.rest & BLOCKED != 0)
+            | (self.touch & MARK != 0)
+            | (millis >= self.identity & MOMENT)
+            | (millis >= self.absolute & MOMENT)
+            | (self.unused(now) >= self.idle());
+        if over {
+            return Err(self.why(now));
         }
-        if self.touch & MARK != 0 {
-            return Err(marked(self.touch));
-        }
-        if now >= unpacked(self.identity) {
-            return Err(Over::IdentityExpired);
-        }
-        if now >= unpacked(self.absolute) {
-            return Err(Over::Absolute);
-        }
-        if now.saturating_sub(unpacked(self.touch)) >= self.idle() {
-            return Err(Over::Idle);
-        }
-        let role = if self.is_raised() && now < self.raised_until {
+        let role = if self.is_raised() && millis < self.raised_until {
             rank(self.rest >> RAISED_SHIFT)
         } else {
             rank(self.rest >> ROLE_SHIFT)
@@ -165,6 +192,29 @@ impl Facts {
         Ok(Standing {
             role: role.min(rank(self.rest >> CEILING_SHIFT)),
         })
+    }
+
+    /// The first reason that holds, in the order of judgement.
+    #[cold]
+    fn why(&self, now: Timestamp) -> Over {
+        let millis = now.as_millis();
+        if self.rest & BLOCKED != 0 {
+            Over::Blocked
+        } else if self.touch & MARK != 0 {
+            marked(self.touch)
+        } else if millis >= self.identity & MOMENT {
+            Over::IdentityExpired
+        } else if millis >= self.absolute & MOMENT {
+            Over::Absolute
+        } else {
+            Over::Idle
+        }
+    }
+
+    /// Milliseconds since the last use; none if the clock went back.
+    #[inline]
+    fn unused(&self, now: Timestamp) -> u64 {
+        now.as_millis().saturating_sub(self.touch & MOMENT)
     }
 
     /// Whether a raised role is past its end but still written here.
@@ -176,8 +226,8 @@ impl Facts {
     /// The touch word of a session used at `now`, if the tick changed.
     #[inline]
     pub(super) fn refreshed(&self, now: Timestamp) -> Option<u64> {
-        let past = now.as_millis().saturating_sub(unpacked(self.touch));
-        (past >= TICK.min(self.idle() >> 4).max(1)).then(|| (self.touch & !MOMENT) | moment(now))
+        (self.unused(now) >= TICK.min((self.idle() >> 4) | 1))
+            .then(|| (self.touch & !MOMENT) | moment(now))
     }
 
     /// The touch word of a session that time has ended, if it does not say so already.
@@ -205,14 +255,18 @@ fn marked(touch: u64) -> Over {
     }
 }
 
-pub(super) fn id_words(id: SessionId) -> (u64, u64) {
+/// What the slot of this session and no other holds of its name.
+#[inline]
+pub(super) fn name(place: u64, id: SessionId) -> (u64, u64) {
     let [a, b, c, d, e, f, g, h, i, j] = *id.as_bytes();
+    let [.., y, z, _, _] = place.to_le_bytes();
     (
         u64::from_le_bytes([a, b, c, d, e, f, g, h]),
-        u64::from(u16::from_le_bytes([i, j])),
+        u64::from_le_bytes([i, j, 0, 0, 0, 0, y, z]),
     )
 }
 
+#[inline]
 pub(super) fn digest_words(digest: &[u8; 16]) -> [u64; 2] {
     let whole = u128::from_le_bytes(*digest);
     let half =

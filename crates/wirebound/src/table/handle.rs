@@ -6,7 +6,7 @@ use core::fmt;
 use std::sync::Arc;
 
 use super::chunks::Chunk;
-use super::facts::{Facts, digest_words};
+use super::facts::{Facts, Terms, digest_words};
 use super::live::{Live, Over, Standing};
 use super::slot::{Cell, Owner};
 use crate::{SessionId, Timestamp};
@@ -49,9 +49,18 @@ impl Handle {
     #[inline]
     pub fn check(&self, now: Timestamp) -> Result<Standing, Over> {
         let cell = self.cell().ok_or(Over::Gone)?;
+        match cell.quick(self.owner, now) {
+            Some(standing) => Ok(standing),
+            None => self.check_closely(now),
+        }
+    }
+
+    #[cold]
+    fn check_closely(&self, now: Timestamp) -> Result<Standing, Over> {
+        let cell = self.cell().ok_or(Over::Gone)?;
         loop {
-            let facts = cell.read(self.owner).ok_or(Over::Gone)?;
-            if let Some(answer) = settle(cell, self.owner, &facts, now) {
+            let terms = cell.terms(self.owner).ok_or(Over::Gone)?;
+            if let Some(answer) = settle(cell, self.owner, &terms, now) {
                 return answer;
             }
         }
@@ -76,7 +85,7 @@ impl Handle {
         let before = writer.facts().live(self.place());
         let mut after = before;
         change(&mut after);
-        after.id = self.id;
+        (after.id, after.place) = (before.id, before.place);
         writer.write(&Facts::of(&after, 0));
         if after.last_active != before.last_active {
             writer.set_last_active(after.last_active);
@@ -87,7 +96,7 @@ impl Handle {
     /// When it was last used, within a second; nothing if it is gone.
     #[must_use]
     pub fn last_active(&self) -> Option<Timestamp> {
-        self.facts().map(|facts| facts.last_active())
+        self.facts().map(|facts| facts.terms.last_active())
     }
 
     /// The session's id, also after it is gone.
@@ -127,26 +136,25 @@ impl fmt::Debug for Handle {
 }
 
 /// Judges what was seen and leaves behind what the judgement changes. Nothing if another's change came first: look again.
-#[inline]
 pub(super) fn settle(
     cell: Cell<'_>,
     owner: Owner,
-    facts: &Facts,
+    terms: &Terms,
     now: Timestamp,
 ) -> Option<Result<Standing, Over>> {
-    match facts.judge(now) {
+    match terms.judge(now) {
         Ok(standing) => {
-            if let Some(touch) = facts.refreshed(now) {
+            if let Some(touch) = terms.refreshed(now) {
                 // Lost to a mark, to a newer touch or to the end of the session: this answer stands all the same.
-                cell.touch(facts, touch);
+                cell.touch(terms, touch);
             }
-            if facts.is_spent(now) {
-                lower(cell, owner, facts);
+            if terms.is_spent(now) {
+                lower(cell, owner, terms);
             }
             Some(Ok(standing))
         }
-        Err(over) => match facts.ended(over) {
-            Some(touch) => cell.touch(facts, touch).then_some(Err(over)),
+        Err(over) => match terms.ended(over) {
+            Some(touch) => cell.touch(terms, touch).then_some(Err(over)),
             None => Some(Err(over)),
         },
     }
@@ -154,10 +162,10 @@ pub(super) fn settle(
 
 /// Takes a spent elevation away, so that a clock that goes back does not bring it back.
 #[cold]
-fn lower(cell: Cell<'_>, owner: Owner, spent: &Facts) {
+fn lower(cell: Cell<'_>, owner: Owner, spent: &Terms) {
     if let Some(mut writer) = cell.lock(owner) {
         let facts = writer.facts();
-        if facts.is_raised() && facts.raised_until == spent.raised_until {
+        if facts.terms.is_raised() && facts.terms.raised_until == spent.raised_until {
             writer.write(&facts.lowered());
         }
     }

@@ -21,18 +21,30 @@ const TAG: u64 = u64::MAX >> NUMBER_BITS;
 #[repr(align(64))]
 struct Bucket([AtomicU64; WIDTH]);
 
+impl Bucket {
+    fn used(&self) -> usize {
+        let taken = |entry: &&AtomicU64| entry.load(Ordering::Relaxed) != 0;
+        self.0.iter().filter(taken).count()
+    }
+
+    fn free(&self) -> Option<&AtomicU64> {
+        self.0
+            .iter()
+            .find(|entry| entry.load(Ordering::Relaxed) == 0)
+    }
+}
+
 /// Buckets in segments: the first, then one as large as all before it at each doubling.
 #[derive(Debug)]
 pub(super) struct Index {
-    segments: Box<[OnceLock<Box<[Bucket]>>]>,
+    segments: [OnceLock<Box<[Bucket]>>; SEGMENTS],
     /// Number of buckets less one.
     mask: AtomicU64,
 }
 
 impl Index {
     pub(super) fn new() -> Self {
-        let segments: Box<[OnceLock<Box<[Bucket]>>]> =
-            (0..SEGMENTS).map(|_| OnceLock::new()).collect();
+        let segments = [const { OnceLock::<Box<[Bucket]>>::new() }; SEGMENTS];
         if let Some(first) = segments.first() {
             first.get_or_init(|| buckets(BASE));
         }
@@ -97,18 +109,25 @@ impl Index {
         let word = (tag << NUMBER_BITS) | u64::from(number).saturating_add(1);
         loop {
             let mask = self.mask.load(Ordering::Relaxed);
-            let free = homes(tag)
-                .into_iter()
-                .filter_map(|home| self.bucket(home & mask))
-                .flat_map(|bucket| &bucket.0)
-                .find(|entry| entry.load(Ordering::Relaxed) == 0);
-            if let Some(entry) = free {
+            if let Some(entry) = self.emptier(tag, mask).and_then(Bucket::free) {
                 entry.store(word, Ordering::Release);
                 return true;
             }
             if mask >> 2 > used || !self.grow() {
                 return false;
             }
+        }
+    }
+
+    /// The first home while it is at most half full, so that most lookups end there; then the emptier of the two,
+    /// which keeps both from filling up long before the index is full.
+    fn emptier(&self, tag: u64, mask: u64) -> Option<&Bucket> {
+        let [first, second] = homes(tag).map(|home| self.bucket(home & mask));
+        let used = first?.used();
+        if used <= WIDTH / 2 || used <= second?.used() {
+            first
+        } else {
+            second
         }
     }
 

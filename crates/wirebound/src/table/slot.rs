@@ -4,7 +4,8 @@
 //! the owner that it came for. The touch word alone is written by readers, by compare-and-swap, and carries the
 //! generation too, so a late touch misses the next owner.
 
-use super::facts::{Facts, GENERATION_SHIFT};
+use super::facts::{Facts, GENERATION_SHIFT, Terms};
+use super::live::Standing;
 use crate::Timestamp;
 use crate::sync::{AtomicU64, Ordering, fence, yield_now};
 
@@ -53,77 +54,138 @@ impl Owner {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cell<'a> {
     pub(super) slot: &'a Slot,
-    pub(super) raised_until: &'a AtomicU64,
+    /// Beside the slots of the chunk, when each raised role ends.
+    pub(super) raised_until: &'a [AtomicU64],
+    pub(super) offset: usize,
 }
 
 impl<'a> Cell<'a> {
+    /// What is to be judged, if the slot still belongs to `owner`.
+    #[inline]
+    pub(super) fn terms(self, owner: Owner) -> Option<Terms> {
+        self.consistent(GENERATION | LIVE, owner.version(), Self::term_words)
+            .map(|(_, terms)| terms)
+    }
+
     /// What the slot holds, if it still belongs to `owner`.
     #[inline]
     pub(super) fn read(self, owner: Owner) -> Option<Facts> {
-        let mut spins = 0;
-        loop {
-            let before = self.slot.version.load(Ordering::Acquire);
-            if (before ^ owner.version()) & (GENERATION | LIVE) != 0 {
-                return None;
-            }
-            if let Some(facts) = self.seen(before) {
-                return Some(facts);
-            }
-            pause(&mut spins);
-        }
+        self.consistent(GENERATION | LIVE, owner.version(), Self::words)
+            .map(|(_, facts)| facts)
     }
 
     /// What the slot holds and for whom, if for anybody.
     #[inline]
     pub(super) fn read_any(self) -> Option<(Owner, Facts)> {
+        self.consistent(LIVE, LIVE, Self::words)
+            .map(|(version, facts)| (Owner::of(version), facts))
+    }
+
+    /// One try at the common case: nobody writes, nothing is raised, all is well. `None` says nothing.
+    #[inline]
+    pub(super) fn quick(self, owner: Owner, now: Timestamp) -> Option<Standing> {
+        let before = self.slot.version.load(Ordering::Acquire);
+        if (before ^ owner.version()) & (GENERATION | LIVE | WRITING) != 0 {
+            return None;
+        }
+        let terms = self.flat_words();
+        self.stood_still(before).then_some(())?;
+        terms.quick(now)
+    }
+
+    /// The same for whoever bears this name and digest.
+    #[inline]
+    pub(super) fn quick_named(
+        self,
+        name: (u64, u64),
+        digest: [u64; 2],
+        now: Timestamp,
+    ) -> Option<Standing> {
+        let before = self.slot.version.load(Ordering::Acquire);
+        if before & (LIVE | WRITING) != LIVE {
+            return None;
+        }
+        let facts = Facts {
+            terms: self.flat_words(),
+            ..self.name_words()
+        };
+        let stood_still = self.stood_still(before);
+        if !stood_still || !facts.names(name) || !facts.matches(digest) {
+            return None;
+        }
+        facts.terms.quick(now)
+    }
+
+    /// Whether no writer came since the version was `before`. Everything that it covers is loaded by now.
+    #[inline]
+    fn stood_still(self, before: u64) -> bool {
+        // Orders the loads above before the one below; pairs with the fence after WRITING is set.
+        fence(Ordering::Acquire);
+        let after = self.slot.version.load(Ordering::Relaxed);
+        (before ^ after) & !LOCKED == 0
+    }
+
+    /// Loads while no writer comes between, as long as the version is `wanted` under `mask`.
+    fn consistent<T>(self, mask: u64, wanted: u64, load: impl Fn(Self) -> T) -> Option<(u64, T)> {
         let mut spins = 0;
         loop {
             let before = self.slot.version.load(Ordering::Acquire);
-            if before & LIVE == 0 {
+            if (before ^ wanted) & mask != 0 {
                 return None;
             }
-            if let Some(facts) = self.seen(before) {
-                return Some((Owner::of(before), facts));
+            if before & WRITING == 0 {
+                let loaded = load(self);
+                if self.stood_still(before) {
+                    return Some((before, loaded));
+                }
             }
             pause(&mut spins);
         }
     }
 
-    /// The words, if no writer came between.
-    #[inline]
-    fn seen(self, before: u64) -> Option<Facts> {
-        if before & WRITING != 0 {
-            return None;
+    fn words(self) -> Facts {
+        Facts {
+            terms: self.term_words(),
+            ..self.name_words()
         }
-        let facts = self.words();
-        // Orders the loads above before the one below; pairs with the fence after WRITING is set.
-        fence(Ordering::Acquire);
-        let after = self.slot.version.load(Ordering::Relaxed);
-        ((before ^ after) & !LOCKED == 0).then_some(facts)
     }
 
     #[inline]
-    fn words(self) -> Facts {
-        let word = |from: &AtomicU64| from.load(Ordering::Relaxed);
+    fn name_words(self) -> Facts {
         let [low, high] = &self.slot.digest;
-        let mut facts = Facts {
-            lead: word(&self.slot.lead),
-            rest: word(&self.slot.rest),
-            absolute: word(&self.slot.absolute),
-            identity: word(&self.slot.identity),
-            digest: [word(low), word(high)],
-            raised_until: 0,
-            touch: word(&self.slot.touch),
-        };
-        if facts.is_raised() {
-            facts.raised_until = word(self.raised_until);
+        Facts {
+            lead: self.slot.lead.load(Ordering::Relaxed),
+            digest: [low.load(Ordering::Relaxed), high.load(Ordering::Relaxed)],
+            terms: Terms::default(),
         }
-        facts
+    }
+
+    fn term_words(self) -> Terms {
+        let mut terms = self.flat_words();
+        if terms.is_raised() {
+            terms.raised_until = self
+                .raised_until
+                .get(self.offset)
+                .map_or(0, |word| word.load(Ordering::Relaxed));
+        }
+        terms
+    }
+
+    /// Without the word that stands apart.
+    #[inline]
+    fn flat_words(self) -> Terms {
+        Terms {
+            rest: self.slot.rest.load(Ordering::Relaxed),
+            absolute: self.slot.absolute.load(Ordering::Relaxed),
+            identity: self.slot.identity.load(Ordering::Relaxed),
+            raised_until: 0,
+            touch: self.slot.touch.load(Ordering::Relaxed),
+        }
     }
 
     /// Puts a new touch word where the one that was judged still stands. Says whether it did.
     #[inline]
-    pub(super) fn touch(self, judged: &Facts, touch: u64) -> bool {
+    pub(super) fn touch(self, judged: &Terms, touch: u64) -> bool {
         self.slot
             .touch
             .compare_exchange(judged.touch, touch, Ordering::Relaxed, Ordering::Relaxed)
@@ -171,7 +233,7 @@ impl<'a> Cell<'a> {
         let facts = facts(version >> GENERATION_SHIFT);
         self.begin(version);
         self.put(&facts);
-        self.slot.touch.store(facts.touch, Ordering::Relaxed);
+        self.slot.touch.store(facts.terms.touch, Ordering::Relaxed);
         self.slot
             .version
             .store(stepped(version) | LIVE, Ordering::Release);
@@ -189,13 +251,15 @@ impl<'a> Cell<'a> {
     fn put(self, facts: &Facts) {
         let set = |to: &AtomicU64, word| to.store(word, Ordering::Relaxed);
         set(&self.slot.lead, facts.lead);
-        set(&self.slot.rest, facts.rest);
-        set(&self.slot.absolute, facts.absolute);
-        set(&self.slot.identity, facts.identity);
+        set(&self.slot.rest, facts.terms.rest);
+        set(&self.slot.absolute, facts.terms.absolute);
+        set(&self.slot.identity, facts.terms.identity);
         for (to, word) in self.slot.digest.iter().zip(facts.digest) {
             set(to, word);
         }
-        set(self.raised_until, facts.raised_until);
+        if let Some(until) = self.raised_until.get(self.offset) {
+            set(until, facts.terms.raised_until);
+        }
     }
 }
 
@@ -229,7 +293,7 @@ impl Writer<'_> {
         let mut seen = touch.load(Ordering::Relaxed);
         while let Err(other) = touch.compare_exchange(
             seen,
-            Facts::moved(seen, at),
+            Terms::moved(seen, at),
             Ordering::Relaxed,
             Ordering::Relaxed,
         ) {
@@ -245,10 +309,11 @@ impl Writer<'_> {
         let empty = (stepped(self.version) & SEQUENCE) | (generation << GENERATION_SHIFT);
         self.cell.begin(empty | LOCKED);
         self.cell.put(&Facts::default());
+        // A swap, so that it is ordered after every touch that came before it; any later one misses.
         self.cell
             .slot
             .touch
-            .store(generation << GENERATION_SHIFT, Ordering::Relaxed);
+            .swap(generation << GENERATION_SHIFT, Ordering::Relaxed);
         self.version = empty;
         generation < LAST_GENERATION
     }
@@ -267,6 +332,7 @@ fn stepped(version: u64) -> u64 {
     (version & !SEQUENCE) | (version.wrapping_add(STEP) & SEQUENCE)
 }
 
+#[cold]
 fn pause(spins: &mut u32) {
     if *spins < SPINS {
         *spins = spins.saturating_add(1);

@@ -52,6 +52,25 @@ fn what_goes_in_comes_out() {
 }
 
 #[test]
+fn every_bit_of_the_name_counts() {
+    let table = Table::new();
+    let session = live(3);
+    put(&table, &session);
+    for bit in 0..48 {
+        assert!(
+            table.find(session.place ^ (1 << bit), session.id).is_none(),
+            "{bit}"
+        );
+    }
+    for at in 0..10 {
+        let mut bytes = *session.id.as_bytes();
+        bytes[at] ^= 1;
+        let other = SessionId::from_bytes(bytes);
+        assert!(table.find(session.place, other).is_none(), "{at}");
+    }
+}
+
+#[test]
 fn an_insert_replaces_nothing() {
     let table = Table::new();
     put(&table, &live(1));
@@ -73,7 +92,9 @@ fn each_clock_ends_a_session_exactly_at_its_moment() {
         match over {
             Over::IdentityExpired => session.identity_until = at(moment),
             Over::Absolute => session.absolute = at(moment),
-            Over::Gone | Over::Blocked | Over::Idle => session.idle = Lifetime::from_millis(100_000),
+            Over::Gone | Over::Blocked | Over::Idle => {
+                session.idle = Lifetime::from_millis(100_000);
+            }
         }
         // A use refreshes: another table is asked one millisecond before.
         assert!(put(&Table::new(), &session).check(at(moment - 1)).is_ok());

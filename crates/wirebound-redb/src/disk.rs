@@ -1,0 +1,335 @@
+//! The database file: opened, scanned, written one transaction at a time.
+//!
+//! Two-phase commit always: the values are chosen by strangers, and the one-phase form trusts a checksum
+//! without a key to tell a whole commit from a torn one.
+
+use core::panic::AssertUnwindSafe;
+use std::io;
+use std::panic::catch_unwind;
+use std::sync::Arc;
+
+use redb::{
+    Builder, Database, ReadOnlyTable, ReadableDatabase, ReadableTable, ReadableTableMetadata,
+    TableDefinition, TableHandle,
+};
+use wirebound::store::{Key, StoreError, StoreErrorKind};
+
+use crate::index::{Fresh, Index, Place, RowNumber};
+use crate::medium::{Medium, Watched};
+use crate::row;
+
+/// Rows by number.
+const ROWS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("rows");
+/// What the file says of itself.
+const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+const META_FORMAT: &str = "format";
+
+/// Rows as they stood after one commit; a reader holds one while it reads.
+pub(crate) type Snapshot = Arc<ReadOnlyTable<u64, &'static [u8]>>;
+
+/// An open database.
+pub(crate) struct Disk {
+    database: Database,
+    watched: Watched,
+}
+
+/// Why a database was not opened.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    Io(io::Error),
+    Locked,
+    Format(u64),
+    Foreign,
+    Corrupt(String),
+}
+
+/// One key's change on disk.
+pub(crate) struct Write<'a> {
+    pub(crate) key: &'a Key,
+    /// The row to take away.
+    pub(crate) old: Option<RowNumber>,
+    /// The row to write.
+    pub(crate) new: Option<(RowNumber, &'a Fresh)>,
+}
+
+/// Everything an opened store starts from.
+pub(crate) struct Opened {
+    pub(crate) disk: Disk,
+    pub(crate) index: Index,
+    pub(crate) snapshot: Snapshot,
+    pub(crate) next_row: RowNumber,
+}
+
+/// Makes an empty store on an empty medium.
+pub(crate) fn create(medium: &dyn Medium, cache: usize) -> Result<(), Refused> {
+    let watched = Watched::through(medium.open().map_err(Refused::Io)?);
+    let database = build(watched, cache)?;
+    let mut write = database
+        .begin_write()
+        .map_err(|error| refused(error.into()))?;
+    write.set_two_phase_commit(true);
+    let made = (|| -> Result<(), redb::Error> {
+        write.open_table(ROWS)?;
+        write.open_table(META)?.insert(META_FORMAT, row::FORMAT)?;
+        Ok(())
+    })();
+    made.map_err(refused)?;
+    write.commit().map_err(|error| refused(error.into()))
+}
+
+/// Opens a store and reads all of it. Whatever it refuses it leaves untouched.
+pub(crate) fn open(medium: &dyn Medium, cache: usize) -> Result<Opened, Refused> {
+    let watched =
+        Watched::holding(medium.open().map_err(Refused::Io)?).map_err(Refused::Io)?;
+    // A database of wild bytes may trip an assertion inside redb: that too means "not what was written".
+    let opened = catch_unwind(AssertUnwindSafe(|| {
+        let database = build(watched.clone(), cache)?;
+        check_format(&database)?;
+        let (index, next_row) = scan(&database)?;
+        Ok((database, index, next_row))
+    }));
+    let (database, index, next_row) = opened.unwrap_or_else(|_| {
+        Err(Refused::Corrupt("its pages contradict each other".into()))
+    })?;
+    watched.release().map_err(Refused::Io)?;
+    let snapshot = snapshot(&database).map_err(refused)?;
+    Ok(Opened {
+        disk: Disk { database, watched },
+        index,
+        snapshot,
+        next_row,
+    })
+}
+
+fn build(watched: Watched, cache: usize) -> Result<Database, Refused> {
+    Builder::new()
+        .set_cache_size(cache)
+        .create_with_backend(watched)
+        .map_err(|error| match error {
+            redb::DatabaseError::DatabaseAlreadyOpen => Refused::Locked,
+            other => refused(other.into()),
+        })
+}
+
+fn check_format(database: &Database) -> Result<(), Refused> {
+    let read = database
+        .begin_read()
+        .map_err(|error| refused(error.into()))?;
+    let ours = read
+        .list_tables()
+        .map_err(|error| refused(error.into()))?
+        .any(|table| table.name() == META.name());
+    if !ours {
+        return Err(Refused::Foreign);
+    }
+    let format = read
+        .open_table(META)
+        .map_err(redb::Error::from)
+        .and_then(|meta| Ok(meta.get(META_FORMAT)?.map(|format| format.value())))
+        .map_err(refused)?;
+    match format {
+        Some(row::FORMAT) => Ok(()),
+        Some(other) => Err(Refused::Format(other)),
+        None => Err(Refused::Foreign),
+    }
+}
+
+fn scan(database: &Database) -> Result<(Index, RowNumber), Refused> {
+    let rows = snapshot(database).map_err(refused)?;
+    let expected = rows.len().map_err(|error| refused(error.into()))?;
+    let mut places = Vec::with_capacity(usize::try_from(expected).unwrap_or(0));
+    let mut last = 0_u64;
+    for entry in rows.iter().map_err(|error| refused(error.into()))? {
+        let (number, bytes) = entry.map_err(|error| refused(error.into()))?;
+        last = number.value();
+        let (Some(row), Some(number)) =
+            (row::decode(last, bytes.value()), RowNumber::new(last))
+        else {
+            return Err(Refused::Corrupt(format!("row {last} does not read back")));
+        };
+        places.push((
+            row.key,
+            Place {
+                version: row.version,
+                due: row.due,
+                row: Some(number),
+            },
+        ));
+    }
+    if u64::try_from(places.len()).ok() != Some(expected) {
+        return Err(Refused::Corrupt(format!(
+            "{expected} rows should be there, {} are",
+            places.len()
+        )));
+    }
+    let index = Index::build(places)
+        .map_err(|key| Refused::Corrupt(format!("two rows hold {key:?}")))?;
+    let next = RowNumber::MIN.saturating_add(last);
+    Ok((index, next))
+}
+
+fn snapshot(database: &Database) -> Result<Snapshot, redb::Error> {
+    Ok(Arc::new(database.begin_read()?.open_table(ROWS)?))
+}
+
+/// The value of a row, if the row is the one that the index means.
+pub(crate) fn value_of(
+    snapshot: &Snapshot,
+    number: RowNumber,
+    key: &Key,
+    place: &Place,
+) -> Result<Vec<u8>, StoreError> {
+    let read = catch_unwind(AssertUnwindSafe(|| snapshot.get(number.get())));
+    let bytes = read
+        .map_err(|_| corrupt(key))?
+        .map_err(|error| store_error(error.into()))?
+        .ok_or_else(|| corrupt(key))?;
+    let row = row::decode(number.get(), bytes.value()).ok_or_else(|| corrupt(key))?;
+    if row.key != *key || row.version != place.version || row.due != place.due {
+        return Err(corrupt(key));
+    }
+    Ok(row.value.to_vec())
+}
+
+fn corrupt(key: &Key) -> StoreError {
+    StoreError::because(
+        StoreErrorKind::Corrupt,
+        format!("the row of {key:?} does not read back"),
+    )
+}
+
+impl Disk {
+    /// Makes all the writes in one durable transaction, and gives the snapshot in which they stand.
+    pub(crate) fn write(&self, writes: &[Write<'_>]) -> Result<Snapshot, StoreError> {
+        catch_unwind(AssertUnwindSafe(|| self.transaction(writes)))
+            .unwrap_or_else(|_| {
+                Err(StoreError::because(
+                    StoreErrorKind::Corrupt,
+                    "the database file contradicts itself",
+                ))
+            })
+    }
+
+    fn transaction(&self, writes: &[Write<'_>]) -> Result<Snapshot, StoreError> {
+        let mut write = self
+            .database
+            .begin_write()
+            .map_err(|error| store_error(error.into()))?;
+        write.set_two_phase_commit(true);
+        apply(&write, writes)?;
+        write.commit().map_err(|error| store_error(error.into()))?;
+        snapshot(&self.database).map_err(store_error)
+    }
+
+    /// The rows as they are, and whether these writes stand in them. Any one tells: they were made together.
+    pub(crate) fn holds(&self, writes: &[Write<'_>]) -> Result<(Snapshot, bool), StoreError> {
+        let snapshot = snapshot(&self.database).map_err(store_error)?;
+        let there = |number: RowNumber| -> Result<bool, StoreError> {
+            Ok(snapshot
+                .get(number.get())
+                .map_err(|error| store_error(error.into()))?
+                .is_some())
+        };
+        let made = match writes.first() {
+            Some(Write {
+                new: Some((number, _)),
+                ..
+            }) => there(*number)?,
+            Some(Write {
+                old: Some(number), ..
+            }) => !there(*number)?,
+            Some(_) | None => false,
+        };
+        Ok((snapshot, made))
+    }
+
+    /// Whether a sync failed: then nobody can say what is on the disk.
+    pub(crate) fn sync_failed(&self) -> bool {
+        self.watched.sync_failed()
+    }
+
+    /// Opens the medium again after an error, without reading all of it.
+    pub(crate) fn reopen(medium: &dyn Medium, cache: usize) -> Result<Self, StoreError> {
+        let inner = medium
+            .open()
+            .map_err(|error| store_error(redb::Error::Io(error)))?;
+        let watched = Watched::through(inner);
+        let opened = catch_unwind(AssertUnwindSafe(|| build(watched.clone(), cache)));
+        match opened {
+            Ok(Ok(database)) => Ok(Self { database, watched }),
+            Ok(Err(Refused::Io(error))) => Err(store_error(redb::Error::Io(error))),
+            Ok(Err(other)) => Err(StoreError::because(
+                StoreErrorKind::Unavailable,
+                format!("the database could not be opened again: {other:?}"),
+            )),
+            Err(_) => Err(StoreError::new(StoreErrorKind::Corrupt)),
+        }
+    }
+}
+
+fn apply(write: &redb::WriteTransaction, writes: &[Write<'_>]) -> Result<(), StoreError> {
+    let mut table = write
+        .open_table(ROWS)
+        .map_err(|error| store_error(error.into()))?;
+    let mut bytes = Vec::with_capacity(2048);
+    for one in writes {
+        if let Some(old) = one.old {
+            let removed = table
+                .remove(old.get())
+                .map_err(|error| store_error(error.into()))?;
+            if removed.is_none() {
+                return Err(corrupt(one.key));
+            }
+        }
+    }
+    for one in writes {
+        if let Some((number, fresh)) = one.new {
+            row::encode(
+                number.get(),
+                one.key,
+                fresh.version,
+                fresh.due,
+                &fresh.value,
+                &mut bytes,
+            );
+            table
+                .insert(number.get(), bytes.as_slice())
+                .map_err(|error| store_error(error.into()))?;
+        }
+    }
+    Ok(())
+}
+
+fn refused(error: redb::Error) -> Refused {
+    match error {
+        redb::Error::Io(error) => Refused::Io(error),
+        redb::Error::DatabaseAlreadyOpen => Refused::Locked,
+        other => Refused::Corrupt(other.to_string()),
+    }
+}
+
+fn store_error(error: redb::Error) -> StoreError {
+    let kind = match &error {
+        redb::Error::Io(error) => kind_of(error),
+        redb::Error::Corrupted(_) => StoreErrorKind::Corrupt,
+        _ => StoreErrorKind::Unavailable,
+    };
+    StoreError::because(kind, error)
+}
+
+/// What an I/O error means to whoever asked for a commit.
+pub(crate) fn kind_of(error: &io::Error) -> StoreErrorKind {
+    use io::ErrorKind;
+    if matches!(
+        error.kind(),
+        ErrorKind::StorageFull
+            | ErrorKind::QuotaExceeded
+            | ErrorKind::FileTooLarge
+            | ErrorKind::ReadOnlyFilesystem
+            | ErrorKind::PermissionDenied
+    ) {
+        StoreErrorKind::Full
+    } else {
+        StoreErrorKind::Unavailable
+    }
+}

@@ -1,0 +1,362 @@
+//! `doctor`: what a gateway here would stumble over, before it does.
+//!
+//! It only looks: it makes no keys, takes no lock for longer than the look, and changes nothing.
+
+mod finding;
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream, ToSocketAddrs as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::process::{Resource, getrlimit};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use wirebound::{Clock as _, Lifetime, Timestamp};
+
+pub use self::finding::{Finding, State, exit, json, table};
+use crate::certificates::Certificates;
+use crate::certificates::facts::{CertificateFacts, date_text};
+use crate::config::{Loaded, lifetime_text, upstream_authority};
+use crate::data_dir::{LOCK_FILE, NodeSecret, SECRET_FILE, Unread, read_private};
+use crate::serve;
+use crate::system::SystemClock;
+
+/// A certificate with less than this left wants a look.
+const SOON: Lifetime = Lifetime::from_days(14);
+
+/// How long the upstream may take to answer the doctor.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Descriptors beside those of connections: store, log, listener, certificate files.
+const OTHER_DESCRIPTORS: u64 = 64;
+
+/// Looks at everything.
+#[must_use]
+pub fn examine(loaded: &Loaded, variable: &dyn Fn(&str) -> Option<String>) -> Vec<Finding> {
+    let mut findings = vec![configuration(loaded)];
+    let clock = SystemClock::new();
+    let now = clock.now();
+    match serve::folder(&loaded.config, variable) {
+        Ok(folder) => {
+            findings.push(data_folder(&folder));
+            findings.push(node_secret(&folder));
+            findings.push(wall_clock(now, clock.uptime(), Some(&folder)));
+            findings.push(certificate(loaded, &folder, now));
+            findings.push(port(loaded, &folder));
+        }
+        Err(failure) => {
+            findings.push(Finding::bad(
+                "data folder",
+                failure.message,
+                failure.hint.unwrap_or_default(),
+            ));
+            findings.push(wall_clock(now, clock.uptime(), None));
+        }
+    }
+    findings.push(upstream(loaded));
+    findings.push(descriptors(loaded, getrlimit(Resource::Nofile).current));
+    findings
+}
+
+fn configuration(loaded: &Loaded) -> Finding {
+    match loaded.check() {
+        Ok(()) => Finding::good("configuration", "every rule is kept"),
+        Err(errors) => {
+            let first = errors.first().map(ToString::to_string).unwrap_or_default();
+            let more = errors.len().saturating_sub(1);
+            let seen = if more == 0 {
+                first
+            } else {
+                format!("{first}, and {more} more")
+            };
+            Finding::bad("configuration", seen, "wirebound config check")
+        }
+    }
+}
+
+fn data_folder(folder: &Path) -> Finding {
+    const ABOUT: &str = "data folder";
+    let shown = folder.display();
+    let facts = match fs::metadata(folder) {
+        Ok(facts) => facts,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Finding::good(ABOUT, format!("{shown} is made at the first start"));
+        }
+        Err(error) => {
+            return Finding::bad(
+                ABOUT,
+                format!("{shown}: {error}"),
+                "name another one: --data-dir DIR",
+            );
+        }
+    };
+    let mode = facts.mode() & 0o7777;
+    let probe = folder.join(format!("doctor.{}.new", std::process::id()));
+    let written = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(&probe);
+    match written.and_then(|_| fs::remove_file(&probe)) {
+        Err(error) => Finding::bad(
+            ABOUT,
+            format!("{shown} cannot be written: {error}"),
+            "name another one: --data-dir DIR",
+        ),
+        Ok(()) if mode & 0o022 != 0 => Finding::bad(
+            ABOUT,
+            format!("{shown} has mode {mode:04o}, others may write"),
+            format!("chmod 700 {shown}"),
+        ),
+        Ok(()) if mode & 0o055 != 0 => Finding::warning(
+            ABOUT,
+            format!("{shown} has mode {mode:04o}, others may look"),
+            format!("chmod 700 {shown}"),
+        ),
+        Ok(()) => Finding::good(ABOUT, format!("{shown}, mode {mode:04o}, writable")),
+    }
+}
+
+fn node_secret(folder: &Path) -> Finding {
+    const ABOUT: &str = "node secret";
+    let path = folder.join(SECRET_FILE);
+    match read_private(&path).map(|text| NodeSecret::parse(&text)) {
+        Err(Unread::Missing) => Finding::good(ABOUT, "is made at the first start"),
+        Err(problem) => Finding::bad(
+            ABOUT,
+            format!("{} {problem}", path.display()),
+            "chmod 600 it if nobody else could read it, else remove it and everybody signs in again",
+        ),
+        Ok(None) => Finding::bad(
+            ABOUT,
+            format!("{} is not a node secret", path.display()),
+            "put it back from a backup, or remove it and everybody signs in again",
+        ),
+        Ok(Some(secret)) => {
+            let epoch = secret.current().map_or(0, |(epoch, _)| epoch);
+            Finding::good(ABOUT, format!("mode 0600, epoch {epoch}"))
+        }
+    }
+}
+
+fn wall_clock(now: Option<Timestamp>, uptime: Lifetime, folder: Option<&Path>) -> Finding {
+    const ABOUT: &str = "clock";
+    const SET_IT: &str = "timedatectl set-ntp true, and look again";
+    let Some(now) = now else {
+        return Finding::bad(ABOUT, "it has never been set", SET_IT);
+    };
+    if let Some((name, at)) = folder
+        .and_then(newest)
+        .filter(|(_, at)| *at > now.after(Lifetime::from_secs(2)))
+    {
+        return Finding::bad(
+            ABOUT,
+            format!(
+                "it is {}, but {name} was written at {}: it has gone back",
+                date_text(now),
+                date_text(at)
+            ),
+            SET_IT,
+        );
+    }
+    Finding::good(
+        ABOUT,
+        format!(
+            "{}, up for {}",
+            date_text(now),
+            lifetime_text(Lifetime::from_secs(uptime.as_secs()))
+        ),
+    )
+}
+
+/// The file of the folder that was written last.
+fn newest(folder: &Path) -> Option<(String, Timestamp)> {
+    let entries = fs::read_dir(folder).ok()?.filter_map(Result::ok);
+    entries
+        .filter_map(|entry| {
+            let seconds = u64::try_from(entry.metadata().ok()?.mtime()).ok()?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            Some((name, Timestamp::from_millis(seconds.saturating_mul(1000))))
+        })
+        .max_by_key(|(_, at)| *at)
+}
+
+fn certificate(loaded: &Loaded, folder: &Path, now: Option<Timestamp>) -> Finding {
+    const ABOUT: &str = "certificate";
+    let Some(now) = now else {
+        return Finding::warning(ABOUT, "cannot be judged without a clock", "set the clock");
+    };
+    let facts = match (&loaded.config.tls.cert, &loaded.config.tls.key) {
+        (Some(cert), Some(key)) => match Certificates::from_files(cert, key, now) {
+            Ok(certificates) => certificates.facts().as_ref().clone(),
+            Err(failure) => {
+                return Finding::bad(ABOUT, failure.message, failure.hint.unwrap_or_default());
+            }
+        },
+        _ => match CertificateDer::from_pem_file(folder.join("leaf.pem"))
+            .ok()
+            .as_ref()
+            .and_then(CertificateFacts::read)
+        {
+            Some(facts) => facts,
+            None => return Finding::good(ABOUT, "a local authority is made at the first start"),
+        },
+    };
+    let about = format!(
+        "for {}, until {}",
+        facts.names.join(" "),
+        facts.not_after_text()
+    );
+    let local = loaded.config.tls.cert.is_none();
+    if facts.not_after <= now && !local {
+        return Finding::bad(
+            ABOUT,
+            about,
+            "renew it; the files are taken up while running",
+        );
+    }
+    if facts.not_after < now.after(SOON) && !local {
+        return Finding::warning(
+            ABOUT,
+            about,
+            "renew it; the files are taken up while running",
+        );
+    }
+    if facts.names.is_empty() {
+        return Finding::bad(
+            ABOUT,
+            "it is for no name, and no browser accepts that",
+            "make one with a subjectAltName",
+        );
+    }
+    if facts.issuer == facts.subject {
+        return Finding::warning(
+            ABOUT,
+            format!("{about}; it signed itself, so browsers warn"),
+            "leave --cert and --key out for a local authority",
+        );
+    }
+    Finding::good(ABOUT, about)
+}
+
+fn port(loaded: &Loaded, folder: &Path) -> Finding {
+    const ABOUT: &str = "port";
+    let address = loaded.config.listen.addr;
+    match TcpListener::bind(address) {
+        Ok(_) => Finding::good(ABOUT, format!("{address} is free")),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => match owner(folder) {
+            Some(owner) => Finding::warning(
+                ABOUT,
+                format!("{address} is taken, and process {owner} runs on this data folder"),
+                "if that is the gateway, all is well",
+            ),
+            None => Finding::bad(
+                ABOUT,
+                format!("{address} is taken by another program"),
+                "ss -ltnp tells by whom; --listen ADDR",
+            ),
+        },
+        Err(error) => Finding::bad(
+            ABOUT,
+            format!("{address}: {error}"),
+            "--listen ADDR of this machine",
+        ),
+    }
+}
+
+/// The process that owns the folder now, if one does.
+fn owner(folder: &Path) -> Option<String> {
+    let file = fs::OpenOptions::new()
+        .read(true)
+        .open(folder.join(LOCK_FILE))
+        .ok()?;
+    let free = rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockShared).is_ok();
+    if free {
+        return None;
+    }
+    fs::read_to_string(folder.join(LOCK_FILE)).ok()
+}
+
+fn upstream(loaded: &Loaded) -> Finding {
+    const ABOUT: &str = "upstream";
+    let Some(url) = &loaded.config.upstream.url else {
+        return Finding::warning(
+            ABOUT,
+            "none is named",
+            "--upstream http://127.0.0.1:3000, or run the demo",
+        );
+    };
+    let hint = "start the app, or name it: --upstream http://HOST:PORT";
+    let authority = match upstream_authority(url) {
+        Ok(authority) => authority,
+        Err(why) => return Finding::bad(ABOUT, format!("{url}: {why}"), hint),
+    };
+    match ask_head(authority.host(), authority.port_u16().unwrap_or(80)) {
+        Ok(status) => Finding::good(ABOUT, format!("{url} answers: {status}")),
+        Err(problem) => Finding::bad(ABOUT, format!("{url}: {problem}"), hint),
+    }
+}
+
+/// The status line of a HEAD request.
+fn ask_head(host: &str, port: u16) -> Result<String, String> {
+    let text = |error: std::io::Error| error.to_string();
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let address = (bare, port)
+        .to_socket_addrs()
+        .map_err(text)?
+        .next()
+        .ok_or("no such host")?;
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE).map_err(text)?;
+    stream.set_read_timeout(Some(PATIENCE)).map_err(text)?;
+    stream.set_write_timeout(Some(PATIENCE)).map_err(text)?;
+    write!(
+        stream,
+        "HEAD / HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n"
+    )
+    .map_err(text)?;
+    let mut head = Vec::new();
+    stream.take(256).read_to_end(&mut head).or_else(|error| {
+        if head.is_empty() {
+            Err(text(error))
+        } else {
+            Ok(0)
+        }
+    })?;
+    let head = String::from_utf8_lossy(&head);
+    let line = head.lines().next().unwrap_or_default();
+    if line.starts_with("HTTP/1.") {
+        Ok(line.to_owned())
+    } else {
+        Err("something listens there, but it does not speak HTTP".to_owned())
+    }
+}
+
+/// Each connection of a client may need one to the upstream.
+fn descriptors(loaded: &Loaded, limit: Option<u64>) -> Finding {
+    const ABOUT: &str = "descriptors";
+    let needed = u64::from(loaded.config.limits.max_connections)
+        .saturating_mul(2)
+        .saturating_add(OTHER_DESCRIPTORS);
+    match limit {
+        Some(limit) if limit < 256 => Finding::bad(
+            ABOUT,
+            format!("{limit} files may be open"),
+            format!("ulimit -n {needed}"),
+        ),
+        Some(limit) if limit < needed => Finding::warning(
+            ABOUT,
+            format!("{limit} files may be open, {needed} are needed for limits.max_connections"),
+            format!("ulimit -n {needed}, or lower limits.max_connections"),
+        ),
+        Some(limit) => Finding::good(
+            ABOUT,
+            format!("{limit} files may be open, {needed} are needed"),
+        ),
+        None => Finding::good(ABOUT, "any number of files may be open"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

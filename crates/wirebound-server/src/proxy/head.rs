@@ -1,0 +1,123 @@
+//! A request's head on its way to the upstream. Who the upstream believes the client to be is decided by the
+//! order of the lines in [`prepare`]: connection, claims, our cookies go first; then ours is set.
+
+use http::header::{
+    CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, ORIGIN, REFERER, TRANSFER_ENCODING,
+    WWW_AUTHENTICATE,
+};
+use http::request::Parts;
+use http::uri::{PathAndQuery, Scheme};
+use http::{HeaderMap, Uri, Version};
+use http_body::Body;
+
+use super::leg::{Caller, Leg};
+use super::{Unanswered, Upstream, strip};
+
+/// Turns a client's head into the upstream's: what is not to pass goes first, then ours is set.
+pub(crate) fn prepare(parts: &mut Parts, leg: &Leg, upstream: &Upstream) -> Result<(), Unanswered> {
+    let headers = &mut parts.headers;
+    strip::hop_by_hop(headers);
+    strip::claims(headers, &leg.told.aliases, parts.method.is_safe());
+    strip::own_cookies(headers);
+    // The client was told 100 when its body was first asked for; the upstream need not be asked again.
+    headers.remove(EXPECT);
+
+    let set = |headers: &mut HeaderMap, name: &'static str, value: &str| {
+        let value = HeaderValue::from_str(value).map_err(|_| Unanswered::Unsendable(name))?;
+        headers.insert(HeaderName::from_static(name), value);
+        Ok::<_, Unanswered>(())
+    };
+    set(headers, "wirebound-subject", &leg.told.subject)?;
+    set(headers, "wirebound-role", &leg.told.role)?;
+    set(headers, "wirebound-session", &leg.told.session)?;
+    set(headers, "wirebound-strength", &leg.told.strength)?;
+    set(
+        headers,
+        "x-forwarded-for",
+        &leg.client.address.to_canonical().to_string(),
+    )?;
+    set(headers, "x-forwarded-proto", leg.client.scheme.as_str())?;
+    set(headers, "x-forwarded-host", &leg.client.authority)?;
+    set(headers, "host", &leg.client.authority)?;
+    if let Some(nonce) = &leg.nonce {
+        set(headers, "wirebound-request", nonce.as_str())?;
+    }
+    for alias in &leg.told.aliases {
+        let value = HeaderValue::from_str(&leg.told.subject)
+            .map_err(|_| Unanswered::Unsendable("alias"))?;
+        headers.insert(alias.clone(), value);
+    }
+    same_scheme(headers, &leg.client);
+    debug_assert!(headers.contains_key(HOST), "set above");
+
+    let path = parts
+        .uri
+        .path_and_query()
+        .cloned()
+        .unwrap_or_else(|| PathAndQuery::from_static("/"));
+    parts.uri = Uri::builder()
+        .scheme(Scheme::HTTP)
+        .authority(upstream.authority.clone())
+        .path_and_query(path)
+        .build()
+        .map_err(|_| Unanswered::Unsendable("request target"))?;
+    parts.version = Version::HTTP_11;
+    parts.extensions.clear();
+    Ok(())
+}
+
+/// Rewrites `Origin` and `Referer` of our own authority to the scheme that the upstream is spoken to with.
+///
+/// Django, for one, compares them with what it believes its own address to be. Other origins stay as they are:
+/// the caller has made its own cross-site check already, and the app may want to make another.
+fn same_scheme(headers: &mut HeaderMap, client: &Caller) {
+    if client.scheme == Scheme::HTTP {
+        return;
+    }
+    let own = format!("{}://{}", client.scheme, client.authority);
+    for name in [ORIGIN, REFERER] {
+        let Some(text) = headers.get(&name).and_then(|value| value.to_str().ok()) else {
+            continue;
+        };
+        let Some(head) = text.get(..own.len()) else {
+            continue;
+        };
+        let rest = text.get(own.len()..).unwrap_or_default();
+        if head.eq_ignore_ascii_case(&own) && (rest.is_empty() || rest.starts_with(['/', '?', '#']))
+        {
+            let text = format!("http://{}{rest}", client.authority);
+            if let Ok(value) = HeaderValue::from_str(&text) {
+                headers.insert(name, value);
+            }
+        }
+    }
+}
+
+/// Says how a body without a length is framed. hyper would send a GET's body of unknown length as none at
+/// all, which is safe but loses it.
+pub(super) fn frame(headers: &mut HeaderMap, body: &impl Body) {
+    if !body.is_end_stream() && !headers.contains_key(CONTENT_LENGTH) {
+        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+}
+
+pub(super) fn connection_authentication(headers: &HeaderMap) -> Option<&'static str> {
+    headers
+        .get_all(WWW_AUTHENTICATE)
+        .iter()
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+        .find_map(|challenge| {
+            let scheme = challenge
+                .trim_ascii()
+                .split(|byte| *byte == b' ')
+                .next()
+                .unwrap_or_default();
+            if scheme.eq_ignore_ascii_case(b"ntlm") {
+                Some("NTLM")
+            } else if scheme.eq_ignore_ascii_case(b"negotiate") {
+                Some("Negotiate")
+            } else {
+                None
+            }
+        })
+}

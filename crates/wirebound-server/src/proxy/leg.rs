@@ -1,0 +1,121 @@
+//! What goes with one judged request on its way: whose it is, what the upstream is told, what ends it.
+
+use std::net::IpAddr;
+
+use http::header::HeaderName;
+use http::uri::Scheme;
+
+use super::Cut;
+use crate::vouch;
+
+/// Who the upstream is told the client is. The default is nobody, and that is said too: every field is
+/// always set, empty when there is nothing to say, so that a client's own can never stand in its place.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Told {
+    /// The subject, percent-encoded ([`encode_subject`]).
+    pub subject: String,
+    /// The role in force.
+    pub role: String,
+    /// The session's public id.
+    pub session: String,
+    /// The strength of the proof.
+    pub strength: String,
+    /// Further fields by configuration (`Remote-User`); what they carry is the percent-encoded subject.
+    pub aliases: Vec<HeaderName>,
+}
+
+impl Told {
+    /// An anonymous client.
+    #[must_use]
+    pub fn nobody() -> Self {
+        Self::default()
+    }
+
+    /// A client with a session.
+    #[must_use]
+    pub fn known(subject: &[u8], role: &str, session: &str, strength: &str) -> Self {
+        Self {
+            subject: encode_subject(subject),
+            role: role.to_owned(),
+            session: session.to_owned(),
+            strength: strength.to_owned(),
+            aliases: Vec::new(),
+        }
+    }
+}
+
+/// A subject as it stands in a field: everything but unreserved characters is percent-encoded (RFC 3986 2.3).
+#[must_use]
+pub fn encode_subject(subject: &[u8]) -> String {
+    const KEPT: &percent_encoding::AsciiSet = &percent_encoding::NON_ALPHANUMERIC
+        .remove(b'-')
+        .remove(b'.')
+        .remove(b'_')
+        .remove(b'~');
+    percent_encoding::percent_encode(subject, KEPT).to_string()
+}
+
+/// The client's side of one exchange.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Caller {
+    /// The peer's address.
+    pub address: IpAddr,
+    /// The authority that [`crate::hygiene::check`] gave.
+    pub authority: String,
+    /// `https` or `http`.
+    pub scheme: Scheme,
+}
+
+/// One judged request's companions on its way.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Leg {
+    /// The client's side.
+    pub client: Caller,
+    /// What the upstream is told.
+    pub told: Told,
+    /// Ends the answer when the session ends.
+    pub cut: Cut,
+    /// Set on listed vouching paths only ([`vouch::Vouching::covers`]).
+    pub nonce: Option<vouch::Nonce>,
+}
+
+impl Leg {
+    /// A request of nobody.
+    #[must_use]
+    pub fn new(address: IpAddr, authority: impl Into<String>, scheme: Scheme) -> Self {
+        Self {
+            client: Caller {
+                address,
+                authority: authority.into(),
+                scheme,
+            },
+            told: Told::nobody(),
+            cut: Cut::never(),
+            nonce: None,
+        }
+    }
+
+    /// Tells the upstream who it is.
+    #[must_use]
+    pub fn told(mut self, told: Told) -> Self {
+        self.told = told;
+        self
+    }
+
+    /// Ends the answer with the session.
+    #[must_use]
+    pub fn cut(mut self, cut: Cut) -> Self {
+        self.cut = cut;
+        self
+    }
+
+    /// Lets the upstream vouch in answer to this request.
+    #[must_use]
+    pub fn vouching(mut self, nonce: vouch::Nonce) -> Self {
+        self.nonce = Some(nonce);
+        self
+    }
+}

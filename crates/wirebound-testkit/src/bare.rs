@@ -1,0 +1,71 @@
+//! The members-only app behind nothing but TLS: the control of every experiment.
+//!
+//! A copied cookie is enough here. A trial that does not see the thief get in here could not see him get
+//! in anywhere.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Result;
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+
+use crate::authority::Authority;
+use crate::members::App;
+
+/// A TLS listener in front of the app.
+#[derive(Debug)]
+pub struct Bare {
+    authority: Authority,
+    address: SocketAddr,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Bare {
+    /// Starts it with a certificate for `names`.
+    ///
+    /// # Errors
+    /// When a name is none or no port can be had.
+    pub async fn start(app: &Arc<App>, names: &[&str]) -> Result<Self> {
+        let authority = Authority::new()?;
+        let config = authority.server(names, &[b"h2", b"http/1.1"])?;
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let address = listener.local_addr()?;
+        let app = Arc::clone(app);
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (acceptor, app) = (acceptor.clone(), Arc::clone(&app));
+                tokio::spawn(async move {
+                    if let Ok(stream) = acceptor.accept(stream).await {
+                        app.serve(stream).await;
+                    }
+                });
+            }
+        });
+        Ok(Self {
+            authority,
+            address,
+            task,
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its authority's certificate.
+    #[must_use]
+    pub fn ca(&self) -> PathBuf {
+        self.authority.file()
+    }
+}
+
+impl Drop for Bare {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

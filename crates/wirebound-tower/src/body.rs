@@ -1,0 +1,101 @@
+//! Bodies on their way to a client: one boxed type, and one that is cut when its session ends.
+
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body as _, Frame, SizeHint};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full};
+use wirebound::{Cut, Watch};
+
+/// Any error.
+pub type BoxError = Box<dyn core::error::Error + Send + Sync>;
+
+/// The body of every response that leaves the gate.
+pub type Body = UnsyncBoxBody<Bytes, BoxError>;
+
+/// Bodies up to here are not watched: they are gone before anybody could end their session.
+const SMALL: u64 = 64 * 1024;
+
+/// A whole body.
+pub fn full(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into())
+        .map_err(|never| match never {})
+        .boxed_unsync()
+}
+
+/// No body.
+#[must_use]
+pub fn empty() -> Body {
+    full(Bytes::new())
+}
+
+/// Boxes a body; if it streams, it is cut the moment its session ends or its role falls.
+pub fn watched<B>(body: B, watch: Option<Watch>) -> Body
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let body = body.map_err(Into::into).boxed_unsync();
+    if body.size_hint().upper().is_some_and(|most| most <= SMALL) {
+        return body;
+    }
+    match watch {
+        Some(watch) => Watched {
+            body,
+            cut: Box::pin(async move { watch.cut().await }),
+        }
+        .boxed_unsync(),
+        None => body,
+    }
+}
+
+struct Watched {
+    body: Body,
+    cut: Pin<Box<dyn Future<Output = Cut> + Send>>,
+}
+
+impl http_body::Body for Watched {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        // The end of the session comes before anything that is still to be sent.
+        if self.cut.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Some(Err("the session ended".into())));
+        }
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Reads a request's body and throws it away, up to a bound, so that an answer that closes the connection arrives.
+pub async fn drain<B>(body: B, most: u64)
+where
+    B: http_body::Body,
+{
+    let mut body = core::pin::pin!(body);
+    let mut read: u64 = 0;
+    while let Some(Ok(frame)) = body.as_mut().frame().await {
+        let bytes = frame.data_ref().map_or(0, |data| {
+            u64::try_from(bytes::Buf::remaining(data)).unwrap_or(u64::MAX)
+        });
+        read = read.saturating_add(bytes);
+        if read > most {
+            return;
+        }
+    }
+}

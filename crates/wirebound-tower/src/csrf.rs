@@ -1,0 +1,106 @@
+//! Whether a request came from elsewhere: told by what browsers say of themselves, with or without a session.
+//!
+//! `Sec-Fetch-Site` decides where it is there; else `Origin`. A request with neither is no browser's, and is no cross-site
+//! request forgery: there is nobody whose cookies it could ride on. Login CSRF is why it needs no session.
+
+use http::header::ORIGIN;
+use http::{HeaderMap, Method};
+
+/// Whether a request that changes something, or opens a WebSocket, came from another origin.
+#[must_use]
+pub fn is_surprise(method: &Method, headers: &HeaderMap, authority: &str, websocket: bool) -> bool {
+    if method.is_safe() && !websocket {
+        return false;
+    }
+    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+    if headers.get_all("sec-fetch-site").iter().count() > 1
+        || headers.get_all(ORIGIN).iter().count() > 1
+    {
+        return true;
+    }
+    match text("sec-fetch-site") {
+        // A WebSocket of our own page says same-origin too; `none` is the address bar.
+        Some("same-origin" | "none") => foreign(text("origin"), authority) == Some(true),
+        Some(_) => true,
+        None => foreign(text("origin"), authority) == Some(true),
+    }
+}
+
+/// Whether an `Origin` is another than ours. Its scheme is `https` wherever we stand; loopback may speak `http`.
+fn foreign(origin: Option<&str>, authority: &str) -> Option<bool> {
+    let origin = origin?;
+    let own = ["https://", "http://"]
+        .iter()
+        .find_map(|scheme| origin.strip_prefix(scheme))
+        .is_some_and(|host| host.eq_ignore_ascii_case(authority));
+    Some(!own)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn surprise(
+        method: &Method,
+        site: Option<&str>,
+        origin: Option<&str>,
+        websocket: bool,
+    ) -> bool {
+        let mut headers = HeaderMap::new();
+        if let Some(site) = site {
+            headers.insert("sec-fetch-site", site.parse().unwrap());
+        }
+        if let Some(origin) = origin {
+            headers.insert(ORIGIN, origin.parse().unwrap());
+        }
+        is_surprise(method, &headers, "app.test:8443", websocket)
+    }
+
+    #[test]
+    fn the_matrix_of_site_origin_and_method() {
+        let own = Some("https://app.test:8443");
+        let (get, post) = (Method::GET, Method::POST);
+        for (method, site, origin, websocket, expected) in [
+            (&get, Some("cross-site"), None, false, false),
+            (&post, Some("same-origin"), own, false, false),
+            (&post, Some("same-origin"), None, false, false),
+            (&post, Some("none"), None, false, false),
+            (&post, Some("same-site"), None, false, true),
+            (&post, Some("cross-site"), own, false, true),
+            (
+                &post,
+                Some("same-origin"),
+                Some("https://evil.test"),
+                false,
+                true,
+            ),
+            (&post, None, own, false, false),
+            (&post, None, Some("https://app.test"), false, true),
+            (
+                &post,
+                None,
+                Some("https://app.test:8443.evil.test"),
+                false,
+                true,
+            ),
+            (&post, None, Some("null"), false, true),
+            (&post, None, None, false, false),
+            (
+                &get,
+                Some("cross-site"),
+                Some("https://evil.test"),
+                true,
+                true,
+            ),
+            (&get, None, Some("https://evil.test"), true, true),
+            (&get, None, own, true, false),
+            (&get, None, None, true, false),
+        ] {
+            assert_eq!(
+                surprise(method, site, origin, websocket),
+                expected,
+                "{method} {site:?} {origin:?} {websocket}"
+            );
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Events as log records: one flat record each, of target `wirebound::event`, never with a secret.
+
+use wirebound::{Event, Side, Witness};
+
+/// Writes each event as a `tracing` record with the field `event`.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct LogWitness;
+
+impl LogWitness {
+    /// A witness that logs.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self
+    }
+}
+
+macro_rules! log {
+    ($level:ident, $name:expr, $($fields:tt)*) => {
+        tracing::$level!(target: "wirebound::event", event = $name, $($fields)*)
+    };
+}
+
+impl Witness for LogWitness {
+    fn saw(&self, event: Event) {
+        let name = event.name();
+        match event {
+            Event::SignedIn {
+                session,
+                subject,
+                role,
+                side,
+            } => {
+                log!(info, name, session = %session, subject = %subject, role = %role, side = %text(&side));
+            }
+            Event::Ended {
+                session,
+                subject,
+                ending,
+                wires,
+            } => {
+                log!(info, name, session = %session, subject = %subject, ending = ending.name(), wires = wires);
+            }
+            Event::Attached {
+                session,
+                wire,
+                by,
+                stock,
+                family,
+            } => {
+                let family = family.map(|root| root.to_string());
+                log!(info, name, session = %session, wire = wire.as_u64(), by = by.name(), stock = stock.name(), family = family);
+            }
+            Event::HandOverOffered { session, wire } => {
+                log!(info, name, session = %session, wire = wire.as_u64());
+            }
+            Event::Challenged {
+                session,
+                wire,
+                tries,
+            } => {
+                log!(info, name, session = %session, wire = wire.as_u64(), tries = tries);
+            }
+            Event::Refused {
+                session,
+                refusal,
+                side,
+            } => {
+                let session = session.map(|session| session.to_string());
+                log!(info, name, session = session, reason = refusal.name(), side = %text(&side));
+            }
+            Event::NotProven {
+                session,
+                cause,
+                newcomer,
+                holder,
+            } => {
+                log!(warn, name, session = %session, cause = cause, newcomer = %text(&newcomer), holder = %text(&holder));
+            }
+            Event::Contested {
+                session,
+                newcomer,
+                holder,
+                unreported,
+            } => {
+                log!(warn, name, session = %session, newcomer = %text(&newcomer), holder = %text(&holder), unreported = unreported);
+            }
+            Event::Theft {
+                session,
+                subject,
+                newcomer,
+                holder,
+                ended,
+            } => {
+                log!(error, name, session = %session, subject = %subject, newcomer = %text(&newcomer), holder = %text(&holder), ended = ended);
+            }
+            Event::Shared { family, sign, side } => {
+                let hint = "somebody in the middle shares this connection among people: declare the listener `behind`, \
+                            or pass TCP through";
+                log!(warn, name, family = %family, sign = sign, side = %text(&side), hint = hint);
+            }
+            Event::AdminContended {
+                subject,
+                newcomer,
+                holder,
+            } => {
+                let hint = "the admin role is frozen: `wirebound identities unfreeze` on the machine gives it back";
+                log!(error, name, subject = %subject, newcomer = %text(&newcomer), holder = %text(&holder), hint = hint);
+            }
+            Event::OlderSessionStands { session, side } => {
+                log!(info, name, session = %session, side = %text(&side));
+            }
+            Event::ElevationIgnored { session, cause } => {
+                log!(warn, name, session = %session, cause = cause);
+            }
+            _ => log!(info, name, unknown = true),
+        }
+    }
+}
+
+/// A side as text; what the client calls itself may hold anything, so it is escaped.
+fn text(side: &Side) -> String {
+    side.to_string().escape_default().to_string()
+}

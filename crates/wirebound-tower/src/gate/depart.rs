@@ -1,0 +1,377 @@
+//! The way out: what the inner service asked for is done, durably, before the response head leaves.
+
+use http::header::{CACHE_CONTROL, LOCATION, VARY};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use wirebound::engine::{Elevate, NotElevated, NotSignedIn, Scope, SignIn};
+use wirebound::store::StoreError;
+use wirebound::{Authority, Refusal, Verified};
+
+use super::identify::Read;
+use super::{Access, Gate, Intent, SignInIntent};
+use crate::body::{self, Body};
+use crate::cookies::Shown;
+use crate::refusal::{Asker, respond};
+
+/// What a response still has to carry, decided on the way in.
+#[derive(Debug, Default)]
+pub(super) struct Departure {
+    pub(super) nonce_spent: bool,
+    pub(super) hand_on: bool,
+    pub(super) clear_echoes: Vec<usize>,
+    pub(super) clears_session: bool,
+    pub(super) verified_before: bool,
+    /// It offered a cookie of ours, proved or not.
+    pub(super) offered: bool,
+    pub(super) safe: bool,
+    pub(super) person: bool,
+}
+
+impl Departure {
+    pub(super) fn of(read: &Read, shown: &Shown<'_>, asker: Asker) -> Self {
+        Self {
+            offered: shown.session.is_some(),
+            safe: read.safe,
+            person: asker == Asker::Person,
+            ..Self::default()
+        }
+    }
+
+    pub(super) const fn asker(&self) -> Asker {
+        if self.person {
+            Asker::Person
+        } else {
+            Asker::Program
+        }
+    }
+
+    /// A request with an unproved cookie gets a new one only if it navigates or changes something: an image that lost a
+    /// race must not overwrite what the page has won.
+    const fn may_set_session(&self) -> bool {
+        self.verified_before || !self.offered || self.person || !self.safe
+    }
+}
+
+/// Why an intent was not carried out.
+enum Failed {
+    Refused(Refusal),
+    Store(StoreError),
+}
+
+impl From<StoreError> for Failed {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl Gate {
+    /// Carries out what the inner service intends, and sends the response off.
+    pub(super) async fn depart(
+        &self,
+        access: &Access,
+        departure: Departure,
+        mut response: Response<Body>,
+    ) -> Response<Body> {
+        let wired = access.wired();
+        if departure.nonce_spent {
+            self.names().clear_hand_over(response.headers_mut());
+        }
+        self.names()
+            .clear_echoes(response.headers_mut(), &departure.clear_echoes);
+        if departure.clears_session {
+            self.names().clear_session(response.headers_mut());
+        }
+        if let Some(intent) = response.extensions_mut().remove::<Intent>() {
+            let done = self
+                .carry_out(access, &departure, intent, &mut response)
+                .await;
+            if let Err(failed) = done {
+                return self.failed(failed, departure.asker());
+            }
+        }
+        if departure.hand_on {
+            self.grant(wired, access.now());
+            wired.connection.close_after_response();
+        }
+        if departure.verified_before {
+            keep_private(response.headers_mut());
+        }
+        response
+    }
+
+    fn failed(&self, failed: Failed, asker: Asker) -> Response<Body> {
+        let refusal = match failed {
+            Failed::Refused(refusal) => refusal,
+            Failed::Store(error) => {
+                tracing::error!(%error, cause = core::error::Error::source(&error).map(tracing::field::display), "cannot sign in or out: answered 503");
+                Refusal::StoreUnavailable
+            }
+        };
+        respond(refusal, asker, false, self.answers()).map(body::full)
+    }
+
+    async fn carry_out(
+        &self,
+        access: &Access,
+        departure: &Departure,
+        intent: Intent,
+        response: &mut Response<Body>,
+    ) -> Result<(), Failed> {
+        match (intent, access.verified()) {
+            (Intent::SignIn(intent), _) if departure.may_set_session() => {
+                self.sign_in(access, intent, response).await
+            }
+            (Intent::SignIn(_), _) => Ok(()),
+            (Intent::Elevate { role, lifetime }, Some(verified)) => {
+                self.elevate(access, verified, Elevate { role, lifetime }, response)
+                    .await
+            }
+            (Intent::Renew, Some(verified)) => self.renew(access, verified, response).await,
+            (Intent::SignOut(scope), Some(verified)) => {
+                self.sign_out(access, verified, scope, response).await
+            }
+            (Intent::Elevate { .. } | Intent::Renew | Intent::SignOut(_), None) => Ok(()),
+        }
+    }
+
+    async fn sign_in(
+        &self,
+        access: &Access,
+        intent: SignInIntent,
+        response: &mut Response<Body>,
+    ) -> Result<(), Failed> {
+        let wired = access.wired();
+        let now = self.now().unwrap_or_else(|| access.now());
+        let carries = redirects_home(response, access.authority());
+        let request = SignIn {
+            subject: intent.subject,
+            authority: Authority::of(access.authority()),
+            role: intent.role,
+            persistent: intent.persistent,
+            idle: intent.idle,
+            absolute: intent.absolute,
+            vault: intent.vault,
+            carries_hand_over: carries,
+        };
+        let signed_in = self
+            .engine()
+            .sign_in(&wired.wire, request, access.verified(), now)
+            .await
+            .map_err(|error| match error {
+                NotSignedIn::Blocked => Failed::Refused(Refusal::Blocked),
+                NotSignedIn::Store(error) => Failed::Store(error),
+                NotSignedIn::Limit | _ => Failed::Refused(Refusal::Forbidden),
+            })?;
+        let keep = intent
+            .persistent
+            .then(|| signed_in.absolute.since(now).as_secs());
+        self.names()
+            .set_session(response.headers_mut(), &signed_in.cookie, keep);
+        match &signed_in.hand_over {
+            Some(nonce) => {
+                let seconds = self.engine().policy().hand_over.as_secs();
+                self.names()
+                    .set_hand_over(response.headers_mut(), nonce, seconds);
+                self.grant(wired, now);
+                wired.connection.close_after_response();
+            }
+            // It is offered at the next safe request on this wire, which must live until then.
+            None => wired.connection.exempt_from_idle(true),
+        }
+        never_public(response.headers_mut());
+        Ok(())
+    }
+
+    async fn elevate(
+        &self,
+        access: &Access,
+        verified: &Verified,
+        elevate: Elevate,
+        response: &mut Response<Body>,
+    ) -> Result<(), Failed> {
+        let now = self.now().unwrap_or_else(|| access.now());
+        match self
+            .engine()
+            .elevate(&access.wired().wire, verified, elevate, now)
+            .await
+        {
+            Ok(elevated) => {
+                let keep = self.keep(verified, elevated.persistent, now).await?;
+                self.names()
+                    .set_session(response.headers_mut(), &elevated.cookie, keep);
+                never_public(response.headers_mut());
+                Ok(())
+            }
+            Err(NotElevated::Store(error)) => Err(Failed::Store(error)),
+            // The answer passes, nothing is raised; the next need answers `step_up_required`.
+            Err(NotElevated::Ignored(_) | _) => Ok(()),
+        }
+    }
+
+    async fn renew(
+        &self,
+        access: &Access,
+        verified: &Verified,
+        response: &mut Response<Body>,
+    ) -> Result<(), Failed> {
+        let now = self.now().unwrap_or_else(|| access.now());
+        if let Some((cookie, persistent)) = self.engine().renew(verified, now).await? {
+            let keep = self.keep(verified, persistent, now).await?;
+            self.names()
+                .set_session(response.headers_mut(), &cookie, keep);
+            never_public(response.headers_mut());
+        }
+        Ok(())
+    }
+
+    /// For how long the browser keeps a renewed cookie: never longer than the session may live.
+    async fn keep(
+        &self,
+        verified: &Verified,
+        persistent: bool,
+        now: wirebound::Timestamp,
+    ) -> Result<Option<u64>, StoreError> {
+        if !persistent {
+            return Ok(None);
+        }
+        let session = self.engine().session(verified.session(), now).await?;
+        Ok(session.map(|session| session.absolute_until.since(now).as_secs()))
+    }
+
+    pub(super) async fn sign_out_now(
+        &self,
+        access: &Access,
+        verified: &Verified,
+        scope: Scope,
+    ) -> Result<usize, StoreError> {
+        let now = self.now().unwrap_or_else(|| access.now());
+        self.engine().logout(verified, scope, now).await
+    }
+
+    async fn sign_out(
+        &self,
+        access: &Access,
+        verified: &Verified,
+        scope: Scope,
+        response: &mut Response<Body>,
+    ) -> Result<(), Failed> {
+        self.sign_out_now(access, verified, scope).await?;
+        if scope != Scope::Others {
+            self.names().clear_session(response.headers_mut());
+            never_public(response.headers_mut());
+        }
+        Ok(())
+    }
+}
+
+/// Whether an answer brings its client back at once, by GET, to our own authority: then it can carry the hand-over.
+fn redirects_home(response: &Response<Body>, authority: &str) -> bool {
+    let follows = matches!(
+        response.status(),
+        StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND | StatusCode::SEE_OTHER
+    );
+    let location = response
+        .headers()
+        .get(LOCATION)
+        .and_then(|value| value.to_str().ok());
+    follows
+        && location.is_some_and(|location| {
+            let absolute = location.strip_prefix("https://");
+            let host = absolute.map(|rest| rest.split(['/', '?', '#']).next().unwrap_or_default());
+            match host {
+                Some(host) => host.eq_ignore_ascii_case(authority),
+                None => !location.starts_with("//") && !location.contains("://"),
+            }
+        })
+}
+
+/// What a session was used for is not for shared caches. What the app said is never weakened.
+fn keep_private(headers: &mut HeaderMap) {
+    if !headers.contains_key(CACHE_CONTROL) {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
+    }
+    let varies = headers.get_all(VARY).iter().any(|value| {
+        value.to_str().is_ok_and(|text| {
+            text.split(',').any(|name| {
+                matches!(name.trim(), "*") || name.trim().eq_ignore_ascii_case("cookie")
+            })
+        })
+    });
+    if !varies {
+        headers.append(VARY, HeaderValue::from_static("Cookie"));
+    }
+}
+
+/// A response that carries a secret is kept by nobody.
+fn never_public(headers: &mut HeaderMap) {
+    let shared = headers.get_all(CACHE_CONTROL).iter().any(|value| {
+        value.to_str().is_ok_and(|text| {
+            let text = text.to_ascii_lowercase();
+            ["public", "s-maxage", "immutable"]
+                .iter()
+                .any(|word| text.contains(word))
+        })
+    });
+    if shared || !headers.contains_key(CACHE_CONTROL) {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn redirect(status: u16, location: &str) -> Response<Body> {
+        let mut response = Response::new(body::empty());
+        *response.status_mut() = StatusCode::from_u16(status).unwrap();
+        response
+            .headers_mut()
+            .insert(LOCATION, HeaderValue::from_str(location).unwrap());
+        response
+    }
+
+    #[test]
+    fn only_a_redirect_to_our_own_authority_carries_the_hand_over() {
+        for (status, location, expected) in [
+            (303, "/", true),
+            (302, "welcome?x=1", true),
+            (302, "https://app.test:8443/", true),
+            (302, "https://APP.test:8443", true),
+            (307, "/", false),
+            (302, "https://app.test/", false),
+            (302, "//evil.test/", false),
+            (302, "http://app.test:8443/", false),
+            (302, "https://app.test:8443.evil.test/", false),
+            (200, "/", false),
+        ] {
+            assert_eq!(
+                redirects_home(&redirect(status, location), "app.test:8443"),
+                expected,
+                "{status} {location}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_response_with_a_secret_is_never_left_in_a_shared_cache() {
+        for (said, expected) in [
+            ("public, max-age=60", "no-store"),
+            ("s-maxage=9", "no-store"),
+            ("no-cache", "no-cache"),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static(said));
+            never_public(&mut headers);
+            assert_eq!(headers[CACHE_CONTROL], expected);
+        }
+    }
+
+    #[test]
+    fn what_the_app_said_of_caches_is_not_weakened() {
+        let mut headers = HeaderMap::new();
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(VARY, HeaderValue::from_static("Accept, cookie"));
+        keep_private(&mut headers);
+        assert_eq!(headers[CACHE_CONTROL], "no-store");
+        assert_eq!(headers.get_all(VARY).iter().count(), 1);
+    }
+}

@@ -1,0 +1,53 @@
+//! Extractors for axum handlers behind the gate.
+
+use axum_core::extract::FromRequestParts;
+use axum_core::response::{IntoResponse, Response};
+use http::request::Parts;
+use wirebound::{Refusal, Verified};
+
+use super::Access;
+use crate::refusal::{Answers, Asker, respond};
+
+/// A proved request: rejects with 401 if nobody is signed in.
+#[derive(Clone, Debug)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "taken apart in a handler's arguments"
+)]
+pub struct Session(pub Verified);
+
+impl<S: Sync> FromRequestParts<S> for Access {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Response> {
+        parts.extensions.get::<Self>().cloned().ok_or_else(|| {
+            tracing::error!(
+                "a handler asked for `Access` outside the gate: put the gate's layer around it"
+            );
+            answer(parts, Refusal::StoreUnavailable, None)
+        })
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Session {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
+        let access = Access::from_request_parts(parts, state).await?;
+        match access.verified() {
+            Some(verified) => Ok(Self(verified.clone())),
+            None => {
+                let refusal = access.refusal().unwrap_or(Refusal::Unauthenticated);
+                Err(answer(parts, refusal, Some(access.gate().answers())))
+            }
+        }
+    }
+}
+
+fn answer(parts: &Parts, refusal: Refusal, answers: Option<&Answers>) -> Response {
+    let asker = Asker::of(&parts.method, &parts.headers);
+    let fallback = Answers::default();
+    let response = respond(refusal, asker, false, answers.unwrap_or(&fallback));
+    let (head, body) = response.into_parts();
+    (head.status, head.headers, body).into_response()
+}

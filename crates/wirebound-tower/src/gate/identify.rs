@@ -1,0 +1,307 @@
+//! Whose a request is: the wire is asked, then the store.
+
+use core::time::Duration;
+
+use http::request::Parts;
+use http::{HeaderMap, Method, Version};
+use wirebound::engine::{Accepted, Authorized, EchoToken, Offer, Outcome, Sign, request_key};
+use wirebound::store::StoreError;
+use wirebound::{Authority, Need, NotOurs, Refusal, Secret, Timestamp, Verified};
+
+use super::Gate;
+use crate::cookies::Shown;
+use crate::csrf;
+use crate::wired::Wired;
+
+/// Fields by which somebody in the middle gives himself away.
+const FORWARDING: [&str; 15] = [
+    "forwarded",
+    "via",
+    "x-real-ip",
+    "x-client-ip",
+    "true-client-ip",
+    "cf-connecting-ip",
+    "cdn-loop",
+    "fastly-client-ip",
+    "x-azure-clientip",
+    "x-amzn-trace-id",
+    "x-cloud-trace-context",
+    "x-original-forwarded-for",
+    "x-cluster-client-ip",
+    "x-envoy-external-address",
+    "x-forwarded",
+];
+
+/// Longest time a cookie's session may be looked for before the answer is "cannot say".
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What is known of a request before it goes in.
+#[derive(Debug)]
+pub(super) enum Identity {
+    /// Proved.
+    Known {
+        accepted: Accepted,
+        echoes_returned: bool,
+    },
+    /// Nobody, or a cookie that counts as none.
+    Nobody {
+        refusal: Option<Refusal>,
+        told: bool,
+    },
+    /// Let the jar speak.
+    Challenge(String),
+    /// No.
+    Refused { refusal: Refusal, told: bool },
+}
+
+/// A request's head, read once.
+pub(super) struct Read {
+    pub(super) authority: String,
+    pub(super) websocket: bool,
+    pub(super) surprise: bool,
+    pub(super) need: Need,
+    pub(super) request: [u8; 8],
+    pub(super) safe: bool,
+}
+
+impl Read {
+    pub(super) fn of(gate: &Gate, parts: &Parts) -> Result<Self, Refusal> {
+        let authority = authority(parts).ok_or(Refusal::Malformed)?;
+        let websocket = is_websocket(parts);
+        let target = parts
+            .uri
+            .path_and_query()
+            .map_or("/", http::uri::PathAndQuery::as_str);
+        Ok(Self {
+            surprise: csrf::is_surprise(&parts.method, &parts.headers, &authority, websocket),
+            need: (gate.0.needs)(parts),
+            request: request_key(parts.method.as_str(), target),
+            safe: parts.method.is_safe(),
+            websocket,
+            authority,
+        })
+    }
+
+    /// Whether the client of this request can follow a 307 to the same URL.
+    pub(super) const fn can_follow(&self) -> bool {
+        !self.websocket
+    }
+}
+
+/// The one authority a request names: `:authority`, or its only `Host`.
+fn authority(parts: &Parts) -> Option<String> {
+    let mut hosts = parts.headers.get_all(http::header::HOST).iter();
+    let host = hosts.next().map(|host| host.to_str().ok());
+    if hosts.next().is_some() {
+        return None;
+    }
+    let named = parts.uri.authority().map(http::uri::Authority::as_str);
+    match (named, host) {
+        (Some(named), None) => Some(named.to_owned()),
+        (Some(named), Some(Some(host))) if named.eq_ignore_ascii_case(host) => {
+            Some(named.to_owned())
+        }
+        (None, Some(Some(host))) if !host.is_empty() => Some(host.to_owned()),
+        _ => None,
+    }
+}
+
+/// A WebSocket handshake: an upgrade on HTTP/1.1, an extended CONNECT on HTTP/2 (RFC 8441).
+fn is_websocket(parts: &Parts) -> bool {
+    let upgrade = parts.headers.get(http::header::UPGRADE);
+    parts.method == Method::CONNECT
+        || upgrade.is_some_and(|value| {
+            value
+                .as_bytes()
+                .to_ascii_lowercase()
+                .windows(9)
+                .any(|part| part == b"websocket")
+        })
+}
+
+impl Gate {
+    /// Rule 2 of lineage, before anything else: a request is answered on a connection of its own host only.
+    pub(super) fn is_misdirected(wired: &Wired, authority: &str) -> bool {
+        let asked = Authority::of(authority);
+        match &wired.connection.sni {
+            Some(sni) => Authority::of(sni) != asked,
+            // Without a server name only an address can be meant; a name here is the sign of a proxy, handled as one.
+            None => false,
+        }
+    }
+
+    /// Signs that somebody in the middle shares this connection among people. A new one is written down first.
+    pub(super) async fn look_for_signs(
+        &self,
+        wired: &Wired,
+        parts: &Parts,
+        authority: &str,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let sign = self.sign(wired, parts, authority);
+        if let Some(sign) = sign
+            && self.0.engine.mark_shared(&wired.wire, sign)
+        {
+            self.0.engine.keep_mark(&wired.wire, now).await?;
+        }
+        Ok(())
+    }
+
+    fn sign(&self, wired: &Wired, parts: &Parts, authority: &str) -> Option<Sign> {
+        if parts.version < Version::HTTP_11 {
+            return Some(Sign::OldHttp);
+        }
+        if has_forwarding(&parts.headers) {
+            return Some(Sign::ForwardingHeader);
+        }
+        if wired.connection.sni.is_none()
+            && Authority::of(authority)
+                .as_str()
+                .parse::<std::net::IpAddr>()
+                .is_err()
+        {
+            return Some(Sign::NoServerName);
+        }
+        let client = parts
+            .headers
+            .get(http::header::USER_AGENT)
+            .and_then(|value| value.to_str().ok());
+        match client {
+            Some(client) if !self.0.engine.same_client(&wired.wire, client) => {
+                Some(Sign::TwoClients)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whose the request is.
+    pub(super) async fn identify(
+        &self,
+        wired: &Wired,
+        read: &Read,
+        shown: &Shown<'_>,
+        now: Timestamp,
+    ) -> Result<Identity, StoreError> {
+        let engine = &self.0.engine;
+        let Some(text) = shown.session else {
+            return Ok(nobody(read, None, false));
+        };
+        let presented = match engine.read(text) {
+            Ok(presented) => presented,
+            Err(NotOurs::Malformed | NotOurs::MadeUp | _) => {
+                return Ok(nobody(read, Some(Refusal::Unauthenticated), false));
+            }
+        };
+        let echoes = engine.open_echoes(shown.echoes(), now);
+        if !read.surprise
+            && let Authorized::Accepted(verified) = engine.authorize(&wired.wire, &presented, now)
+            && read
+                .need
+                .met_by(verified.role(), verified.role(), verified.strength())
+                .is_ok()
+        {
+            let echoes_returned = self.bring_back(wired, &verified, &echoes, now).await?;
+            let accepted = Accepted {
+                verified,
+                nonce_spent: false,
+                hand_on: false,
+            };
+            return Ok(Identity::Known {
+                accepted,
+                echoes_returned,
+            });
+        }
+        let mut offer = Offer {
+            presented: &presented,
+            nonce: shown.hand_over.and_then(Secret::parse),
+            echoes: &echoes,
+            request: read.request,
+            can_follow: read.can_follow(),
+            held: false,
+            surprise: read.surprise,
+            authority: &Authority::of(&read.authority),
+            need: read.need,
+        };
+        let mut now = now;
+        loop {
+            let outcome = engine.prove(&wired.wire, &offer, now).await?;
+            match outcome {
+                Outcome::Hold(joining, longest) => {
+                    let longest = Duration::from_millis(longest.as_millis());
+                    // Joined or not: it is judged again.
+                    drop(tokio::time::timeout(longest.min(PATIENCE), joining.joined()).await);
+                    offer.held = true;
+                    now = self.now().unwrap_or(now);
+                }
+                Outcome::Accepted(accepted) => {
+                    let echoes_returned = self
+                        .bring_back(wired, &accepted.verified, &echoes, now)
+                        .await?;
+                    return Ok(Identity::Known {
+                        accepted,
+                        echoes_returned,
+                    });
+                }
+                Outcome::NotAllowed(_, refusal) => {
+                    return Ok(Identity::Refused {
+                        refusal,
+                        told: true,
+                    });
+                }
+                Outcome::Challenge(nonce) => return Ok(Identity::Challenge(nonce)),
+                Outcome::Refused { refusal, told } => return Ok(refused(read, refusal, told)),
+            }
+        }
+    }
+
+    async fn bring_back(
+        &self,
+        wired: &Wired,
+        verified: &Verified,
+        echoes: &[EchoToken],
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        if echoes.is_empty() {
+            return Ok(false);
+        }
+        self.0
+            .engine
+            .bring_back(&wired.wire, verified, echoes, now)
+            .await?;
+        Ok(true)
+    }
+}
+
+/// Nothing was offered, or nothing of ours.
+fn nobody(read: &Read, refusal: Option<Refusal>, told: bool) -> Identity {
+    if read.surprise {
+        return Identity::Refused {
+            refusal: Refusal::CsrfSurprise,
+            told,
+        };
+    }
+    if read.need.is_nothing() {
+        Identity::Nobody { refusal, told }
+    } else {
+        Identity::Refused {
+            refusal: refusal.unwrap_or(Refusal::Unauthenticated),
+            told,
+        }
+    }
+}
+
+/// An unproved cookie never makes a request worse off than no cookie; what cannot follow a 307 is asked to try again.
+fn refused(read: &Read, refusal: Refusal, told: bool) -> Identity {
+    let try_again = refusal == Refusal::NotProven && read.websocket;
+    if refusal.counts_as_no_cookie() && !try_again {
+        return nobody(read, Some(refusal), told);
+    }
+    Identity::Refused { refusal, told }
+}
+
+fn has_forwarding(headers: &HeaderMap) -> bool {
+    headers.keys().any(|name| {
+        let name = name.as_str();
+        name.starts_with("x-forwarded-") || FORWARDING.contains(&name)
+    })
+}

@@ -1,0 +1,354 @@
+//! The layer and its service: one request's way through the gate.
+
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+use core::time::Duration;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, LOCATION};
+use http::request::Parts;
+use http::{HeaderValue, Request, Response, StatusCode};
+use tower_layer::Layer;
+use tower_service::Service;
+use wirebound::store::StoreError;
+use wirebound::{HandOverKind, Refusal, Timestamp, Verified};
+
+use super::depart::Departure;
+use super::identify::{Identity, Read};
+use super::{Access, Gate, endpoints};
+use crate::body::{self, Body, BoxError, drain};
+use crate::refusal::{Asker, respond};
+use crate::wired::Wired;
+
+/// How much of a request's body is thrown away before a 307.
+const DRAIN_BYTES: u64 = 1024 * 1024;
+const DRAIN_TIME: Duration = Duration::from_secs(5);
+
+/// Puts the gate around a service.
+#[derive(Clone, Debug)]
+pub struct GateLayer(Gate);
+
+impl GateLayer {
+    pub(super) const fn new(gate: Gate) -> Self {
+        Self(gate)
+    }
+}
+
+impl<S> Layer<S> for GateLayer {
+    type Service = GateService<S>;
+
+    fn layer(&self, inner: S) -> GateService<S> {
+        GateService {
+            gate: self.0.clone(),
+            inner,
+        }
+    }
+}
+
+/// A service behind the gate. Its requests must come from [`super::serve`], which knows their connections.
+#[derive(Clone, Debug)]
+pub struct GateService<S> {
+    gate: Gate,
+    inner: S,
+}
+
+impl<S, B, R> Service<Request<B>> for GateService<S>
+where
+    S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<BoxError>,
+    B: http_body::Body + Send + 'static,
+    B::Data: Send,
+    R: http_body::Body<Data = Bytes> + Send + 'static,
+    R::Error: Into<BoxError>,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let gate = self.gate.clone();
+        // The clone that was ready is the one that is used.
+        let ready = self.inner.clone();
+        let inner = core::mem::replace(&mut self.inner, ready);
+        Box::pin(gate.pass(request, inner))
+    }
+}
+
+/// A request that was let in, or what it was answered instead.
+enum Entry {
+    In(Box<Entered>),
+    Answered {
+        response: Response<Bytes>,
+        close: bool,
+        drain: bool,
+    },
+}
+
+struct Entered {
+    access: Access,
+    departure: Departure,
+}
+
+impl Gate {
+    async fn pass<S, B, R>(
+        self,
+        request: Request<B>,
+        mut inner: S,
+    ) -> Result<Response<Body>, S::Error>
+    where
+        S: Service<Request<B>, Response = Response<R>>,
+        B: http_body::Body,
+        R: http_body::Body<Data = Bytes> + Send + 'static,
+        R::Error: Into<BoxError>,
+    {
+        let (mut parts, body) = request.into_parts();
+        let Some(wired) = parts.extensions.get::<Arc<Wired>>().cloned() else {
+            tracing::error!(
+                "a request came without its connection: serve the gate with `wirebound_tower::serve`"
+            );
+            return Ok(whole(respond(
+                Refusal::StoreUnavailable,
+                Asker::Program,
+                false,
+                self.answers(),
+            )));
+        };
+        match self.enter(&wired, &parts).await {
+            Entry::Answered {
+                response,
+                close,
+                drain: drains,
+            } => {
+                if drains {
+                    drop(tokio::time::timeout(DRAIN_TIME, drain(body, DRAIN_BYTES)).await);
+                }
+                if close {
+                    wired.connection.close_after_response();
+                }
+                Ok(whole(response))
+            }
+            Entry::In(entered) => {
+                let Entered { access, departure } = *entered;
+                let own = endpoints::is_own(parts.uri.path());
+                let answered = if own {
+                    self.own(&access, &departure, &parts).await
+                } else {
+                    parts.extensions.insert(access.clone());
+                    let response = inner.call(Request::from_parts(parts, body)).await?;
+                    let watch = access.watch();
+                    response.map(|body| body::watched(body, watch))
+                };
+                Ok(self.depart(&access, departure, answered).await)
+            }
+        }
+    }
+
+    async fn enter(&self, wired: &Arc<Wired>, parts: &Parts) -> Entry {
+        let asker = Asker::of(&parts.method, &parts.headers);
+        let read = match Read::of(self, parts) {
+            Ok(read) => read,
+            Err(refusal) => return self.refuse(refusal, asker, false, true),
+        };
+        if Self::is_misdirected(wired, &read.authority) {
+            return self.refuse(Refusal::Misdirected, asker, false, false);
+        }
+        let Ok(shown) = self.names().read(&parts.headers) else {
+            return self.refuse(Refusal::Malformed, asker, false, true);
+        };
+        let Some(now) = self.now() else {
+            tracing::error!("the clock cannot say what time it is: nobody is let in");
+            return self.refuse(Refusal::StoreUnavailable, asker, false, false);
+        };
+        let known = async {
+            self.look_for_signs(wired, parts, &read.authority, now)
+                .await?;
+            self.identify(wired, &read, &shown, now).await
+        };
+        let identity = match known.await {
+            Ok(identity) => identity,
+            Err(error) => return self.cannot_say(&error, asker),
+        };
+        let (verified, refusal, mut departure) = match identity {
+            Identity::Refused { refusal, told } => {
+                let close = read.websocket && refusal == Refusal::NotProven;
+                let mut entry = self.refuse(refusal, asker, told, close);
+                self.maybe_clear(&mut entry, refusal, told, asker);
+                return entry;
+            }
+            Identity::Challenge(nonce) => return self.challenge(parts, &shown, &nonce),
+            Identity::Nobody { refusal, told } => {
+                let clears = clears_cookie(refusal, told, asker);
+                (
+                    None,
+                    refusal,
+                    Departure {
+                        clears_session: clears,
+                        ..Departure::of(&read, &shown, asker)
+                    },
+                )
+            }
+            Identity::Known {
+                accepted,
+                echoes_returned,
+            } => {
+                let departure = Departure {
+                    nonce_spent: accepted.nonce_spent,
+                    hand_on: accepted.hand_on,
+                    clear_echoes: if echoes_returned {
+                        shown.echo_slots()
+                    } else {
+                        Vec::new()
+                    },
+                    ..Departure::of(&read, &shown, asker)
+                };
+                (Some(accepted.verified), None, departure)
+            }
+        };
+        if let Some(verified) = &verified {
+            match self.hand_over(wired, parts, &read, verified, now).await {
+                Ok(Some(entry)) => return entry,
+                Ok(None) => {}
+                Err(error) => return self.cannot_say(&error, asker),
+            }
+        }
+        departure.verified_before = verified.is_some();
+        let access = Access {
+            gate: self.clone(),
+            wired: Arc::clone(wired),
+            verified,
+            refusal,
+            authority: read.authority.as_str().into(),
+            now,
+        };
+        Entry::In(Box::new(Entered { access, departure }))
+    }
+
+    fn refuse(&self, refusal: Refusal, asker: Asker, told: bool, close: bool) -> Entry {
+        Entry::Answered {
+            response: respond(refusal, asker, told, self.answers()),
+            close,
+            drain: true,
+        }
+    }
+
+    fn cannot_say(&self, error: &StoreError, asker: Asker) -> Entry {
+        tracing::error!(%error, cause = core::error::Error::source(error).map(tracing::field::display), "cannot decide: answered 503");
+        self.refuse(Refusal::StoreUnavailable, asker, false, false)
+    }
+
+    fn maybe_clear(&self, entry: &mut Entry, refusal: Refusal, told: bool, asker: Asker) {
+        if let Entry::Answered { response, .. } = entry
+            && clears_cookie(Some(refusal), told, asker)
+        {
+            self.names().clear_session(response.headers_mut());
+        }
+    }
+
+    /// Lineage's rule 5: nothing is served, the jar carries the nonce, the connection closes.
+    fn challenge(&self, parts: &Parts, shown: &crate::cookies::Shown<'_>, nonce: &str) -> Entry {
+        let mut response = same_url(parts);
+        let seconds = self.engine().policy().echo.as_secs();
+        self.names()
+            .set_echo(response.headers_mut(), shown, nonce, seconds);
+        Entry::Answered {
+            response,
+            close: true,
+            drain: true,
+        }
+    }
+
+    /// Lineage's rule 4: at the next safe request that can follow a 307, a wire that owes a hand-over offers it.
+    async fn hand_over(
+        &self,
+        wired: &Wired,
+        parts: &Parts,
+        read: &Read,
+        verified: &Verified,
+        now: Timestamp,
+    ) -> Result<Option<Entry>, StoreError> {
+        let engine = self.engine();
+        let Some(kind) = engine.hand_over_due(&wired.wire, verified, now) else {
+            return Ok(None);
+        };
+        let carries = read.safe
+            && read.can_follow()
+            && !parts.headers.contains_key(http::header::RANGE)
+            && parts.method != http::Method::OPTIONS;
+        if !carries {
+            return Ok(None);
+        }
+        let Some(nonce) = engine.offer_hand_over(&wired.wire, verified, now).await? else {
+            return Ok(None);
+        };
+        if kind == HandOverKind::Renewal {
+            self.0.renewals.due(wired.connection.family.root, now);
+        }
+        self.grant(wired, now);
+        let mut response = same_url(parts);
+        let seconds = engine.policy().hand_over.as_secs();
+        self.names()
+            .set_hand_over(response.headers_mut(), &nonce, seconds);
+        Ok(Some(Entry::Answered {
+            response,
+            close: true,
+            drain: true,
+        }))
+    }
+
+    /// One ticket grant for the client's place.
+    pub(super) fn grant(&self, wired: &Wired, now: Timestamp) {
+        let connection = &wired.connection;
+        if !self
+            .0
+            .grants
+            .open(connection.peer.ip(), connection.sni.as_deref(), now)
+        {
+            tracing::warn!("too many ticket grants are open; a hand-over may need another try");
+        }
+    }
+}
+
+/// Whether the answer clears our cookie: only on a navigation, only where an ended session was shown, never for one
+/// that was replaced by a newer.
+fn clears_cookie(refusal: Option<Refusal>, told: bool, asker: Asker) -> bool {
+    let over = match refusal {
+        Some(Refusal::PhantomSession(ending)) => ending != wirebound::Ending::Replaced,
+        Some(Refusal::SessionExpired(_)) => true,
+        _ => false,
+    };
+    over && told && asker == Asker::Person
+}
+
+/// A 307 to the very same URL.
+fn same_url(parts: &Parts) -> Response<Bytes> {
+    let target = parts
+        .uri
+        .path_and_query()
+        .map_or("/", http::uri::PathAndQuery::as_str);
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+    // A target that begins with two slashes would be read as another authority.
+    let target = if target.starts_with("//") {
+        format!("/.{target}")
+    } else {
+        target.to_owned()
+    };
+    if let Ok(location) = HeaderValue::from_str(&target) {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn whole(response: Response<Bytes>) -> Response<Body> {
+    response.map(body::full)
+}

@@ -1,0 +1,332 @@
+//! From a refusal to a response: the one function, and the table it reads.
+//!
+//! Inside, reasons are fine; outside they are coarse. A stranger learns nothing: what is told beyond the status goes to
+//! whoever has shown a current secret. Every answer is `no-store`, also the 404 (RFC 9110 section 15.5.5 would let
+//! a cache keep it).
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+use wirebound::{Ending, Refusal};
+
+/// Where the code stands for programs, where the reader may know it.
+pub const REASON: HeaderName = HeaderName::from_static("wirebound-reason");
+
+/// What kind of request is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "there is no third")]
+pub enum Asker {
+    /// A browser's navigation: a person reads the answer.
+    Person,
+    /// Anything else: a program does.
+    Program,
+}
+
+impl Asker {
+    /// Tells a navigation by what the browser says of it, or where it says nothing by what it would like to read.
+    #[must_use]
+    pub fn of(method: &Method, headers: &HeaderMap) -> Self {
+        let says = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let navigates = match says("sec-fetch-mode") {
+            Some(mode) => mode == "navigate",
+            None => {
+                *method == Method::GET
+                    && says("accept").is_some_and(|accept| accept.contains("text/html"))
+            }
+        };
+        if navigates {
+            Self::Person
+        } else {
+            Self::Program
+        }
+    }
+}
+
+/// What a client is told: nothing in it comes from the request or from an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Told {
+    /// The status.
+    pub status: StatusCode,
+    /// The machine-readable code.
+    pub code: &'static str,
+    /// One sentence.
+    pub title: &'static str,
+    /// What more the holder of a current secret is told.
+    pub detail: Option<&'static str>,
+}
+
+/// The table. `told`: the client has shown a current secret.
+#[must_use]
+pub fn table(refusal: Refusal, asker: Asker, told: bool) -> Told {
+    let plain = |status, code, title| Told {
+        status,
+        code,
+        title,
+        detail: None,
+    };
+    let unauthenticated = plain(
+        StatusCode::UNAUTHORIZED,
+        "unauthenticated",
+        "Please sign in.",
+    );
+    match refusal {
+        Refusal::Malformed => plain(
+            StatusCode::BAD_REQUEST,
+            "malformed",
+            "This request cannot be read in one way only.",
+        ),
+        Refusal::Unauthenticated | Refusal::Blocked => unauthenticated,
+        Refusal::NotProven if told => Told {
+            code: "not_proven",
+            ..unauthenticated
+        },
+        Refusal::PhantomSession(ending) if told => Told {
+            code: "phantom_session",
+            detail: Some(ending.name()),
+            title: farewell(ending),
+            ..unauthenticated
+        },
+        Refusal::NotProven | Refusal::PhantomSession(_) => unauthenticated,
+        Refusal::SessionExpired(ending) => Told {
+            status: expired(),
+            code: "session_expired",
+            title: "Your session has run out. Please sign in again.",
+            detail: told.then_some(ending.name()),
+        },
+        // A person sees a page that is not there; a program gets 401, since a sync client would delete its copy at 404.
+        Refusal::Contested => match asker {
+            Asker::Person => plain(
+                StatusCode::NOT_FOUND,
+                "not_found",
+                "There is nothing here for you.",
+            ),
+            Asker::Program => unauthenticated,
+        },
+        Refusal::CsrfSurprise => plain(
+            StatusCode::FORBIDDEN,
+            "csrf_surprise",
+            "This request came from another site. Open the page itself and try again.",
+        ),
+        Refusal::InsufficientRole => plain(
+            StatusCode::FORBIDDEN,
+            "insufficient_role",
+            "You may not do this.",
+        ),
+        Refusal::InsufficientStrength => plain(
+            StatusCode::FORBIDDEN,
+            "insufficient_strength",
+            "Please sign in again to do this.",
+        ),
+        Refusal::StepUpRequired => plain(
+            StatusCode::FORBIDDEN,
+            "step_up_required",
+            "Please confirm who you are to do this.",
+        ),
+        Refusal::Misdirected => plain(
+            StatusCode::MISDIRECTED_REQUEST,
+            "misdirected",
+            "This connection is for another host.",
+        ),
+        Refusal::StoreUnavailable => plain(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "store_unavailable",
+            "We cannot check this right now. You are still signed in; please try again.",
+        ),
+        // `Forbidden`, and whatever reason comes later: no.
+        _ => plain(StatusCode::FORBIDDEN, "forbidden", "Nobody may do this."),
+    }
+}
+
+/// 440, which browsers and proxies have no name for, but which says what happened.
+fn expired() -> StatusCode {
+    StatusCode::from_u16(440).unwrap_or(StatusCode::UNAUTHORIZED)
+}
+
+/// What the holder of a session that was ended is told. An eviction above all: its owner must notice.
+const fn farewell(ending: Ending) -> &'static str {
+    match ending {
+        Ending::Evicted => {
+            "You were signed out because somebody signed in to this account elsewhere. Was it you?"
+        }
+        Ending::Theft => {
+            "Your session was ended because two parties were seen using it. Please sign in again, and tell your operator."
+        }
+        Ending::Revoked => "This session was ended from elsewhere.",
+        Ending::Removed => "This account is closed.",
+        Ending::Logout | Ending::Replaced | Ending::ExpiredIdle | Ending::ExpiredAbsolute => {
+            "This session is over. Please sign in."
+        }
+    }
+}
+
+/// Draws a page for a person. The server's pages are nicer; this is what a library user gets without asking.
+pub type Page = fn(&Told, Option<&str>) -> String;
+
+/// How answers of our own look.
+#[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "configuration builds it")]
+pub struct Answers {
+    /// Draws the page for a person.
+    pub page: Page,
+    /// Where to sign in, if the operator said so.
+    pub login: Option<String>,
+}
+
+impl Default for Answers {
+    fn default() -> Self {
+        Self {
+            page: plain_page,
+            login: None,
+        }
+    }
+}
+
+fn plain_page(told: &Told, login: Option<&str>) -> String {
+    let link = login
+        .filter(|link| {
+            link.bytes()
+                .all(|byte| byte.is_ascii_graphic() && !b"\"<>&'".contains(&byte))
+        })
+        .map(|link| format!("<p><a href=\"{link}\">Sign in</a></p>"))
+        .unwrap_or_default();
+    format!(
+        "<!doctype html><html lang=en><meta charset=utf-8><title>{0}</title><h1>{0}</h1><p>{1}</p>{link}</html>",
+        told.status.as_u16(),
+        told.title
+    )
+}
+
+/// The one function that turns a refusal into a response: an RFC 9457 problem document, or a page for a person.
+#[must_use]
+pub fn respond(refusal: Refusal, asker: Asker, told: bool, answers: &Answers) -> Response<Bytes> {
+    let what = table(refusal, asker, told);
+    let mut response = match asker {
+        Asker::Person => page(&what, answers),
+        Asker::Program => problem(&what),
+    };
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // Codes that say more than the status are for those who may know them.
+    let everybody = !matches!(
+        refusal,
+        Refusal::Contested | Refusal::NotProven | Refusal::PhantomSession(_)
+    );
+    if told && refusal != Refusal::Contested || everybody {
+        headers.insert(REASON, HeaderValue::from_static(what.code));
+    }
+    if refusal == Refusal::StoreUnavailable {
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("2"));
+    }
+    response
+}
+
+fn page(what: &Told, answers: &Answers) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from((answers.page)(what, answers.login.as_deref())));
+    *response.status_mut() = what.status;
+    let headers = response.headers_mut();
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/html; charset=utf-8"),
+    );
+    headers.insert(
+        "content-security-policy",
+        HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"),
+    );
+    headers.insert(
+        "x-content-type-options",
+        HeaderValue::from_static("nosniff"),
+    );
+    headers.insert("referrer-policy", HeaderValue::from_static("no-referrer"));
+    response
+}
+
+fn problem(what: &Told) -> Response<Bytes> {
+    let mut document = serde_json::json!({
+        "type": format!("urn:wirebound:problem:{}", what.code),
+        "title": what.title,
+        "status": what.status.as_u16(),
+        "code": what.code,
+    });
+    if let (Some(detail), Some(map)) = (what.detail, document.as_object_mut()) {
+        map.insert("detail".to_owned(), detail.into());
+    }
+    let mut response = Response::new(Bytes::from(document.to_string()));
+    *response.status_mut() = what.status;
+    response.headers_mut().insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("application/problem+json"),
+    );
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_refusal_has_its_response() {
+        let rows: Vec<String> = Refusal::ALL
+            .iter()
+            .map(|refusal| {
+                let cell = |asker, told| {
+                    let response = respond(*refusal, asker, told, &Answers::default());
+                    assert_eq!(response.headers()[CACHE_CONTROL], "no-store", "{refusal}");
+                    let reason = response
+                        .headers()
+                        .get(REASON)
+                        .map_or("-", |reason| reason.to_str().unwrap());
+                    format!("{} {reason}", response.status().as_u16())
+                };
+                let [stranger, holder] = [false, true].map(|told| cell(Asker::Program, told));
+                format!(
+                    "{refusal}: {} | {stranger} | {holder}",
+                    cell(Asker::Person, false)
+                )
+            })
+            .collect();
+        // refusal: a person who is a stranger | a program of a stranger | a program with a current secret
+        assert_eq!(
+            rows.join("\n"),
+            "\
+malformed: 400 malformed | 400 malformed | 400 malformed
+unauthenticated: 401 unauthenticated | 401 unauthenticated | 401 unauthenticated
+phantom_session: 401 - | 401 - | 401 phantom_session
+session_expired: 440 session_expired | 440 session_expired | 440 session_expired
+blocked: 401 unauthenticated | 401 unauthenticated | 401 unauthenticated
+csrf_surprise: 403 csrf_surprise | 403 csrf_surprise | 403 csrf_surprise
+not_proven: 401 - | 401 - | 401 not_proven
+contested: 404 - | 401 - | 401 -
+insufficient_role: 403 insufficient_role | 403 insufficient_role | 403 insufficient_role
+insufficient_strength: 403 insufficient_strength | 403 insufficient_strength | 403 insufficient_strength
+step_up_required: 403 step_up_required | 403 step_up_required | 403 step_up_required
+forbidden: 403 forbidden | 403 forbidden | 403 forbidden
+misdirected: 421 misdirected | 421 misdirected | 421 misdirected
+store_unavailable: 503 store_unavailable | 503 store_unavailable | 503 store_unavailable"
+        );
+    }
+
+    #[test]
+    fn a_stranger_learns_no_ending_and_the_evicted_is_told_why() {
+        for ending in Ending::ALL {
+            let refusal = Refusal::PhantomSession(ending);
+            let stranger = respond(refusal, Asker::Program, false, &Answers::default());
+            let body = String::from_utf8(stranger.into_body().to_vec()).unwrap();
+            assert!(
+                !body.contains(ending.name()) && !body.contains("phantom"),
+                "{body}"
+            );
+        }
+        let holder = respond(
+            Refusal::PhantomSession(Ending::Evicted),
+            Asker::Person,
+            true,
+            &Answers::default(),
+        );
+        assert!(
+            String::from_utf8(holder.into_body().to_vec())
+                .unwrap()
+                .contains("signed in to this account elsewhere")
+        );
+    }
+}

@@ -1,0 +1,223 @@
+//! Models of the live table under every order of threads and memory that loom can bring about.
+//!
+//! `RUSTFLAGS="--cfg loom" cargo test -p wirebound --release --test loom`. Without that flag this file is empty.
+#![cfg(loom)]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a model that fails has to stop"
+)]
+
+use std::sync::Arc;
+
+use loom::thread;
+use wirebound::table::{Inserted, Live, Over, Table};
+use wirebound::{Lifetime, Role, SessionId, Timestamp};
+
+fn at(millis: u64) -> Timestamp {
+    Timestamp::from_millis(millis)
+}
+
+/// Session `n`: its role and its last use tell whose facts a check answered from.
+fn live(n: u8) -> Live {
+    Live {
+        id: SessionId::from_bytes([n; 10]),
+        place: u64::from(n),
+        digest: [n; 16],
+        role: Role::ranked(n),
+        raised: None,
+        ceiling: Role::ADMIN,
+        blocked: false,
+        identity_until: at(1_000_000),
+        absolute: at(1_000_000),
+        idle: Lifetime::from_millis(10_000),
+        last_active: at(100_000),
+    }
+}
+
+fn check(model: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check(model);
+}
+
+/// A slot changes hands while its former owner's handle is asked.
+#[test]
+fn a_recycled_slot_never_answers_for_its_former_owner() {
+    check(|| {
+        let table = Arc::new(Table::new());
+        let old = table.insert(&live(1)).handle().unwrap();
+        let recycler = {
+            let table = Arc::clone(&table);
+            thread::spawn(move || {
+                assert!(table.remove(live(1).place, live(1).id));
+                table.insert(&live(2)).handle().unwrap()
+            })
+        };
+        match old.check(at(100_000)) {
+            Ok(standing) => assert_eq!(standing.role, Role::ranked(1)),
+            Err(over) => assert_eq!(over, Over::Gone),
+        }
+        assert!(!old.matches(&[2; 16]));
+        let new = recycler.join().unwrap();
+        assert_eq!(old.check(at(100_000)), Err(Over::Gone));
+        assert_eq!(new.check(at(100_000)).unwrap().role, Role::ranked(2));
+    });
+}
+
+/// A lookup by id races with the recycling of the slot that the index names.
+#[test]
+fn a_lookup_never_finds_another_session() {
+    check(|| {
+        let table = Arc::new(Table::new());
+        table.insert(&live(1)).handle().unwrap();
+        let recycler = {
+            let table = Arc::clone(&table);
+            thread::spawn(move || {
+                assert!(table.remove(live(1).place, live(1).id));
+                // The same place: the same entry of the index, the same slot.
+                let mut next = live(2);
+                next.place = live(1).place;
+                table.insert(&next).handle().unwrap();
+            })
+        };
+        match table.check_by_id(live(1).place, live(1).id, &[1; 16], at(100_000)) {
+            Some(Ok(standing)) => assert_eq!(standing.role, Role::ranked(1)),
+            Some(Err(over)) => panic!("{over:?}"),
+            None => (),
+        }
+        recycler.join().unwrap();
+        assert!(table.find(live(1).place, live(1).id).is_none());
+    });
+}
+
+/// The index doubles under a reader: whoever was there before is found, whoever comes may be missed.
+#[test]
+fn growing_hides_nobody() {
+    check(|| {
+        let table = Arc::new(Table::new());
+        table.insert(&live(1)).handle().unwrap();
+        let grower = {
+            let table = Arc::clone(&table);
+            thread::spawn(move || {
+                for n in 2..=3 {
+                    assert!(matches!(table.insert(&live(n)), Inserted::New(_)));
+                }
+            })
+        };
+        let found = table.find(live(1).place, live(1).id).unwrap();
+        assert_eq!(found.snapshot().unwrap(), live(1));
+        if let Some(late) = table.find(live(3).place, live(3).id) {
+            assert_eq!(late.snapshot().unwrap(), live(3));
+        }
+        grower.join().unwrap();
+        for n in 1..=3 {
+            assert!(table.find(live(n).place, live(n).id).is_some());
+        }
+    });
+}
+
+/// Two changes of role and ceiling together: nobody sees one of them with the other's half.
+#[test]
+fn a_check_sees_all_of_an_update_or_nothing() {
+    check(|| {
+        let table = Table::new();
+        let handle = table.insert(&live(1)).handle().unwrap();
+        let writer = {
+            let handle = handle.clone();
+            thread::spawn(move || {
+                assert!(handle.update(|l| {
+                    l.ceiling = Role::ranked(50);
+                    l.digest = [50; 16];
+                    l.raised = Some((Role::ranked(50), at(200_000)));
+                    l.absolute = at(500_000);
+                }));
+            })
+        };
+        let seen = handle.snapshot().unwrap();
+        let new = seen.digest == [50; 16];
+        assert_eq!(seen.ceiling == Role::ranked(50), new);
+        assert_eq!(seen.raised == Some((Role::ranked(50), at(200_000))), new);
+        assert_eq!(seen.raised.is_some(), new);
+        assert_eq!(seen.absolute == at(500_000), new);
+        writer.join().unwrap();
+        assert_eq!(handle.check(at(100_000)).unwrap().role, Role::ranked(50));
+    });
+}
+
+/// Two writers of one slot: neither change is lost.
+#[test]
+fn two_updates_both_hold() {
+    check(|| {
+        let table = Table::new();
+        let handle = table.insert(&live(1)).handle().unwrap();
+        let other = {
+            let handle = handle.clone();
+            thread::spawn(move || assert!(handle.update(|l| l.blocked = true)))
+        };
+        assert!(handle.update(|l| l.ceiling = Role::GUEST));
+        other.join().unwrap();
+        let seen = handle.snapshot().unwrap();
+        assert!(seen.blocked && seen.ceiling == Role::GUEST);
+    });
+}
+
+/// A check that refreshes `last_active` is overtaken by the end of the session and the next owner of its slot.
+#[test]
+fn a_late_touch_misses_the_next_owner() {
+    check(|| {
+        let table = Arc::new(Table::new());
+        let old = table.insert(&live(1)).handle().unwrap();
+        let late = thread::spawn(move || {
+            let _ = old.check(at(105_000));
+        });
+        assert!(table.remove(live(1).place, live(1).id));
+        let new = table.insert(&live(2)).handle().unwrap();
+        assert_eq!(new.last_active(), Some(at(100_000)));
+        late.join().unwrap();
+        assert_eq!(new.last_active(), Some(at(100_000)));
+        assert_eq!(new.check(at(110_000)), Err(Over::Idle));
+    });
+}
+
+/// Two checks at the border of the idle time: whoever was answered "idle" was right for good.
+#[test]
+fn nothing_revives_what_was_found_idle() {
+    check(|| {
+        let table = Table::new();
+        let handle = table.insert(&live(1)).handle().unwrap();
+        let early = {
+            let handle = handle.clone();
+            thread::spawn(move || handle.check(at(109_999)).is_ok())
+        };
+        let late = handle.check(at(110_000));
+        let early = early.join().unwrap();
+        let after = handle.check(at(110_001));
+        if late.is_ok() {
+            assert!(early && after.is_ok());
+        } else {
+            assert_eq!((late, after), (Err(Over::Idle), Err(Over::Idle)));
+        }
+    });
+}
+
+/// An elevation that one check saw spent is spent for every later one, and an update beside it is not lost.
+#[test]
+fn a_spent_elevation_takes_nothing_with_it() {
+    check(|| {
+        let table = Table::new();
+        let mut session = live(1);
+        session.raised = Some((Role::ADMIN, at(101_000)));
+        let handle = table.insert(&session).handle().unwrap();
+        let writer = {
+            let handle = handle.clone();
+            thread::spawn(move || {
+                assert!(handle.update(|l| l.raised = Some((Role::ranked(9), at(105_000)))));
+            })
+        };
+        let role = handle.check(at(101_000)).unwrap().role;
+        assert!(role == Role::ranked(1) || role == Role::ranked(9));
+        writer.join().unwrap();
+        assert_eq!(handle.check(at(101_000)).unwrap().role, Role::ranked(9));
+    });
+}
