@@ -297,7 +297,7 @@ impl Engine {
     fn proof(&self, record: &Record, wire: &Wire, offer: &Offer<'_>, now: Timestamp) -> Proof {
         match wire
             .core
-            .recognise(record.id, &offer.presented.digest.short(), now)
+            .recognise(record.id, &offer.presented.digest.short(), None, now)
         {
             Recognised::Known(verified) => return Proof::Attached(verified.strength()),
             Recognised::OtherSecret(strength) => return Proof::Attached(strength),
