@@ -33,6 +33,7 @@ pub mod thief;
 pub mod trial;
 pub mod unchanged;
 pub mod wait;
+pub mod world;
 
 mod cdp;
 mod marionette;

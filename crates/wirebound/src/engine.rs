@@ -125,7 +125,7 @@ impl Engine {
     #[must_use]
     pub fn wire(&self, connected: Connected) -> Wire {
         let core = Arc::new(WireCore::new(self.wires.next(), connected));
-        if self.families.came(core.lineage.as_ref()) {
+        if self.families.came(&core) {
             core.shared
                 .store(true, core::sync::atomic::Ordering::Relaxed);
         }

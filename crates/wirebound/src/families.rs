@@ -4,21 +4,21 @@
 //! away are collected here; a family that showed one proves nothing any more.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::ids::{Root, Subject};
-use crate::wire::Lineage;
+use crate::ids::{Root, SessionId, Subject};
+use crate::wire::{Lineage, WireCore};
 
 #[derive(Debug, Default)]
 pub(crate) struct Families(Mutex<HashMap<Root, Known>>);
 
 #[derive(Debug, Default)]
 struct Known {
-    wires: usize,
+    wires: Vec<Arc<WireCore>>,
     shared: bool,
     client: Option<String>,
-    /// The subject served last, and the one before it.
-    turns: [Option<Subject>; 2],
+    /// The session served last, and the one before it; an ended one is struck out.
+    turns: [Option<(SessionId, Subject)>; 2],
 }
 
 impl Families {
@@ -27,35 +27,38 @@ impl Families {
     }
 
     /// A wire of this family was opened; answers whether the family is known to be shared.
-    pub(crate) fn came(&self, lineage: Option<&Lineage>) -> bool {
+    pub(crate) fn came(&self, wire: &Arc<WireCore>) -> bool {
         let mut known = self.known();
         let mut shared = false;
-        for root in roots(lineage) {
+        for root in roots(wire.lineage.as_ref()) {
             let family = known.entry(root).or_default();
-            family.wires = family.wires.saturating_add(1);
+            family.wires.push(Arc::clone(wire));
             shared |= family.shared;
         }
         shared
     }
 
     /// A wire of this family is gone. What was known of a family goes with its last wire; its mark is in the store.
-    pub(crate) fn left(&self, lineage: Option<&Lineage>) {
+    pub(crate) fn left(&self, wire: &WireCore) {
         let mut known = self.known();
-        for root in roots(lineage) {
+        for root in roots(wire.lineage.as_ref()) {
             if let Some(family) = known.get_mut(&root) {
-                family.wires = family.wires.saturating_sub(1);
-                if family.wires == 0 {
+                family.wires.retain(|other| other.id != wire.id);
+                if family.wires.is_empty() {
                     known.remove(&root);
                 }
             }
         }
     }
 
-    /// Marks a family; answers whether it was not marked before.
-    pub(crate) fn mark(&self, root: Root) -> bool {
-        self.known()
-            .get_mut(&root)
-            .is_some_and(|family| !core::mem::replace(&mut family.shared, true))
+    /// Marks a family; answers all its wires that live now.
+    pub(crate) fn mark(&self, root: Root) -> Vec<Arc<WireCore>> {
+        let mut known = self.known();
+        let Some(family) = known.get_mut(&root) else {
+            return Vec::new();
+        };
+        family.shared = true;
+        family.wires.clone()
     }
 
     pub(crate) fn is_shared(&self, lineage: Option<&Lineage>) -> bool {
@@ -72,20 +75,35 @@ impl Families {
     }
 
     /// Notes whose turn it is; answers whether two subjects take turns (A, B, A).
-    pub(crate) fn take_turns(&self, root: &Root, subject: &Subject) -> bool {
+    pub(crate) fn take_turns(&self, root: &Root, session: SessionId, subject: &Subject) -> bool {
         let mut known = self.known();
         let Some(family) = known.get_mut(root) else {
             return false;
         };
         let [last, before] = &mut family.turns;
-        if last.as_ref() == Some(subject) {
+        let is = |turn: &Option<(SessionId, Subject)>| {
+            turn.as_ref().is_some_and(|(_, whose)| whose == subject)
+        };
+        if is(last) {
+            *last = Some((session, subject.clone()));
             return false;
         }
-        if before.as_ref() == Some(subject) {
+        if last.is_some() && is(before) {
             return true;
         }
-        *before = last.replace(subject.clone());
+        *before = last.replace((session, subject.clone()));
         false
+    }
+
+    /// A session is over: whoever signs out, lets another sign in and comes back takes no turns.
+    pub(crate) fn ended(&self, root: &Root, session: SessionId) {
+        if let Some(family) = self.known().get_mut(root) {
+            let [last, before] = &mut family.turns;
+            before.take_if(|(other, _)| *other == session);
+            if last.as_ref().is_some_and(|(other, _)| *other == session) {
+                *last = before.take();
+            }
+        }
     }
 
     #[cfg(test)]
@@ -102,44 +120,53 @@ pub(crate) fn roots(lineage: Option<&Lineage>) -> impl Iterator<Item = Root> + u
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::time::Timestamp;
+    use crate::testing::core_of;
 
-    fn lineage(byte: u8) -> Lineage {
-        Lineage {
-            root: Root::from_bytes([byte; 16]),
-            also: None,
-            resumed: true,
-            ticketed: true,
-            birth: Timestamp::ZERO,
-        }
+    const HERE: Root = Root::from_bytes([1; 16]);
+
+    fn session(byte: u8) -> SessionId {
+        SessionId::from_bytes([byte; 10])
+    }
+
+    fn subject(name: &[u8]) -> Subject {
+        Subject::new(name).unwrap()
     }
 
     #[test]
     fn two_subjects_in_turn_give_a_shared_family_away_one_after_the_other_do_not() {
         let families = Families::default();
-        let here = lineage(1);
-        families.came(Some(&here));
-        let [a, b, c] = [b"a", b"b", b"c"].map(|name| Subject::new(name).unwrap());
-        for subject in [&a, &a, &b, &b, &c] {
-            assert!(!families.take_turns(&here.root, subject));
+        families.came(&core_of(1, Some(HERE)));
+        let turn = |byte: u8| families.take_turns(&HERE, session(byte), &subject(&[byte]));
+        for byte in *b"aabbc" {
+            assert!(!turn(byte));
         }
-        assert!(families.take_turns(&here.root, &b), "b, c, b");
+        assert!(turn(b'b'), "b, c, b");
+    }
+
+    #[test]
+    fn signing_out_and_in_again_as_another_and_back_is_one_person_at_one_machine() {
+        let families = Families::default();
+        families.came(&core_of(1, Some(HERE)));
+        let (alice, bob) = (subject(b"alice"), subject(b"bob"));
+        assert!(!families.take_turns(&HERE, session(1), &alice));
+        families.ended(&HERE, session(1));
+        assert!(!families.take_turns(&HERE, session(2), &bob));
+        families.ended(&HERE, session(2));
+        assert!(!families.take_turns(&HERE, session(3), &alice));
+        assert!(!families.take_turns(&HERE, session(4), &bob));
+        assert!(families.take_turns(&HERE, session(3), &alice), "both live");
     }
 
     #[test]
     fn a_family_is_forgotten_with_its_last_wire() {
         let families = Families::default();
-        let here = lineage(1);
-        assert!(!families.came(Some(&here)));
-        assert!(families.mark(here.root));
-        assert!(!families.mark(here.root), "once");
-        assert!(
-            families.came(Some(&here)),
-            "the second wire inherits the mark"
-        );
-        families.left(Some(&here));
+        let (one, two) = (core_of(1, Some(HERE)), core_of(2, Some(HERE)));
+        assert!(!families.came(&one));
+        assert_eq!(families.mark(HERE).len(), 1);
+        assert!(families.came(&two), "the second wire inherits the mark");
+        families.left(&one);
         assert_eq!(families.len(), 1);
-        families.left(Some(&here));
+        families.left(&two);
         assert_eq!(families.len(), 0);
     }
 }

@@ -1,8 +1,10 @@
 //! What the crate's own tests share: a seeded source of randomness.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
-use crate::time::{Entropy, EntropyError};
+use crate::ids::{Root, WireId};
+use crate::time::{Entropy, EntropyError, Timestamp};
+use crate::wire::{Connected, Lineage, Transport, WireCore};
 
 /// Repeatable "randomness": a hash chain over a seed.
 #[derive(Debug)]
@@ -24,4 +26,37 @@ impl Entropy for TestEntropy {
         hasher.finalize_xof().fill(bytes);
         Ok(())
     }
+}
+
+/// A connection that nobody serves.
+#[derive(Debug)]
+struct Unplugged;
+
+impl Transport for Unplugged {
+    fn close(&self) {}
+
+    fn in_flight(&self) -> usize {
+        0
+    }
+
+    fn alive(&self) -> core::pin::Pin<Box<dyn Future<Output = bool> + Send + '_>> {
+        Box::pin(core::future::ready(true))
+    }
+}
+
+pub(crate) fn core_of(id: u64, root: Option<Root>) -> Arc<WireCore> {
+    let lineage = root.map(|root| Lineage {
+        root,
+        also: None,
+        resumed: true,
+        ticketed: true,
+        birth: Timestamp::ZERO,
+    });
+    let connected = Connected {
+        transport: Arc::new(Unplugged),
+        address: None,
+        lineage,
+        opened: Timestamp::ZERO,
+    };
+    Arc::new(WireCore::new(WireId(id), connected))
 }

@@ -17,7 +17,7 @@ use subtle::ConstantTimeEq as _;
 use crate::bonds::Bonds;
 use crate::event::Side;
 use crate::families::Families;
-use crate::ids::{Root, SessionId, Subject, WireId};
+use crate::ids::{Authority, Root, SessionId, Subject, WireId};
 use crate::role::Strength;
 use crate::table::{Handle, Over};
 use crate::time::{Lifetime, Timestamp};
@@ -89,6 +89,8 @@ pub(crate) struct WireCore {
     pub(crate) shared: AtomicBool,
     /// What the store says of the family was looked up.
     pub(crate) mark_known: AtomicBool,
+    /// The store was told that its family is shared.
+    pub(crate) mark_kept: AtomicBool,
     pub(crate) client: OnceLock<String>,
     /// The session served last, so that taking turns is seen without a lock.
     last_session: AtomicU64,
@@ -120,6 +122,8 @@ impl core::ops::DerefMut for Hanging {
 pub(crate) struct Attachment {
     pub(crate) session: SessionId,
     pub(crate) subject: Subject,
+    /// The host its session was made for.
+    pub(crate) authority: Authority,
     pub(crate) handle: Handle,
     pub(crate) stock: Stock,
     pub(crate) strength: Strength,
@@ -210,7 +214,7 @@ impl Drop for Wire {
             self.bonds
                 .leave(attachment.session, self.core.id, &attachment.handle);
         }
-        self.families.left(self.core.lineage.as_ref());
+        self.families.left(&self.core);
     }
 }
 
@@ -225,6 +229,7 @@ impl WireCore {
             shared: AtomicBool::new(false),
             // A family that begins here cannot have been marked before.
             mark_known: AtomicBool::new(!connected.lineage.is_some_and(|lineage| lineage.resumed)),
+            mark_kept: AtomicBool::new(false),
             client: OnceLock::new(),
             last_session: AtomicU64::new(0),
             attachments: RwLock::default(),
@@ -266,6 +271,7 @@ impl WireCore {
         &self,
         session: SessionId,
         digest: &[u8; 16],
+        authority: Option<&Authority>,
         now: Timestamp,
     ) -> Recognised {
         if self.shared.load(Ordering::Relaxed) {
@@ -278,6 +284,9 @@ impl WireCore {
         else {
             return Recognised::Stranger;
         };
+        if authority.is_some_and(|shown_at| *shown_at != attachment.authority) {
+            return Recognised::Stranger;
+        }
         if attachment.doubted {
             return Recognised::OtherSecret(attachment.strength);
         }
@@ -459,6 +468,7 @@ impl Attachment {
     pub(crate) fn new(
         session: SessionId,
         subject: Subject,
+        authority: Authority,
         handle: Handle,
         stock: Stock,
         by: By,
@@ -467,6 +477,7 @@ impl Attachment {
         Self {
             session,
             subject,
+            authority,
             handle,
             stock,
             strength: stock.strength(),

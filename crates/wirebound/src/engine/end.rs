@@ -2,6 +2,7 @@
 
 use super::{Engine, Held, TOMBSTONE, TRIES, lost_race};
 use crate::event::Event;
+use crate::families::roots;
 use crate::ids::SessionId;
 use crate::record::{Record, Tombstone};
 use crate::store::{Change, Commit, Durability, Expect, StoreError};
@@ -100,6 +101,9 @@ impl Engine {
     pub(super) fn forget(&self, session: SessionId, ending: Ending) -> usize {
         let wires = self.bonds.end(session, ending);
         for bound in &wires {
+            for root in roots(bound.wire.lineage.as_ref()) {
+                self.families.ended(&root, session);
+            }
             if !bound.wire.carries_others(session) && closes(ending) {
                 bound.wire.transport.close();
             }
@@ -187,6 +191,9 @@ impl Engine {
     /// A session is over in the store: now it is over here. Its wires are closed once what is in flight is answered,
     /// unless they carry another session.
     pub(super) fn gone(&self, record: &Record, ending: Ending) {
+        for family in &record.families {
+            self.families.ended(&family.root, record.id);
+        }
         let wires = self.forget(record.id, ending);
         self.tell(Event::Ended {
             session: record.id,

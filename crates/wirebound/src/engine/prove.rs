@@ -15,6 +15,7 @@ use crate::judge::{
     Verdict, attachment, judge,
 };
 use crate::keys::Digest;
+use crate::policy::Policy;
 use crate::record::{Record, SecretState};
 use crate::role::{Role, Strength};
 use crate::secret::Secret;
@@ -108,6 +109,9 @@ impl Engine {
     ) -> Result<Outcome, StoreError> {
         let presented = offer.presented;
         let shared = self.is_shared(&wire.core).await?;
+        if shared {
+            self.keep_mark(wire, now).await?;
+        }
         let Some(first) = self.load_record(&presented.id).await? else {
             return self.not_live(wire, offer).await;
         };
@@ -126,13 +130,15 @@ impl Engine {
             record,
             identity: identity.value,
         };
-        let facts = self.facts(&found, wire, offer, shared, company, now);
+        let mut facts = self.facts(&found, wire, offer, shared, company, now);
+        if is_proved(&self.policy, &facts) && self.is_turn(wire, &found.record.value) {
+            // Somebody in the middle: what this wire proved, it proved for all of its users.
+            self.keep_mark(wire, now).await?;
+            facts.shared = true;
+        }
         let judgement = judge(&self.policy, &facts);
         let attach = attachment(&self.policy, &facts);
-        let proved = matches!(judgement.verdict, Verdict::Accept { .. })
-            || attach.is_some()
-            || is_attached_and_refused_for_need(&facts, judgement);
-        if !proved {
+        if !is_proved(&self.policy, &facts) {
             return self
                 .turn_away(wire, offer, &found, &facts, judgement, now)
                 .await;
@@ -144,6 +150,9 @@ impl Engine {
             // The store moved under us: another node. Ask again from the start by answering "cannot say".
             return Err(super::lost_race());
         };
+        if judgement.consequence == Consequence::CutGraft {
+            self.cut_grafts(presented.id);
+        }
         Ok(match judgement.verdict {
             Verdict::Refuse(refusal) => Outcome::NotAllowed(accepted, refusal),
             Verdict::Accept { .. } | Verdict::Challenge => Outcome::Accepted(accepted),
@@ -288,7 +297,7 @@ impl Engine {
     fn proof(&self, record: &Record, wire: &Wire, offer: &Offer<'_>, now: Timestamp) -> Proof {
         match wire
             .core
-            .recognise(record.id, &offer.presented.digest.short(), now)
+            .recognise(record.id, &offer.presented.digest.short(), None, now)
         {
             Recognised::Known(verified) => return Proof::Attached(verified.strength()),
             Recognised::OtherSecret(strength) => return Proof::Attached(strength),
@@ -437,18 +446,14 @@ impl Engine {
                 strength,
             ));
         };
-        let verified = self.attach(
+        self.attach(
             &wire.core,
             record,
             &found.identity,
             attach,
             Some(digest),
             now,
-        )?;
-        if wire.core.changes_session(verified.session()) {
-            self.takes_turns(wire, &verified, now);
-        }
-        Ok(verified)
+        )
     }
 
     /// Not proved: challenge, or refuse with what follows.
@@ -581,6 +586,14 @@ impl Engine {
 
 const fn refused(refusal: Refusal, told: bool) -> Outcome {
     Outcome::Refused { refusal, told }
+}
+
+/// Whether the request is the session's, whatever its route asks for.
+fn is_proved(policy: &Policy, facts: &Facts) -> bool {
+    let judgement = judge(policy, facts);
+    matches!(judgement.verdict, Verdict::Accept { .. })
+        || attachment(policy, facts).is_some()
+        || is_attached_and_refused_for_need(facts, judgement)
 }
 
 /// An attached wire that is refused only because the route asks for more is still let in, so that its new secret is

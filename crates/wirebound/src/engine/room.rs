@@ -14,7 +14,7 @@ use crate::role::Role;
 use crate::store::{Change, Expect, StoreError};
 use crate::time::Timestamp;
 use crate::verdict::Ending;
-use crate::wire::Wire;
+use crate::wire::{Wire, WireCore};
 
 /// Sessions of one identity, whatever their roles: its record lists them all and has room for 255.
 const LISTED: usize = 240;
@@ -192,8 +192,17 @@ impl Engine {
 
     /// Whether an eviction counts towards the freeze: not one within the same family, nor of a session that nobody used.
     fn is_contest(&self, evicted: &Record, wire: &Wire) -> bool {
-        let same_family =
-            roots(wire.core.lineage.as_ref()).any(|root| evicted.stock(&root).is_some());
+        let own: Vec<_> = roots(wire.core.lineage.as_ref()).collect();
+        let held_here = |core: &WireCore| {
+            core.id == wire.core.id
+                || roots(core.lineage.as_ref()).any(|root| own.contains(&root))
+        };
+        let same_family = own.iter().any(|root| evicted.stock(root).is_some())
+            || self
+                .bonds
+                .wires(evicted.id)
+                .iter()
+                .any(|bound| held_here(&bound.wire));
         let last_active = self
             .bonds
             .last_active(evicted.id)

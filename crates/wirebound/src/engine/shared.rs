@@ -6,16 +6,19 @@ use super::Engine;
 use crate::codec::{Reader, Writer};
 use crate::event::Event;
 use crate::families::roots;
-use crate::ids::Root;
+use crate::ids::{Root, SessionId, Subject};
+use crate::record::Record;
 use crate::store::{Commit, Durability, Expect, Key, Space, StoreError};
 use crate::time::{Lifetime, Timestamp};
-use crate::verdict::Verified;
 use crate::wire::{Wire, WireCore};
 
 const FORMAT: u8 = 1;
 
 /// A mark outlives every ticket of its family: tickets live 2 days, a chain of them at most 7 days in browsers.
 const MARK: Lifetime = Lifetime::from_days(9);
+
+/// A proxy may chain its family for longer than any browser: a mark is renewed while it is met.
+const RENEW_MARK: Lifetime = Lifetime::from_days(1);
 
 /// What gave a shared connection away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,16 +51,17 @@ impl Sign {
 }
 
 impl Engine {
-    /// Marks a wire and its whole family: they prove nothing from now on, whatever they proved before.
+    /// Marks a wire and its whole family, all their live wires with it: they prove nothing from now on, whatever they
+    /// proved before.
     ///
     /// In memory at once; the store is told by [`Engine::keep_mark`], which the caller awaits before it serves.
     pub fn mark_shared(&self, wire: &Wire, sign: Sign) -> bool {
-        let first = !wire.core.shared.swap(true, Ordering::Relaxed);
+        let first = !wire.core.shared.load(Ordering::Relaxed);
+        self.let_go(&wire.core);
         for root in roots(wire.core.lineage.as_ref()) {
-            self.families.mark(root);
-        }
-        for (session, handle) in wire.core.detach_all() {
-            self.bonds.leave(session, wire.core.id, &handle);
+            for core in self.families.mark(root) {
+                self.let_go(&core);
+            }
         }
         if first && let Some(lineage) = wire.core.lineage {
             self.tell(Event::Shared {
@@ -69,25 +73,37 @@ impl Engine {
         first
     }
 
-    /// Writes the mark down, for the life of the family's tickets.
+    fn let_go(&self, core: &WireCore) {
+        core.shared.store(true, Ordering::Relaxed);
+        for (session, handle) in core.detach_all() {
+            self.bonds.leave(session, core.id, &handle);
+        }
+    }
+
+    /// Writes the mark down, for the life of the family's tickets; a mark that is a day old is renewed.
     ///
     /// # Errors
     ///
     /// When the store cannot say.
     pub async fn keep_mark(&self, wire: &Wire, now: Timestamp) -> Result<(), StoreError> {
+        if wire.core.mark_kept.load(Ordering::Relaxed) {
+            return Ok(());
+        }
         for root in roots(wire.core.lineage.as_ref()) {
+            let key = family_key(&root);
+            let expect = match self.load(key.clone(), marked).await? {
+                Some(held) if now.since(held.value) < RENEW_MARK => continue,
+                Some(held) => Expect::At(held.version),
+                None => Expect::Absent,
+            };
             let mut out = Writer::with_version(FORMAT);
             out.time(now);
-            let put = self.put(
-                family_key(&root),
-                Expect::Absent,
-                out.finish(),
-                now.after(MARK),
-            );
+            let put = self.put(key, expect, out.finish(), now.after(MARK));
             // Stale: another wire of the family was faster.
             let (Commit::Done | Commit::Stale) =
                 self.store.commit(vec![put], Durability::Durable).await?;
         }
+        wire.core.mark_kept.store(true, Ordering::Relaxed);
         Ok(())
     }
 
@@ -96,34 +112,45 @@ impl Engine {
         if core.shared.load(Ordering::Relaxed) {
             return Ok(true);
         }
-        let mut marked = self.families.is_shared(core.lineage.as_ref());
-        if !marked && !core.mark_known.load(Ordering::Relaxed) {
+        let mut is_marked = self.families.is_shared(core.lineage.as_ref());
+        if !is_marked && !core.mark_known.load(Ordering::Relaxed) {
             for root in roots(core.lineage.as_ref()) {
-                let read = |bytes: &[u8]| (Reader::new(bytes).byte()? == FORMAT).then_some(());
-                if self.load(family_key(&root), read).await?.is_some() {
-                    self.families.mark(root);
-                    marked = true;
+                if self.load(family_key(&root), marked).await?.is_some() {
+                    self.families.mark(root).iter().for_each(|core| self.let_go(core));
+                    is_marked = true;
                 }
             }
             core.mark_known.store(true, Ordering::Relaxed);
         }
-        if marked {
-            core.shared.store(true, Ordering::Relaxed);
+        if is_marked {
+            self.let_go(core);
         }
-        Ok(marked)
+        Ok(is_marked)
     }
 
     /// Whether, with this request, two subjects take turns on the wire's family. Then it is marked.
-    pub(super) fn takes_turns(&self, wire: &Wire, verified: &Verified, _now: Timestamp) -> bool {
+    pub(super) fn takes_turns(&self, wire: &Wire, session: SessionId, subject: &Subject) -> bool {
         let Some(lineage) = wire.core.lineage else {
             return false;
         };
-        let turns = self.families.take_turns(&lineage.root, verified.subject());
+        let turns = self.families.take_turns(&lineage.root, session, subject);
         if turns {
             self.mark_shared(wire, Sign::TwoSubjects);
         }
         turns
     }
+
+    pub(super) fn is_turn(&self, wire: &Wire, record: &Record) -> bool {
+        wire.core.changes_session(record.id) && self.takes_turns(wire, record.id, &record.subject)
+    }
+}
+
+fn marked(bytes: &[u8]) -> Option<Timestamp> {
+    let mut from = Reader::new(bytes);
+    (from.byte()? == FORMAT).then_some(())?;
+    let at = from.time()?;
+    from.finish()?;
+    Some(at)
 }
 
 pub(super) fn family_key(root: &Root) -> Key {

@@ -371,7 +371,7 @@ impl Engine {
             self.hand_over_offered(wire, record.id, now);
         }
         if wire.core.changes_session(record.id) {
-            self.takes_turns(wire, &verified, now);
+            self.takes_turns(wire, record.id, &record.subject);
         }
         self.tell(Event::SignedIn {
             session: record.id,
