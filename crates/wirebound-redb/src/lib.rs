@@ -215,7 +215,8 @@ impl Store for RedbStore {
     fn count(&self, space: Space) -> Answer<'_, u64> {
         Box::pin(async move {
             let count = self.shared.state()?.index.count(space);
-            u64::try_from(count).map_err(|error| StoreError::because(StoreErrorKind::Corrupt, error))
+            u64::try_from(count)
+                .map_err(|error| StoreError::because(StoreErrorKind::Corrupt, error))
         })
     }
 }

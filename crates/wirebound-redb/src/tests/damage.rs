@@ -73,7 +73,10 @@ fn wrong_bytes_anywhere_in_the_file_are_an_error_or_change_nothing() {
         }
     }
     println!("{refused} refused, {same} the same");
-    assert!(refused > 100 && same > 100, "{refused} refused, {same} the same");
+    assert!(
+        refused > 100 && same > 100,
+        "{refused} refused, {same} the same"
+    );
 }
 
 #[test]

@@ -48,7 +48,11 @@ fn a_full_disk_is_said_and_costs_nothing_that_was_there() {
             break;
         }
         failures += 1;
-        assert_eq!(answer.unwrap_err().kind(), StoreErrorKind::Full, "at {after}");
+        assert_eq!(
+            answer.unwrap_err().kind(),
+            StoreErrorKind::Full,
+            "at {after}"
+        );
         // As long as the disk stays full: every answer is an error or the truth.
         if let Ok(found) = wait(store.0.load(&key(3))) {
             assert_eq!(found.unwrap().version.as_u64(), 1);
@@ -121,10 +125,11 @@ fn an_error_reaches_everybody_who_shared_the_transaction() {
             .map(|name| {
                 let store = store.clone();
                 scope.spawn(move || {
-                    wait(store.0.commit(
-                        vec![make(&key(name), b"v", at(1))],
-                        Durability::Durable,
-                    ))
+                    wait(
+                        store
+                            .0
+                            .commit(vec![make(&key(name), b"v", at(1))], Durability::Durable),
+                    )
                 })
             })
             .collect();
