@@ -145,7 +145,7 @@ fn reopening(folder: &Path, records: u64) {
         assert!(block_on(store.load(&key)).unwrap().is_some());
         let orderly = begin.elapsed();
         println!(
-            "reopening {there} records ({} MB), round {round}: first answer {first:.0?} after kill -9, {orderly:.0?} after an orderly end",
+            "reopening {there} records ({} MB), round {round}: first answer {first:.2?} after kill -9, {orderly:.2?} after an orderly end",
             size >> 20
         );
         drop(store);

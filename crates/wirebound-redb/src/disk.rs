@@ -196,7 +196,7 @@ fn scan(database: &Database) -> Result<(Index, RowNumber), Refused> {
         )));
     }
     let index =
-        Index::build(places).map_err(|key| Refused::Corrupt(format!("two rows hold {key:?}")))?;
+        Index::build(&places).map_err(|key| Refused::Corrupt(format!("two rows hold {key:?}")))?;
     let next = RowNumber::MIN.saturating_add(last);
     Ok((index, next))
 }
@@ -342,18 +342,25 @@ fn apply(write: &redb::WriteTransaction, writes: &[Write<'_>]) -> Result<(), Sto
 }
 
 fn refused(error: redb::Error) -> Refused {
-    match error {
-        redb::Error::Io(error) => Refused::Io(error),
-        redb::Error::DatabaseAlreadyOpen => Refused::Locked,
-        other => Refused::Corrupt(other.to_string()),
+    if let redb::Error::Io(error) = error {
+        return Refused::Io(error);
     }
+    if matches!(error, redb::Error::DatabaseAlreadyOpen) {
+        return Refused::Locked;
+    }
+    if matches!(error, redb::Error::PreviousIo) {
+        return Refused::Io(io::Error::other(error));
+    }
+    Refused::Corrupt(error.to_string())
 }
 
 fn store_error(error: redb::Error) -> StoreError {
-    let kind = match &error {
-        redb::Error::Io(error) => kind_of(error),
-        redb::Error::Corrupted(_) => StoreErrorKind::Corrupt,
-        _ => StoreErrorKind::Unavailable,
+    let kind = if let redb::Error::Io(error) = &error {
+        kind_of(error)
+    } else if matches!(error, redb::Error::Corrupted(_)) {
+        StoreErrorKind::Corrupt
+    } else {
+        StoreErrorKind::Unavailable
     };
     StoreError::because(kind, error)
 }

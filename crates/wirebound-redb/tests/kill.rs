@@ -1,4 +1,11 @@
 //! A real process is killed while 64 callers sign in and out: nothing answered is lost, nothing ended is back.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::arithmetic_side_effects,
+    clippy::print_stdout,
+    reason = "a test stops at whatever is not as it should be"
+)]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};

@@ -1,7 +1,6 @@
 //! Signs in and out as fast as it can, says what it was answered, and waits to be killed. For `tests/kill.rs`.
 #![expect(
     clippy::unwrap_used,
-    clippy::arithmetic_side_effects,
     reason = "a test's other process: it dies of whatever goes wrong, and the test says so"
 )]
 
@@ -101,7 +100,7 @@ fn main() {
                     say("enters", number);
                     commit(sign_in(number));
                     say("in", number);
-                    if number % 4 != 0 {
+                    if !number.is_multiple_of(4) {
                         say("leaves", number);
                         commit(sign_out(number));
                         say("out", number);
