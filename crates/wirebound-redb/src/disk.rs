@@ -7,10 +7,11 @@ use core::panic::AssertUnwindSafe;
 use std::io;
 use std::panic::catch_unwind;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use redb::{
     Builder, Database, ReadOnlyTable, ReadableDatabase, ReadableTable, ReadableTableMetadata,
-    TableDefinition, TableHandle,
+    StorageBackend, TableDefinition, TableHandle,
 };
 use wirebound::store::{Key, StoreError, StoreErrorKind};
 
@@ -29,8 +30,18 @@ pub(crate) type Snapshot = Arc<ReadOnlyTable<u64, &'static [u8]>>;
 
 /// An open database.
 pub(crate) struct Disk {
-    database: Database,
+    /// There until it is dropped.
+    database: Option<Database>,
     watched: Watched,
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Closing writes the last of redb's own bookkeeping. Whatever trips there, all that was answered is
+        // on disk already.
+        let database = self.database.take();
+        let _closed = catch_unwind(AssertUnwindSafe(|| drop(database)));
+    }
 }
 
 /// Why a database was not opened.
@@ -80,9 +91,12 @@ pub(crate) fn create(medium: &dyn Medium, cache: usize) -> Result<(), Refused> {
 /// Opens a store and reads all of it. Whatever it refuses it leaves untouched.
 pub(crate) fn open(medium: &dyn Medium, cache: usize) -> Result<Opened, Refused> {
     let watched = Watched::holding(medium.open().map_err(Refused::Io)?).map_err(Refused::Io)?;
+    if watched.len().map_err(Refused::Io)? == 0 {
+        return Err(Refused::Corrupt("it is empty".into()));
+    }
     // A database of wild bytes may trip an assertion inside redb: that too means "not what was written".
     let opened = catch_unwind(AssertUnwindSafe(|| {
-        let database = build(watched.clone(), cache)?;
+        let database = sound(watched.clone(), cache)?;
         check_format(&database)?;
         let (index, next_row) = scan(&database)?;
         Ok((database, index, next_row))
@@ -92,21 +106,43 @@ pub(crate) fn open(medium: &dyn Medium, cache: usize) -> Result<Opened, Refused>
     watched.release().map_err(Refused::Io)?;
     let snapshot = snapshot(&database).map_err(refused)?;
     Ok(Opened {
-        disk: Disk { database, watched },
+        disk: Disk {
+            database: Some(database),
+            watched,
+        },
         index,
         snapshot,
         next_row,
     })
 }
 
+/// Opens a database, every page of which has been verified.
+///
+/// After a crash redb does that itself. After an orderly close it believes what it wrote about free pages;
+/// if that was damaged since, it would write over pages that are in use.
+fn sound(watched: Watched, cache: usize) -> Result<Database, Refused> {
+    let verified = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&verified);
+    let mut database = Builder::new()
+        .set_cache_size(cache)
+        .set_repair_callback(move |_| seen.store(true, Ordering::Relaxed))
+        .create_with_backend(watched)
+        .map_err(|error| refused(error.into()))?;
+    if !verified.load(Ordering::Relaxed) {
+        match database.check_integrity() {
+            Ok(true) => {}
+            Ok(false) => return Err(Refused::Corrupt("its pages do not verify".into())),
+            Err(error) => return Err(refused(error.into())),
+        }
+    }
+    Ok(database)
+}
+
 fn build(watched: Watched, cache: usize) -> Result<Database, Refused> {
     Builder::new()
         .set_cache_size(cache)
         .create_with_backend(watched)
-        .map_err(|error| match error {
-            redb::DatabaseError::DatabaseAlreadyOpen => Refused::Locked,
-            other => refused(other.into()),
-        })
+        .map_err(|error| refused(error.into()))
 }
 
 fn check_format(database: &Database) -> Result<(), Refused> {
@@ -160,7 +196,7 @@ fn scan(database: &Database) -> Result<(Index, RowNumber), Refused> {
         )));
     }
     let index =
-        Index::build(places).map_err(|key| Refused::Corrupt(format!("two rows hold {key:?}")))?;
+        Index::build(&places).map_err(|key| Refused::Corrupt(format!("two rows hold {key:?}")))?;
     let next = RowNumber::MIN.saturating_add(last);
     Ok((index, next))
 }
@@ -207,19 +243,25 @@ impl Disk {
     }
 
     fn transaction(&self, writes: &[Write<'_>]) -> Result<Snapshot, StoreError> {
-        let mut write = self
-            .database
+        let database = self.database()?;
+        let mut write = database
             .begin_write()
             .map_err(|error| store_error(error.into()))?;
         write.set_two_phase_commit(true);
         apply(&write, writes)?;
         write.commit().map_err(|error| store_error(error.into()))?;
-        snapshot(&self.database).map_err(store_error)
+        snapshot(database).map_err(store_error)
+    }
+
+    fn database(&self) -> Result<&Database, StoreError> {
+        self.database
+            .as_ref()
+            .ok_or_else(|| StoreError::new(StoreErrorKind::Unavailable))
     }
 
     /// The rows as they are, and whether these writes stand in them. Any one tells: they were made together.
     pub(crate) fn holds(&self, writes: &[Write<'_>]) -> Result<(Snapshot, bool), StoreError> {
-        let snapshot = snapshot(&self.database).map_err(store_error)?;
+        let snapshot = snapshot(self.database()?).map_err(store_error)?;
         let there = |number: RowNumber| -> Result<bool, StoreError> {
             Ok(snapshot
                 .get(number.get())
@@ -252,7 +294,10 @@ impl Disk {
         let watched = Watched::through(inner);
         let opened = catch_unwind(AssertUnwindSafe(|| build(watched.clone(), cache)));
         match opened {
-            Ok(Ok(database)) => Ok(Self { database, watched }),
+            Ok(Ok(database)) => Ok(Self {
+                database: Some(database),
+                watched,
+            }),
             Ok(Err(Refused::Io(error))) => Err(store_error(redb::Error::Io(error))),
             Ok(Err(other)) => Err(StoreError::because(
                 StoreErrorKind::Unavailable,
@@ -297,18 +342,25 @@ fn apply(write: &redb::WriteTransaction, writes: &[Write<'_>]) -> Result<(), Sto
 }
 
 fn refused(error: redb::Error) -> Refused {
-    match error {
-        redb::Error::Io(error) => Refused::Io(error),
-        redb::Error::DatabaseAlreadyOpen => Refused::Locked,
-        other => Refused::Corrupt(other.to_string()),
+    if let redb::Error::Io(error) = error {
+        return Refused::Io(error);
     }
+    if matches!(error, redb::Error::DatabaseAlreadyOpen) {
+        return Refused::Locked;
+    }
+    if matches!(error, redb::Error::PreviousIo) {
+        return Refused::Io(io::Error::other(error));
+    }
+    Refused::Corrupt(error.to_string())
 }
 
 fn store_error(error: redb::Error) -> StoreError {
-    let kind = match &error {
-        redb::Error::Io(error) => kind_of(error),
-        redb::Error::Corrupted(_) => StoreErrorKind::Corrupt,
-        _ => StoreErrorKind::Unavailable,
+    let kind = if let redb::Error::Io(error) = &error {
+        kind_of(error)
+    } else if matches!(error, redb::Error::Corrupted(_)) {
+        StoreErrorKind::Corrupt
+    } else {
+        StoreErrorKind::Unavailable
     };
     StoreError::because(kind, error)
 }

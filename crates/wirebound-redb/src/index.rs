@@ -54,13 +54,13 @@ fn slot(space: Space) -> usize {
 
 impl Index {
     /// Builds the index from all rows. Fails with the key that two rows claim.
-    pub(crate) fn build(rows: Vec<(Key, Place)>) -> Result<Self, Key> {
+    pub(crate) fn build(rows: &[(Key, Place)]) -> Result<Self, Key> {
         let (places, order) = std::thread::scope(|scope| {
-            let order = scope.spawn(|| order_of(&rows));
-            let places = places_of(&rows);
+            let order = scope.spawn(|| order_of(rows));
+            let places = places_of(rows);
             (places, order.join())
         });
-        let order = order.unwrap_or_else(|_| order_of(&rows));
+        let order = order.unwrap_or_else(|_| order_of(rows));
         Ok(Self {
             places: places?,
             order,

@@ -74,7 +74,7 @@ use crate::queue::Request;
 use crate::writer::{Health, Shared, State, Writer};
 
 /// How a store is opened.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Options {
     /// How many bytes of pages are kept in memory, beside the index. 64 MiB if nothing is said.

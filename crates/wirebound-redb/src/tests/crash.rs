@@ -110,7 +110,11 @@ fn vault(name: usize) -> Key {
 
 fn sign_in(name: usize) -> Vec<Change> {
     vec![
-        make(&session(name), &[1; 400], at(1_000 + name as u64)),
+        make(
+            &session(name),
+            &[1; 400],
+            at(1_000 + u64::try_from(name).unwrap()),
+        ),
         make(&identity(name), &[2; 200], Timestamp::NEVER),
         make(&vault(name), &vec![3; 100 + name * 37 % 900], at(9)),
     ]
@@ -217,7 +221,7 @@ fn power_cut_again_while_the_store_recovers_loses_nothing_more() {
     let mut number = 0;
     recorder.images(0, |position, how, image| {
         number += 1;
-        if number % 5 != 0 {
+        if number % 37 != 0 {
             return;
         }
         let recovering = Recorder::on(image);
