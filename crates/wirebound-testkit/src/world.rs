@@ -64,7 +64,10 @@ impl Log {
     }
 
     pub fn count(&self, name: &str) -> usize {
-        self.all().iter().filter(|event| event.name() == name).count()
+        self.all()
+            .iter()
+            .filter(|event| event.name() == name)
+            .count()
     }
 }
 
@@ -333,7 +336,9 @@ impl World {
         let presented = self.engine.read(ask.cookie.as_bytes()).unwrap();
         match self.engine.authorize(&line.wire, &presented, self.now) {
             // A route that asks for more is judged on the slow path here, to see its reason.
-            Authorized::Accepted(verified) if ask.need.is_nothing() => return Answer::Hot(verified),
+            Authorized::Accepted(verified) if ask.need.is_nothing() => {
+                return Answer::Hot(verified);
+            }
             Authorized::Accepted(_) | Authorized::Ask => {}
         }
         let texts = ask.echoes.iter().map(String::as_bytes);

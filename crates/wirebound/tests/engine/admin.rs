@@ -4,9 +4,7 @@ use std::sync::{Arc, Barrier};
 
 use futures_executor::block_on;
 use wirebound::engine::NotSignedIn;
-use wirebound::{
-    Ending, Event, Lifetime, MaxSessions, OnLimit, Policy, Refusal, Role, SessionId,
-};
+use wirebound::{Ending, Event, Lifetime, MaxSessions, OnLimit, Policy, Refusal, Role, SessionId};
 
 use crate::world::{Answer, Line, World, sign_in, subject};
 use crate::{with, world};
@@ -17,7 +15,9 @@ fn admins_may(w: &World, name: &str) {
 
 fn in_force(w: &World, name: &str) -> Vec<SessionId> {
     let sessions = block_on(w.engine.sessions_of(&subject(name), w.now)).unwrap();
-    let admins = sessions.iter().filter(|session| session.role == Role::ADMIN);
+    let admins = sessions
+        .iter()
+        .filter(|session| session.role == Role::ADMIN);
     admins.map(|session| session.id).collect()
 }
 
@@ -25,7 +25,10 @@ fn in_force(w: &World, name: &str) -> Vec<SessionId> {
 fn of_sixty_four_admin_sign_ins_at_once_exactly_one_survives() {
     const RACERS: usize = 64;
     for _round in 0..20 {
-        let mut w = with(Policy { freeze_after: 0, ..Policy::default() });
+        let mut w = with(Policy {
+            freeze_after: 0,
+            ..Policy::default()
+        });
         admins_may(&w, "root");
         let lines: Vec<Line> = (0..RACERS).map(|_| w.full()).collect();
         let start = Barrier::new(RACERS);
@@ -43,7 +46,10 @@ fn of_sixty_four_admin_sign_ins_at_once_exactly_one_survives() {
                     })
                 })
                 .collect();
-            racers.into_iter().map(|racer| racer.join().unwrap()).collect()
+            racers
+                .into_iter()
+                .map(|racer| racer.join().unwrap())
+                .collect()
         });
         assert_eq!(in_force(&w, "root").len(), 1);
         let mut survivors = 0;
@@ -54,7 +60,10 @@ fn of_sixty_four_admin_sign_ins_at_once_exactly_one_survives() {
                 assert!(!line.plug.is_closed());
                 survivors += 1;
             } else {
-                assert_eq!(answer.refusal(), Some(Refusal::PhantomSession(Ending::Evicted)));
+                assert_eq!(
+                    answer.refusal(),
+                    Some(Refusal::PhantomSession(Ending::Evicted))
+                );
                 assert!(line.plug.is_closed(), "really closed");
             }
         }
@@ -84,7 +93,11 @@ fn three_evictions_within_ten_minutes_freeze_the_admin_role_until_it_is_unfrozen
         held.push((line, cookie));
     }
     let (line, cookie, role) = takes_over(&mut w);
-    assert_eq!(role, Role::USER, "the third eviction freezes the newcomer too");
+    assert_eq!(
+        role,
+        Role::USER,
+        "the third eviction freezes the newcomer too"
+    );
     assert!(in_force(&w, "root").is_empty());
     assert_eq!(w.log.count("admin_contended"), 1);
     for (line, cookie) in &held {
@@ -118,13 +131,20 @@ fn ones_own_browser_and_unused_sessions_do_not_count_towards_the_freeze() {
     let line = w.full();
     for _ in 0..6 {
         // The same wire again and again, each session used.
-        let cookie = w.sign_in(&line, "root", Role::ADMIN).cookie.expose().to_owned();
+        let cookie = w
+            .sign_in(&line, "root", Role::ADMIN)
+            .cookie
+            .expose()
+            .to_owned();
         w.step(Lifetime::from_secs(2));
         assert_eq!(w.get(&line, &cookie).role(), Some(Role::ADMIN));
     }
     for _ in 0..6 {
         let other = w.full();
-        assert_eq!(w.sign_in(&other, "root", Role::ADMIN).verified.role(), Role::ADMIN);
+        assert_eq!(
+            w.sign_in(&other, "root", Role::ADMIN).verified.role(),
+            Role::ADMIN
+        );
     }
     assert_eq!(w.log.count("admin_contended"), 0);
 }
@@ -139,7 +159,10 @@ fn an_elevation_to_admin_disconnects_the_other_admin() {
     let raised = w.elevate(&line, &user.verified, Role::ADMIN).unwrap();
     assert!(first.plug.is_closed());
     assert!(!w.get(&first, &first_cookie).is_in());
-    assert_eq!(w.get(&line, raised.cookie.expose()).role(), Some(Role::ADMIN));
+    assert_eq!(
+        w.get(&line, raised.cookie.expose()).role(),
+        Some(Role::ADMIN)
+    );
     assert_eq!(in_force(&w, "root").len(), 1);
 }
 
@@ -148,7 +171,11 @@ fn ordinary_sessions_of_the_subject_stay_when_an_admin_comes() {
     let mut w = world();
     admins_may(&w, "root");
     let phone = w.full();
-    let user = w.sign_in(&phone, "root", Role::USER).cookie.expose().to_owned();
+    let user = w
+        .sign_in(&phone, "root", Role::USER)
+        .cookie
+        .expose()
+        .to_owned();
     let (desk, admin, _) = takes_over(&mut w);
     assert_eq!(w.get(&phone, &user).role(), Some(Role::USER));
     assert_eq!(w.get(&desk, &admin).role(), Some(Role::ADMIN));
@@ -156,24 +183,53 @@ fn ordinary_sessions_of_the_subject_stay_when_an_admin_comes() {
 
 #[test]
 fn a_user_sign_in_at_its_limit_does_not_evict_the_admin() {
-    let limit = MaxSessions { role: Role::USER, count: 1, on_limit: OnLimit::EvictOldest };
-    let mut w = with(Policy { max_sessions: vec![limit], ..Policy::default() });
+    let limit = MaxSessions {
+        role: Role::USER,
+        count: 1,
+        on_limit: OnLimit::EvictOldest,
+    };
+    let mut w = with(Policy {
+        max_sessions: vec![limit],
+        ..Policy::default()
+    });
     admins_may(&w, "root");
     let (desk, admin, _) = takes_over(&mut w);
     let (one, two) = (w.full(), w.full());
-    let first = w.sign_in(&one, "root", Role::USER).cookie.expose().to_owned();
-    let second = w.sign_in(&two, "root", Role::USER).cookie.expose().to_owned();
+    let first = w
+        .sign_in(&one, "root", Role::USER)
+        .cookie
+        .expose()
+        .to_owned();
+    let second = w
+        .sign_in(&two, "root", Role::USER)
+        .cookie
+        .expose()
+        .to_owned();
     assert_eq!(w.get(&desk, &admin).role(), Some(Role::ADMIN));
-    assert_eq!(w.get(&one, &first).refusal(), Some(Refusal::PhantomSession(Ending::Evicted)));
+    assert_eq!(
+        w.get(&one, &first).refusal(),
+        Some(Refusal::PhantomSession(Ending::Evicted))
+    );
     assert!(w.get(&two, &second).is_in());
 }
 
 #[test]
 fn deny_refuses_the_newcomer_but_not_because_of_sessions_that_are_long_over() {
-    let limit = MaxSessions { role: Role::USER, count: 1, on_limit: OnLimit::Deny };
-    let mut w = with(Policy { max_sessions: vec![limit], ..Policy::default() });
+    let limit = MaxSessions {
+        role: Role::USER,
+        count: 1,
+        on_limit: OnLimit::Deny,
+    };
+    let mut w = with(Policy {
+        max_sessions: vec![limit],
+        ..Policy::default()
+    });
     let line = w.full();
-    let first = w.sign_in(&line, "alice", Role::USER).cookie.expose().to_owned();
+    let first = w
+        .sign_in(&line, "alice", Role::USER)
+        .cookie
+        .expose()
+        .to_owned();
     let other = w.full();
     let denied = w.try_sign_in(&other, "alice", Role::USER, None);
     assert!(matches!(denied, Err(NotSignedIn::Limit)), "{denied:?}");
@@ -199,7 +255,10 @@ fn a_lapsed_admin_does_not_come_back_with_the_clock_beside_the_new_one() {
 
 #[test]
 fn the_list_of_an_identity_never_loses_a_session() {
-    let mut w = with(Policy { freeze_after: 0, ..Policy::default() });
+    let mut w = with(Policy {
+        freeze_after: 0,
+        ..Policy::default()
+    });
     admins_may(&w, "root");
     let lines: Vec<Line> = (0..150).map(|_| w.full()).collect();
     for line in &lines {
@@ -213,7 +272,9 @@ fn the_list_of_an_identity_never_loses_a_session() {
         block_on(w.engine.tidy(w.now)).unwrap();
     }
     let live = block_on(w.engine.workload()).unwrap();
-    let listed = block_on(w.engine.identity(&subject("root"))).unwrap().unwrap();
+    let listed = block_on(w.engine.identity(&subject("root")))
+        .unwrap()
+        .unwrap();
     assert_eq!(listed.sessions.len() as u64, live, "each session is listed");
     assert!(live <= 240, "{live}");
     block_on(w.engine.remove(&subject("root"), w.now)).unwrap();
@@ -232,8 +293,14 @@ fn a_freeze_by_elevation_is_told_and_raises_nobody() {
     let user = w.sign_in(&line, "root", Role::USER);
     let raised = w.elevate(&line, &user.verified, Role::ADMIN).unwrap();
     assert_eq!(raised.role, Role::USER);
-    assert_eq!(w.get(&line, raised.cookie.expose()).role(), Some(Role::USER));
+    assert_eq!(
+        w.get(&line, raised.cookie.expose()).role(),
+        Some(Role::USER)
+    );
     let told = |event: &Event| matches!(event, Event::AdminContended { .. });
     assert_eq!(w.log.all().iter().filter(|event| told(event)).count(), 1);
-    assert!(!matches!(w.get(&line, raised.cookie.expose()), Answer::Unsure(_)));
+    assert!(!matches!(
+        w.get(&line, raised.cookie.expose()),
+        Answer::Unsure(_)
+    ));
 }

@@ -29,15 +29,26 @@ fn idle_ends_a_session_to_the_millisecond_on_the_wire_and_off_it() {
             if !attached {
                 line = w.resumed(family);
             }
-            assert!(w.get(&line, &w.browser.cookie).is_in(), "a millisecond before");
+            assert!(
+                w.get(&line, &w.browser.cookie).is_in(),
+                "a millisecond before"
+            );
         }
         w.step(idle);
         if !attached {
             line = w.resumed(family);
         }
         assert_eq!(w.get(&line, &w.browser.cookie).refusal(), EXPIRED_IDLE);
-        assert_eq!(block_on(w.engine.workload()).unwrap(), 0, "ended where it was touched");
-        assert_eq!(w.get(&line, &w.browser.cookie).refusal(), EXPIRED_IDLE, "and stays so");
+        assert_eq!(
+            block_on(w.engine.workload()).unwrap(),
+            0,
+            "ended where it was touched"
+        );
+        assert_eq!(
+            w.get(&line, &w.browser.cookie).refusal(),
+            EXPIRED_IDLE,
+            "and stays so"
+        );
     }
 }
 
@@ -67,7 +78,10 @@ fn a_short_idle_time_counts_uses_that_were_not_written_down_yet() {
     let signed_in = block_on(w.engine.sign_in(&line.wire, request, None, w.now)).unwrap();
     let cookie = signed_in.cookie.expose().to_owned();
     let (settled, family) = w.granted();
-    let ask = Ask { nonce: signed_in.hand_over.as_ref(), ..Ask::new(&cookie) };
+    let ask = Ask {
+        nonce: signed_in.hand_over.as_ref(),
+        ..Ask::new(&cookie)
+    };
     assert!(w.ask(&settled, &ask).is_in());
     for _ in 0..2 {
         w.step(Lifetime::from_mins(7));
@@ -75,7 +89,10 @@ fn a_short_idle_time_counts_uses_that_were_not_written_down_yet() {
     }
     drop((line, settled));
     w.step(Lifetime::from_mins(1));
-    assert!(w.get(&w.resumed(family), &cookie).is_in(), "used a minute ago");
+    assert!(
+        w.get(&w.resumed(family), &cookie).is_in(),
+        "used a minute ago"
+    );
 }
 
 #[test]
@@ -88,12 +105,24 @@ fn a_ceiling_falls_at_once_on_every_path_and_streams_hear_of_it() {
     assert_eq!(w.get(&line, &w.browser.cookie).role(), Some(Role::ADMIN));
     block_on(w.engine.set_ceiling(&subject("alice"), Role::GUEST, w.now)).unwrap();
     assert_eq!(watch.now(), Some(Cut::RoleChanged));
-    assert_eq!(w.get(&line, &w.browser.cookie).role(), Some(Role::GUEST), "hot");
+    assert_eq!(
+        w.get(&line, &w.browser.cookie).role(),
+        Some(Role::GUEST),
+        "hot"
+    );
     let other = w.resumed(w.browser.family.unwrap());
-    assert_eq!(w.get(&other, &w.browser.cookie).role(), Some(Role::GUEST), "by the store");
+    assert_eq!(
+        w.get(&other, &w.browser.cookie).role(),
+        Some(Role::GUEST),
+        "by the store"
+    );
     w.restart();
     let other = w.resumed(w.browser.family.unwrap());
-    assert_eq!(w.get(&other, &w.browser.cookie).role(), Some(Role::GUEST), "after a restart");
+    assert_eq!(
+        w.get(&other, &w.browser.cookie).role(),
+        Some(Role::GUEST),
+        "after a restart"
+    );
 }
 
 #[test]
@@ -102,20 +131,39 @@ fn blocked_is_blocked_on_every_path() {
     let line = w.settle("alice", Role::USER);
     let before = verified(&w, &line);
     let raw = w.plain();
-    block_on(w.engine.login(&raw.wire, subject("alice"), Role::USER, w.now)).unwrap();
-    assert_eq!(block_on(w.engine.set_blocked(&subject("alice"), true, w.now)).unwrap(), 2);
+    block_on(
+        w.engine
+            .login(&raw.wire, subject("alice"), Role::USER, w.now),
+    )
+    .unwrap();
+    assert_eq!(
+        block_on(w.engine.set_blocked(&subject("alice"), true, w.now)).unwrap(),
+        2
+    );
     assert!(!w.get(&line, &w.browser.cookie).is_in());
-    assert!(!w.get(&w.resumed(w.browser.family.unwrap()), &w.browser.cookie).is_in());
+    assert!(
+        !w.get(&w.resumed(w.browser.family.unwrap()), &w.browser.cookie)
+            .is_in()
+    );
     assert!(w.engine.authorize_wire(&raw.wire, w.now).is_err());
     assert!(line.plug.is_closed() && raw.plug.is_closed());
     let again = w.try_sign_in(&line, "alice", Role::USER, None);
     assert!(matches!(again, Err(NotSignedIn::Blocked)));
-    let login = block_on(w.engine.login(&raw.wire, subject("alice"), Role::USER, w.now));
+    let login = block_on(
+        w.engine
+            .login(&raw.wire, subject("alice"), Role::USER, w.now),
+    );
     assert!(matches!(login, Err(NotSignedIn::Blocked)));
     assert!(w.elevate(&line, &before, Role::USER).is_err());
     w.step(Lifetime::from_days(30));
     block_on(w.engine.sweep(w.now)).unwrap();
-    assert!(matches!(w.try_sign_in(&line, "alice", Role::USER, None), Err(NotSignedIn::Blocked)), "a block does not expire");
+    assert!(
+        matches!(
+            w.try_sign_in(&line, "alice", Role::USER, None),
+            Err(NotSignedIn::Blocked)
+        ),
+        "a block does not expire"
+    );
     block_on(w.engine.set_blocked(&subject("alice"), false, w.now)).unwrap();
     w.sign_in(&line, "alice", Role::USER);
 }
@@ -124,10 +172,21 @@ fn blocked_is_blocked_on_every_path() {
 fn remove_ends_everything_and_the_generation_only_grows() {
     let mut w = world();
     let line = w.settle("alice", Role::USER);
-    let generation = |w: &World| block_on(w.engine.identity(&subject("alice"))).unwrap().unwrap().generation;
+    let generation = |w: &World| {
+        block_on(w.engine.identity(&subject("alice")))
+            .unwrap()
+            .unwrap()
+            .generation
+    };
     let before = generation(&w);
-    assert_eq!(block_on(w.engine.remove(&subject("alice"), w.now)).unwrap(), 1);
-    assert_eq!(w.get(&line, &w.browser.cookie).refusal(), Some(Refusal::PhantomSession(Ending::Removed)));
+    assert_eq!(
+        block_on(w.engine.remove(&subject("alice"), w.now)).unwrap(),
+        1
+    );
+    assert_eq!(
+        w.get(&line, &w.browser.cookie).refusal(),
+        Some(Refusal::PhantomSession(Ending::Removed))
+    );
     assert!(line.plug.is_closed());
     let removed = generation(&w);
     assert!(removed > before, "the tombstone keeps it");
@@ -144,17 +203,37 @@ fn an_elevation_is_offered_acknowledged_and_lapses() {
     let other = w.resumed(w.browser.family.unwrap());
     let old = w.browser.cookie.clone();
     assert!(w.get(&other, &old).is_in());
-    let admin = Ask { need: Need::role(Role::ADMIN), ..Ask::new(&old) };
-    assert_eq!(w.ask(&line, &admin).refusal(), Some(Refusal::StepUpRequired));
+    let admin = Ask {
+        need: Need::role(Role::ADMIN),
+        ..Ask::new(&old)
+    };
+    assert_eq!(
+        w.ask(&line, &admin).refusal(),
+        Some(Refusal::StepUpRequired)
+    );
     let raised = w.elevate(&line, &verified(&w, &line), Role::ADMIN).unwrap();
     for l in [&line, &other] {
-        assert_eq!(w.get(l, &old).role(), Some(Role::USER), "not acknowledged: the old role");
+        assert_eq!(
+            w.get(l, &old).role(),
+            Some(Role::USER),
+            "not acknowledged: the old role"
+        );
     }
-    assert_eq!(w.get(&other, raised.cookie.expose()).role(), Some(Role::ADMIN));
+    assert_eq!(
+        w.get(&other, raised.cookie.expose()).role(),
+        Some(Role::ADMIN)
+    );
     w.now = raised.until.before(Lifetime::from_millis(1));
-    assert_eq!(w.get(&line, raised.cookie.expose()).role(), Some(Role::ADMIN));
+    assert_eq!(
+        w.get(&line, raised.cookie.expose()).role(),
+        Some(Role::ADMIN)
+    );
     w.now = raised.until;
-    assert_eq!(w.get(&line, raised.cookie.expose()).role(), Some(Role::USER), "two hours");
+    assert_eq!(
+        w.get(&line, raised.cookie.expose()).role(),
+        Some(Role::USER),
+        "two hours"
+    );
     assert_eq!(w.get(&line, &old).role(), Some(Role::USER));
 }
 
@@ -163,12 +242,22 @@ fn an_elevation_above_the_ceiling_or_on_a_wire_that_was_taken_away_is_ignored() 
     let mut w = world();
     let line = w.settle("alice", Role::USER);
     let before = verified(&w, &line);
-    assert!(w.elevate(&line, &before, Role::ADMIN).is_err(), "above the ceiling");
+    assert!(
+        w.elevate(&line, &before, Role::ADMIN).is_err(),
+        "above the ceiling"
+    );
     block_on(w.engine.set_ceiling(&subject("alice"), Role::ADMIN, w.now)).unwrap();
-    w.engine.mark_shared(&line.wire, wirebound::engine::Sign::ForwardingHeader);
-    assert!(w.elevate(&line, &before, Role::ADMIN).is_err(), "it proves nothing any more");
+    w.engine
+        .mark_shared(&line.wire, wirebound::engine::Sign::ForwardingHeader);
+    assert!(
+        w.elevate(&line, &before, Role::ADMIN).is_err(),
+        "it proves nothing any more"
+    );
     let stranger = w.full();
-    assert!(w.elevate(&stranger, &before, Role::ADMIN).is_err(), "another wire's verdict");
+    assert!(
+        w.elevate(&stranger, &before, Role::ADMIN).is_err(),
+        "another wire's verdict"
+    );
     assert_eq!(w.log.count("elevation_ignored"), 3);
 }
 
@@ -178,20 +267,33 @@ fn logout_is_final_and_leaves_only_a_tombstone() {
     let line = w.settle("alice", Role::USER);
     let was = verified(&w, &line);
     let watch = w.engine.watch(was.session()).unwrap();
-    assert_eq!(block_on(w.engine.logout(&was, Scope::Session, w.now)).unwrap(), 1);
+    assert_eq!(
+        block_on(w.engine.logout(&was, Scope::Session, w.now)).unwrap(),
+        1
+    );
     assert_eq!(watch.now(), Some(Cut::Ended(Ending::Logout)));
     let other = w.resumed(w.browser.family.unwrap());
     for l in [&line, &other] {
         assert_eq!(w.get(l, &w.browser.cookie).refusal(), LOGGED_OUT);
     }
-    assert_eq!(block_on(w.engine.logout(&was, Scope::Session, w.now)).unwrap(), 0);
+    assert_eq!(
+        block_on(w.engine.logout(&was, Scope::Session, w.now)).unwrap(),
+        0
+    );
     w.restart();
     let other = w.resumed(w.browser.family.unwrap());
-    assert_eq!(w.get(&other, &w.browser.cookie).refusal(), LOGGED_OUT, "a restart forgets no ending");
+    assert_eq!(
+        w.get(&other, &w.browser.cookie).refusal(),
+        LOGGED_OUT,
+        "a restart forgets no ending"
+    );
     w.step(Lifetime::from_days(14));
     let swept = block_on(w.engine.sweep(w.now)).unwrap();
     assert!(swept.remains >= 1);
-    assert_eq!(w.get(&other, &w.browser.cookie).refusal(), Some(Refusal::Unauthenticated));
+    assert_eq!(
+        w.get(&other, &w.browser.cookie).refusal(),
+        Some(Refusal::Unauthenticated)
+    );
 }
 
 #[test]
@@ -201,7 +303,9 @@ fn a_late_drop_of_an_old_wire_does_not_touch_the_session_that_came_after() {
     let family = w.browser.family.unwrap();
     let new = w.resumed(family);
     let was = verified(&w, &old);
-    let next = w.try_sign_in(&new, "alice", Role::USER, Some(&was)).unwrap();
+    let next = w
+        .try_sign_in(&new, "alice", Role::USER, Some(&was))
+        .unwrap();
     let cookie = next.cookie.expose().to_owned();
     drop(old);
     assert!(matches!(w.get(&new, &cookie), Answer::Hot(_)));
@@ -220,8 +324,14 @@ fn a_sign_in_over_a_named_session_moves_its_siblings_and_ends_it_as_replaced() {
     let next = w.try_sign_in(&line, "bob", Role::USER, Some(&was)).unwrap();
     let cookie = next.cookie.expose().to_owned();
     for l in [&line, &sibling] {
-        assert_eq!(w.get(l, &cookie).verified().unwrap().subject(), &subject("bob"));
-        assert_eq!(w.get(l, &old).refusal(), Some(Refusal::PhantomSession(Ending::Replaced)));
+        assert_eq!(
+            w.get(l, &cookie).verified().unwrap().subject(),
+            &subject("bob")
+        );
+        assert_eq!(
+            w.get(l, &old).refusal(),
+            Some(Refusal::PhantomSession(Ending::Replaced))
+        );
         assert!(!l.plug.is_closed());
     }
     assert!(!w.get(&stranger_kin, &cookie).is_in());
@@ -233,11 +343,26 @@ fn several_sessions_on_one_wire_are_never_mixed_up_and_the_wire_alone_says_nothi
     let line = w.full();
     let a = w.sign_in(&line, "alice", Role::USER);
     let b = w.sign_in(&line, "bob", Role::GUEST);
-    assert_eq!(w.get(&line, b.cookie.expose()).verified().unwrap().subject(), &subject("bob"));
-    assert!(w.engine.authorize_wire(&line.wire, w.now).is_err(), "which?");
+    assert_eq!(
+        w.get(&line, b.cookie.expose())
+            .verified()
+            .unwrap()
+            .subject(),
+        &subject("bob")
+    );
+    assert!(
+        w.engine.authorize_wire(&line.wire, w.now).is_err(),
+        "which?"
+    );
     block_on(w.engine.end(b.verified.session(), Ending::Revoked, w.now)).unwrap();
     assert!(!line.plug.is_closed(), "it carries another live session");
-    assert_eq!(w.get(&line, a.cookie.expose()).verified().unwrap().subject(), &subject("alice"));
+    assert_eq!(
+        w.get(&line, a.cookie.expose())
+            .verified()
+            .unwrap()
+            .subject(),
+        &subject("alice")
+    );
     drop(line);
     assert_eq!(w.engine.connected(), 0);
 }
@@ -247,7 +372,11 @@ fn a_raw_session_is_over_with_its_socket_and_may_begin_again_after_it_expired() 
     let mut w = world();
     let line = w.plain();
     let login = |w: &World, line: &Line| {
-        block_on(w.engine.login(&line.wire, subject("alice"), Role::USER, w.now)).unwrap()
+        block_on(
+            w.engine
+                .login(&line.wire, subject("alice"), Role::USER, w.now),
+        )
+        .unwrap()
     };
     let first = login(&w, &line);
     assert_eq!(first.strength(), Strength::Wire);
@@ -257,22 +386,40 @@ fn a_raw_session_is_over_with_its_socket_and_may_begin_again_after_it_expired() 
     let over = w.engine.authorize_wire(&line.wire, w.now);
     assert_eq!(over, Err(Refusal::SessionExpired(Ending::ExpiredIdle)));
     let again = login(&w, &line);
-    assert_eq!(w.engine.authorize_wire(&line.wire, w.now).unwrap().session(), again.session());
-    let bob = block_on(w.engine.login(&line.wire, subject("bob"), Role::USER, w.now)).unwrap();
+    assert_eq!(
+        w.engine
+            .authorize_wire(&line.wire, w.now)
+            .unwrap()
+            .session(),
+        again.session()
+    );
+    let bob = block_on(
+        w.engine
+            .login(&line.wire, subject("bob"), Role::USER, w.now),
+    )
+    .unwrap();
     assert_eq!(w.engine.authorize_wire(&line.wire, w.now), Ok(bob));
     assert_eq!(block_on(w.engine.workload()).unwrap(), 1);
     drop(line);
     block_on(w.engine.tidy(w.now)).unwrap();
     assert_eq!(block_on(w.engine.workload()).unwrap(), 0);
     let fresh = w.plain();
-    assert_eq!(w.engine.authorize_wire(&fresh.wire, w.now), Err(Refusal::Unauthenticated));
+    assert_eq!(
+        w.engine.authorize_wire(&fresh.wire, w.now),
+        Err(Refusal::Unauthenticated)
+    );
 }
 
 #[test]
 fn at_the_limit_of_wires_the_oldest_idle_one_is_closed() {
-    let mut w = with(Policy { max_wires: 2, ..Policy::default() });
+    let mut w = with(Policy {
+        max_wires: 2,
+        ..Policy::default()
+    });
     let busy = w.settle("alice", Role::USER);
-    busy.plug.in_flight.store(1, std::sync::atomic::Ordering::Relaxed);
+    busy.plug
+        .in_flight
+        .store(1, std::sync::atomic::Ordering::Relaxed);
     let family = w.browser.family.unwrap();
     let (idle, newest) = (w.resumed(family), w.resumed(family));
     assert!(w.get(&idle, &w.browser.cookie).is_in());
@@ -286,15 +433,24 @@ fn at_the_limit_of_wires_the_oldest_idle_one_is_closed() {
 fn ending_others_and_all_ends_just_those() {
     let mut w = world();
     let lines: Vec<Line> = (0..3).map(|_| w.full()).collect();
-    let signed: Vec<_> = lines.iter().map(|l| w.sign_in(l, "alice", Role::USER)).collect();
+    let signed: Vec<_> = lines
+        .iter()
+        .map(|l| w.sign_in(l, "alice", Role::USER))
+        .collect();
     assert_eq!(block_on(w.engine.workload()).unwrap(), 3);
     let own = &signed[1].verified;
-    assert_eq!(block_on(w.engine.logout(own, Scope::Others, w.now)).unwrap(), 2);
+    assert_eq!(
+        block_on(w.engine.logout(own, Scope::Others, w.now)).unwrap(),
+        2
+    );
     for (n, (l, s)) in lines.iter().zip(&signed).enumerate() {
         assert_eq!(w.get(l, s.cookie.expose()).is_in(), n == 1);
         assert_eq!(l.plug.is_closed(), n != 1);
     }
-    assert_eq!(block_on(w.engine.logout(own, Scope::All, w.now)).unwrap(), 1);
+    assert_eq!(
+        block_on(w.engine.logout(own, Scope::All, w.now)).unwrap(),
+        1
+    );
     assert_eq!(block_on(w.engine.workload()).unwrap(), 0);
 }
 
@@ -315,7 +471,10 @@ fn a_sweep_takes_what_is_due_in_batches_and_spares_what_was_used_meanwhile() {
     assert!(w.get(&line, &w.browser.cookie).is_in());
     w.step(Lifetime::from_days(15));
     let swept = block_on(w.engine.sweep(w.now)).unwrap();
-    assert_eq!((swept.sessions, swept.identities, swept.remains), (1, 601, 600));
+    assert_eq!(
+        (swept.sessions, swept.identities, swept.remains),
+        (1, 601, 600)
+    );
     assert_eq!(w.engine.connected(), 0);
 }
 
@@ -328,7 +487,10 @@ fn a_restart_keeps_sessions_families_and_the_nonce_that_was_on_its_way() {
     drop(first);
     w.restart();
     let (line, family) = w.granted();
-    let ask = Ask { nonce: signed_in.hand_over.as_ref(), ..Ask::new(&cookie) };
+    let ask = Ask {
+        nonce: signed_in.hand_over.as_ref(),
+        ..Ask::new(&cookie)
+    };
     assert!(w.ask(&line, &ask).is_in(), "the nonce is in the store");
     drop(line);
     w.restart();
@@ -353,8 +515,15 @@ fn a_clock_that_goes_back_revives_nobody() {
     assert!(w.engine.authorize_wire(&raw.wire, w.now).is_err());
     w.now = Timestamp::ZERO;
     let early = w.full();
-    let cookie = w.sign_in(&early, "dawn", Role::USER).cookie.expose().to_owned();
-    assert!(w.get(&early, &cookie).is_in(), "at the beginning of time nothing wraps");
+    let cookie = w
+        .sign_in(&early, "dawn", Role::USER)
+        .cookie
+        .expose()
+        .to_owned();
+    assert!(
+        w.get(&early, &cookie).is_in(),
+        "at the beginning of time nothing wraps"
+    );
 }
 
 #[test]
@@ -362,6 +531,7 @@ fn a_stream_whose_last_wire_is_taken_away_is_judged_again() {
     let mut w = world();
     let line = w.settle("alice", Role::USER);
     let watch = w.engine.watch(verified(&w, &line).session()).unwrap();
-    w.engine.mark_shared(&line.wire, wirebound::engine::Sign::ForwardingHeader);
+    w.engine
+        .mark_shared(&line.wire, wirebound::engine::Sign::ForwardingHeader);
     assert_eq!(watch.now(), Some(Cut::RoleChanged));
 }

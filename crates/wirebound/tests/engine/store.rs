@@ -139,11 +139,7 @@ impl Paused {
 
     pub fn release(&self) {
         self.open.store(true, Ordering::SeqCst);
-        self.wakers
-            .lock()
-            .unwrap()
-            .drain(..)
-            .for_each(Waker::wake);
+        self.wakers.lock().unwrap().drain(..).for_each(Waker::wake);
     }
 
     fn takes(&self, at: At) -> bool {
