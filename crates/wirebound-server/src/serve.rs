@@ -244,7 +244,9 @@ fn banner(
     };
     if !ours {
         let upstream = config.upstream.url.as_deref().unwrap_or_default();
-        return format!("wirebound: listening on https://{host} in front of {upstream}\n");
+        return format!(
+            "wirebound: listening on https://{address}\nwirebound: https://{host}/ stands in front of {upstream}\n"
+        );
     }
     let moved = moved_from.map_or_else(String::new, |wanted| {
         format!(" ({wanted} is taken, so it is on another port)")
