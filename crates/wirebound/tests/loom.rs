@@ -40,11 +40,15 @@ fn live(n: u8) -> Live {
 }
 
 fn check(model: impl Fn() + Sync + Send + 'static) {
+    check_to(2, model);
+}
+
+fn check_to(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
     let orders = Arc::new(std::sync::atomic::AtomicU64::new(0));
     let counted = Arc::clone(&orders);
     let mut builder = loom::model::Builder::new();
     // More: LOOM_MAX_PREEMPTIONS=3, for an hour that nobody needs.
-    builder.preemption_bound = builder.preemption_bound.or(Some(2));
+    builder.preemption_bound = builder.preemption_bound.or(Some(preemptions));
     builder.check(move || {
         counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         model();
@@ -64,7 +68,6 @@ fn a_recycled_slot_never_answers_for_its_former_owner() {
                 Ok(standing) => assert_eq!(standing.role, Role::ranked(1)),
                 Err(over) => assert_eq!(over, Over::Gone),
             }
-            assert!(!old.matches(&[2; 16]));
             old
         });
         assert!(table.remove(live(1).place, live(1).id));
@@ -75,7 +78,28 @@ fn a_recycled_slot_never_answers_for_its_former_owner() {
     });
 }
 
-/// A lookup by id races with the recycling of the slot that the index names.
+/// The former owner's handle is asked for the next owner's secret.
+#[test]
+fn a_recycled_slot_never_takes_the_next_secret_for_the_former_owner() {
+    check_to(1, || {
+        let table = Table::new();
+        let old = table.insert(&live(1)).handle().unwrap();
+        let asker = thread::spawn(move || assert!(!old.matches(&[2; 16])));
+        assert!(table.remove(live(1).place, live(1).id));
+        table.insert(&live(2)).handle().unwrap();
+        asker.join().unwrap();
+    });
+}
+
+/// Puts a session where another was: the same entry of the index, the same slot.
+fn replace(table: &Table) {
+    assert!(table.remove(live(1).place, live(1).id));
+    let mut next = live(2);
+    next.place = live(1).place;
+    table.insert(&next).handle().unwrap();
+}
+
+/// A lookup races with the recycling of the slot that the index names.
 #[test]
 fn a_lookup_never_finds_another_session() {
     check(|| {
@@ -83,21 +107,34 @@ fn a_lookup_never_finds_another_session() {
         table.insert(&live(1)).handle().unwrap();
         let asker = {
             let table = Arc::clone(&table);
+            thread::spawn(move || table.find(live(1).place, live(1).id))
+        };
+        replace(&table);
+        if let Some(found) = asker.join().unwrap() {
+            assert_eq!(found.check(at(100_000)), Err(Over::Gone));
+        }
+    });
+}
+
+/// A check by id races with it: the next owner's role is never answered.
+#[test]
+fn a_check_by_id_never_answers_for_another_session() {
+    check_to(1, || {
+        let table = Arc::new(Table::new());
+        table.insert(&live(1)).handle().unwrap();
+        let asker = {
+            let table = Arc::clone(&table);
             thread::spawn(move || {
-                match table.check_by_id(live(1).place, live(1).id, &[1; 16], at(100_000)) {
+                let at_its_time = at(100_000);
+                match table.check_by_id(live(1).place, live(1).id, &[1; 16], at_its_time) {
                     Some(Ok(standing)) => assert_eq!(standing.role, Role::ranked(1)),
                     Some(Err(over)) => panic!("{over:?}"),
                     None => (),
                 }
             })
         };
-        assert!(table.remove(live(1).place, live(1).id));
-        // The same place: the same entry of the index, the same slot.
-        let mut next = live(2);
-        next.place = live(1).place;
-        table.insert(&next).handle().unwrap();
+        replace(&table);
         asker.join().unwrap();
-        assert!(table.find(live(1).place, live(1).id).is_none());
     });
 }
 
