@@ -31,6 +31,7 @@ pub mod store_contract;
 pub mod thief;
 pub mod trial;
 pub mod wait;
+pub mod world;
 
 mod cdp;
 mod marionette;

@@ -24,9 +24,7 @@
 use std::sync::Arc;
 
 use wirebound::Timestamp;
-use wirebound::store::{
-    Change, Commit, Durability, Expect, Key, Space, Store, Stored, Version,
-};
+use wirebound::store::{Change, Commit, Durability, Expect, Key, Space, Store, Stored, Version};
 
 pub mod concurrent;
 pub mod durable;

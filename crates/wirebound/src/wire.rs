@@ -17,7 +17,7 @@ use subtle::ConstantTimeEq as _;
 use crate::bonds::Bonds;
 use crate::event::Side;
 use crate::families::Families;
-use crate::ids::{Root, SessionId, Subject, WireId};
+use crate::ids::{Authority, Root, SessionId, Subject, WireId};
 use crate::role::Strength;
 use crate::table::{Handle, Over};
 use crate::time::{Lifetime, Timestamp};
@@ -122,6 +122,8 @@ impl core::ops::DerefMut for Hanging {
 pub(crate) struct Attachment {
     pub(crate) session: SessionId,
     pub(crate) subject: Subject,
+    /// The host its session was made for.
+    pub(crate) authority: Authority,
     pub(crate) handle: Handle,
     pub(crate) stock: Stock,
     pub(crate) strength: Strength,
@@ -269,6 +271,7 @@ impl WireCore {
         &self,
         session: SessionId,
         digest: &[u8; 16],
+        authority: Option<&Authority>,
         now: Timestamp,
     ) -> Recognised {
         if self.shared.load(Ordering::Relaxed) {
@@ -281,6 +284,9 @@ impl WireCore {
         else {
             return Recognised::Stranger;
         };
+        if authority.is_some_and(|shown_at| *shown_at != attachment.authority) {
+            return Recognised::Stranger;
+        }
         if attachment.doubted {
             return Recognised::OtherSecret(attachment.strength);
         }
@@ -462,6 +468,7 @@ impl Attachment {
     pub(crate) fn new(
         session: SessionId,
         subject: Subject,
+        authority: Authority,
         handle: Handle,
         stock: Stock,
         by: By,
@@ -470,6 +477,7 @@ impl Attachment {
         Self {
             session,
             subject,
+            authority,
             handle,
             stock,
             strength: stock.strength(),

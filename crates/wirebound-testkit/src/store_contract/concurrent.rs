@@ -145,10 +145,7 @@ pub fn no_reader_sees_half_a_commit(place: &dyn Place) {
             });
         }
         for version in 1..300 {
-            let changes = vec![
-                put(&a, version, b"", at(1)),
-                put(&b, version, b"", at(1)),
-            ];
+            let changes = vec![put(&a, version, b"", at(1)), put(&b, version, b"", at(1))];
             assert_eq!(store.commit(changes), Commit::Done);
         }
         over.store(true, Ordering::SeqCst);
@@ -167,7 +164,10 @@ pub fn nothing_is_lost_or_doubled_when_many_move_values_about(place: &dyn Place)
     let moved = AtomicU64::new(0);
     together(8, |caller| {
         for step in 0..40 {
-            let (from, to) = (account(caller + step), account(caller + step * 3 + step % 2 + 1));
+            let (from, to) = (
+                account(caller + step),
+                account(caller + step * 3 + step % 2 + 1),
+            );
             if from == to {
                 continue;
             }

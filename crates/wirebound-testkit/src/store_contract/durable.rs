@@ -38,7 +38,10 @@ pub fn what_was_removed_stays_removed_after_reopening(place: &dyn Place) {
     assert_eq!(store.load(&gone), None);
     assert_eq!(store.load(&soon), None);
     assert_eq!(store.all(Space::Session), [(at(1), kept)]);
-    assert_eq!(store.commit(vec![put(&gone, 1, b"late", at(1))]), Commit::Stale);
+    assert_eq!(
+        store.commit(vec![put(&gone, 1, b"late", at(1))]),
+        Commit::Stale
+    );
 }
 
 /// A restart is no way around a version.

@@ -51,7 +51,10 @@ pub fn names_that_begin_alike_are_different_keys(place: &dyn Place) {
     }
     for (number, name) in names.iter().enumerate() {
         let key = Key::new(Space::Session, name);
-        assert_eq!(store.load(&key).unwrap().value, number.to_string().as_bytes());
+        assert_eq!(
+            store.load(&key).unwrap().value,
+            number.to_string().as_bytes()
+        );
     }
     assert_eq!(store.count(Space::Session), 7);
 }

@@ -178,19 +178,17 @@ pub fn step(store: &Asked, model: &mut Model, wishes: &[Wish], durable: bool) {
 }
 
 /// Runs a property over random commits, always the same ones.
-pub fn for_any_commits(
-    cases: u32,
-    most: usize,
-    check: impl Fn(Vec<(Vec<Wish>, bool)>),
-) {
+pub fn for_any_commits(cases: u32, most: usize, check: impl Fn(Vec<(Vec<Wish>, bool)>)) {
     let config = Config {
         cases,
         failure_persistence: None,
         ..Config::default()
     };
     let algorithm = config.rng_algorithm;
-    let mut runner =
-        TestRunner::new_with_rng(config, proptest::test_runner::TestRng::deterministic_rng(algorithm));
+    let mut runner = TestRunner::new_with_rng(
+        config,
+        proptest::test_runner::TestRng::deterministic_rng(algorithm),
+    );
     runner
         .run(&commits(most), |commits| {
             check(commits);

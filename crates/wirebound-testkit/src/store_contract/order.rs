@@ -55,7 +55,10 @@ pub fn due_gives_at_most_as_many_as_asked_and_goes_on_after_the_cursor(place: &d
     let named: Vec<(String, u64)> = (0..50_u64)
         .map(|number| (format!("k{number:02}"), number / 7))
         .collect();
-    let named: Vec<(&str, u64)> = named.iter().map(|(name, due)| (name.as_str(), *due)).collect();
+    let named: Vec<(&str, u64)> = named
+        .iter()
+        .map(|(name, due)| (name.as_str(), *due))
+        .collect();
     let store = filled(place, &named);
     assert_eq!(store.due(Space::Session, Timestamp::NEVER, None, 0), []);
     for limit in [1, 3, 7, 50, 51] {

@@ -241,7 +241,10 @@ pub fn soon_and_durable_build_on_each_other(place: &dyn Place) {
     let (a, b) = (key("a"), key("b"));
     assert_eq!(store.commit_soon(vec![make(&a, b"1", at(1))]), Commit::Done);
     assert_eq!(store.commit(vec![put(&a, 1, b"2", at(2))]), Commit::Done);
-    assert_eq!(store.commit_soon(vec![put(&a, 2, b"3", at(3))]), Commit::Done);
+    assert_eq!(
+        store.commit_soon(vec![put(&a, 2, b"3", at(3))]),
+        Commit::Done
+    );
     assert_eq!(store.commit(vec![make(&b, b"1", at(1))]), Commit::Done);
     assert_eq!(store.load(&a).unwrap().value, b"3");
     assert_eq!(store.commit_soon(vec![remove(&a, 3)]), Commit::Done);

@@ -42,6 +42,7 @@ impl Engine {
         let attachment = Attachment::new(
             record.id,
             subject.clone(),
+            record.authority.clone(),
             handle.clone(),
             attach.stock,
             attach.by,

@@ -2,6 +2,7 @@
 
 use super::Engine;
 use crate::cookie::Presented;
+use crate::ids::Authority;
 use crate::table::Over;
 use crate::time::Timestamp;
 use crate::verdict::{By, Refusal, Verified};
@@ -22,11 +23,38 @@ impl Engine {
     /// time, and refreshes when the session was last active.
     ///
     /// What is not accepted here is not refused: time may have moved on in the store, so it is judged there.
+    ///
+    /// # Security
+    ///
+    /// A session belongs to the host it was made for. Where one wire may ask for several (no TLS, no SNI), use
+    /// [`Engine::authorize_at`].
     #[must_use]
     pub fn authorize(&self, wire: &Wire, presented: &Presented, now: Timestamp) -> Authorized {
+        self.authorize_on(wire, presented, None, now)
+    }
+
+    /// As [`Engine::authorize`], for a request to this host: the session of another is not known here.
+    #[must_use]
+    pub fn authorize_at(
+        &self,
+        wire: &Wire,
+        presented: &Presented,
+        authority: &Authority,
+        now: Timestamp,
+    ) -> Authorized {
+        self.authorize_on(wire, presented, Some(authority), now)
+    }
+
+    fn authorize_on(
+        &self,
+        wire: &Wire,
+        presented: &Presented,
+        authority: Option<&Authority>,
+        now: Timestamp,
+    ) -> Authorized {
         match wire
             .core
-            .recognise(presented.id, &presented.digest.short(), now)
+            .recognise(presented.id, &presented.digest.short(), authority, now)
         {
             Recognised::Known(verified) => {
                 if wire.core.changes_session(presented.id)

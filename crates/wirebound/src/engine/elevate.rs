@@ -72,7 +72,12 @@ impl Engine {
         let session = verified.session();
         // What the wire is now counts, not what it was when the request was judged.
         let strength = wire.core.with(session, |attachment| attachment.strength);
-        if wire.is_shared() || verified.strength().min(strength.unwrap_or(Strength::Bearer)) < Strength::Wire {
+        if wire.is_shared()
+            || verified
+                .strength()
+                .min(strength.unwrap_or(Strength::Bearer))
+                < Strength::Wire
+        {
             return Err(self.ignore(session, "the wire is weaker than `wire`"));
         }
         let _lock = self.lock(verified.subject()).await;
@@ -131,7 +136,11 @@ impl Engine {
                 CookieValue::write(&self.keys, &session, record.epoch, &secret).ok_or_else(lost)?;
             return Ok(Elevated {
                 cookie,
-                role: if room.demoted { record.role } else { elevate.role },
+                role: if room.demoted {
+                    record.role
+                } else {
+                    elevate.role
+                },
                 until,
                 persistent: record.persistent,
             });

@@ -283,10 +283,12 @@ impl Engine {
             .max(self.bonds.last_active(record.id).unwrap_or_default());
         // What was granted before a removal or a block stays over, also where ending it failed half-way.
         let revoked = record.generation < identity.generation;
-        if identity.removed || revoked || identity.is_expired(now) {
+        if identity.removed || revoked {
             Some(Ending::Removed)
         } else if now >= record.absolute {
             Some(Ending::ExpiredAbsolute)
+        } else if identity.is_expired(now) {
+            Some(Ending::Removed)
         } else if now.since(seen) >= record.idle {
             Some(Ending::ExpiredIdle)
         } else {
@@ -297,7 +299,7 @@ impl Engine {
     fn proof(&self, record: &Record, wire: &Wire, offer: &Offer<'_>, now: Timestamp) -> Proof {
         match wire
             .core
-            .recognise(record.id, &offer.presented.digest.short(), now)
+            .recognise(record.id, &offer.presented.digest.short(), None, now)
         {
             Recognised::Known(verified) => return Proof::Attached(verified.strength()),
             Recognised::OtherSecret(strength) => return Proof::Attached(strength),
@@ -549,13 +551,11 @@ impl Engine {
                     ended: ends,
                 });
                 if ends {
-                    self.end_locked(&found.record, Ending::Theft, now)
-                        .await?;
+                    self.end_locked(&found.record, Ending::Theft, now).await?;
                 }
             }
             Consequence::Expire(ending) => {
-                self.end_locked(&found.record, ending, now)
-                    .await?;
+                self.end_locked(&found.record, ending, now).await?;
             }
             // No preset makes grafts yet; a graft that is met all the same loses its wires.
             Consequence::CutGraft => self.cut_grafts(session),

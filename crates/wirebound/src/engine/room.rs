@@ -194,8 +194,7 @@ impl Engine {
     fn is_contest(&self, evicted: &Record, wire: &Wire) -> bool {
         let own: Vec<_> = roots(wire.core.lineage.as_ref()).collect();
         let held_here = |core: &WireCore| {
-            core.id == wire.core.id
-                || roots(core.lineage.as_ref()).any(|root| own.contains(&root))
+            core.id == wire.core.id || roots(core.lineage.as_ref()).any(|root| own.contains(&root))
         };
         let same_family = own.iter().any(|root| evicted.stock(root).is_some())
             || self

@@ -116,7 +116,10 @@ impl Engine {
         if !is_marked && !core.mark_known.load(Ordering::Relaxed) {
             for root in roots(core.lineage.as_ref()) {
                 if self.load(family_key(&root), marked).await?.is_some() {
-                    self.families.mark(root).iter().for_each(|core| self.let_go(core));
+                    self.families
+                        .mark(root)
+                        .iter()
+                        .for_each(|core| self.let_go(core));
                     is_marked = true;
                 }
             }

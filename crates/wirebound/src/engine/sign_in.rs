@@ -5,11 +5,11 @@
 
 use core::fmt;
 
+use super::room::listed;
 use super::{Engine, Held, TRIES, lost_race};
 use crate::cookie::CookieValue;
 use crate::event::Event;
 use crate::families::roots;
-use super::room::listed;
 use crate::identity::Identity;
 use crate::ids::{Authority, SessionId, Subject};
 use crate::judge::Attach;

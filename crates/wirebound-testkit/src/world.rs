@@ -1,0 +1,435 @@
+//! A simulated world: one engine, a browser, a thief, and a clock that moves when it is told to.
+//!
+//! No socket and no thread: a connection is a value, a TLS ticket is a root that a browser keeps. What the engine is
+//! told here is what the listener tells it of real ones.
+
+use core::fmt;
+use core::future::{Future, ready};
+use core::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use futures_executor::block_on;
+use wirebound::engine::{
+    Accepted, Authorized, EchoToken, Elevate, Elevated, NotElevated, NotSignedIn, Offer, Outcome,
+    SignIn, SignedIn,
+};
+use wirebound::store::{Store, StoreError};
+use wirebound::{
+    Authority, Connected, Engine, Entropy, EntropyError, Event, Keys, Lifetime, Lineage, Need,
+    NodeSecret, Policy, Refusal, Role, Root, Secret, Subject, Timestamp, Transport, Verified, Wire,
+    Witness,
+};
+
+/// The host of every session that does not say otherwise.
+pub const HOST: &str = "app.test";
+
+/// Repeatable randomness: a counter, hashed by nothing, different each time.
+#[derive(Debug)]
+pub struct Dice(AtomicU64);
+
+impl Dice {
+    pub fn seeded(seed: u64) -> Self {
+        Self(AtomicU64::new(seed << 32))
+    }
+}
+
+impl Entropy for Dice {
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), EntropyError> {
+        for chunk in bytes.chunks_mut(8) {
+            // splitmix64
+            let step = self.0.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
+            let mut word = step.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            chunk.copy_from_slice(&(word ^ (word >> 31)).to_le_bytes()[..chunk.len()]);
+        }
+        Ok(())
+    }
+}
+
+/// Keeps every event.
+#[derive(Debug, Default)]
+pub struct Log(Mutex<Vec<Event>>);
+
+impl Witness for Log {
+    fn saw(&self, event: Event) {
+        self.0.lock().unwrap().push(event);
+    }
+}
+
+impl Log {
+    pub fn all(&self) -> Vec<Event> {
+        self.0.lock().unwrap().clone()
+    }
+
+    pub fn count(&self, name: &str) -> usize {
+        self.all()
+            .iter()
+            .filter(|event| event.name() == name)
+            .count()
+    }
+}
+
+/// The far end of a connection, as a test sees it.
+#[derive(Debug, Default)]
+pub struct Plug {
+    pub closed: AtomicBool,
+    /// The peer is gone without a word.
+    pub dead: AtomicBool,
+    pub in_flight: AtomicUsize,
+}
+
+impl Plug {
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+}
+
+impl Transport for Plug {
+    fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
+    fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    fn alive(&self) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
+        Box::pin(ready(!self.dead.load(Ordering::Relaxed)))
+    }
+}
+
+/// One connection.
+#[derive(Debug)]
+pub struct Line {
+    pub wire: Wire,
+    pub plug: Arc<Plug>,
+}
+
+/// What a request brings.
+#[derive(Debug)]
+pub struct Ask<'a> {
+    pub cookie: &'a str,
+    pub nonce: Option<&'a Secret>,
+    pub echoes: &'a [String],
+    pub follow: bool,
+    pub held: bool,
+    pub need: Need,
+    pub host: &'a str,
+    pub request: u8,
+}
+
+impl<'a> Ask<'a> {
+    pub fn new(cookie: &'a str) -> Self {
+        Self {
+            cookie,
+            nonce: None,
+            echoes: &[],
+            follow: true,
+            held: true,
+            need: Need::NOTHING,
+            host: HOST,
+            request: 1,
+        }
+    }
+}
+
+/// What came of a request.
+pub enum Answer {
+    /// The wire said so by itself.
+    Hot(Verified),
+    Proved(Accepted),
+    NotAllowed(Accepted, Refusal),
+    Challenge(String),
+    Hold,
+    Refused(Refusal, bool),
+    Unsure(StoreError),
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Hot(verified) => write!(f, "Hot({verified:?})"),
+            Self::Proved(accepted) => write!(f, "Proved({accepted:?})"),
+            Self::NotAllowed(_, refusal) => write!(f, "NotAllowed({refusal})"),
+            Self::Challenge(_) => f.write_str("Challenge"),
+            Self::Hold => f.write_str("Hold"),
+            Self::Refused(refusal, told) => write!(f, "Refused({refusal:?}, told: {told})"),
+            Self::Unsure(error) => write!(f, "Unsure({error:?})"),
+        }
+    }
+}
+
+impl Answer {
+    pub fn verified(&self) -> Option<&Verified> {
+        match self {
+            Self::Hot(verified) => Some(verified),
+            Self::Proved(accepted) => Some(&accepted.verified),
+            Self::NotAllowed(..)
+            | Self::Challenge(_)
+            | Self::Hold
+            | Self::Refused(..)
+            | Self::Unsure(_) => None,
+        }
+    }
+
+    pub fn is_in(&self) -> bool {
+        self.verified().is_some()
+    }
+
+    pub fn role(&self) -> Option<Role> {
+        self.verified().map(Verified::role)
+    }
+
+    pub fn refusal(&self) -> Option<Refusal> {
+        match self {
+            Self::Refused(refusal, _) | Self::NotAllowed(_, refusal) => Some(*refusal),
+            Self::Hot(_) | Self::Proved(_) | Self::Challenge(_) | Self::Hold | Self::Unsure(_) => {
+                None
+            }
+        }
+    }
+}
+
+/// A cookie jar and a TLS stack.
+#[derive(Debug, Default)]
+pub struct Browser {
+    pub cookie: String,
+    pub nonce: Option<Secret>,
+    pub echoes: Vec<String>,
+    /// The family whose tickets the TLS stack holds.
+    pub family: Option<Root>,
+}
+
+impl Browser {
+    /// What an infostealer takes: the jar, not the TLS stack.
+    pub fn steal_from(&mut self, victim: &Self) {
+        self.cookie.clone_from(&victim.cookie);
+        self.nonce = victim.nonce.as_ref().map(Secret::duplicate);
+        self.echoes.clone_from(&victim.echoes);
+    }
+}
+
+/// One engine, its store, a browser, a thief and the time.
+#[derive(Debug)]
+pub struct World {
+    pub engine: Arc<Engine>,
+    pub store: Arc<dyn Store>,
+    pub log: Arc<Log>,
+    pub browser: Browser,
+    pub thief: Browser,
+    pub now: Timestamp,
+    policy: Policy,
+    dice: Arc<Dice>,
+    roots: u64,
+}
+
+impl World {
+    pub fn new(policy: Policy, store: Arc<dyn Store>) -> Self {
+        let (dice, log) = (Arc::new(Dice::seeded(1)), Arc::new(Log::default()));
+        Self {
+            engine: engine(&store, &policy, &dice, &log),
+            store,
+            log,
+            browser: Browser::default(),
+            thief: Browser::default(),
+            now: Timestamp::from_millis(1_700_000_000_000),
+            policy,
+            dice,
+            roots: 0,
+        }
+    }
+
+    /// Time goes on.
+    pub fn step(&mut self, by: Lifetime) {
+        self.now = self.now.after(by);
+    }
+
+    /// The process ends and another begins over the same store.
+    pub fn restart(&mut self) {
+        self.engine = engine(&self.store, &self.policy, &self.dice, &self.log);
+    }
+
+    pub fn root(&mut self) -> Root {
+        self.roots += 1;
+        let mut bytes = [0xee; 16];
+        bytes[..8].copy_from_slice(&self.roots.to_le_bytes());
+        Root::from_bytes(bytes)
+    }
+
+    fn line(&self, lineage: Option<Lineage>) -> Line {
+        let plug = Arc::new(Plug::default());
+        let wire = self.engine.wire(Connected {
+            transport: Arc::clone(&plug) as Arc<dyn Transport>,
+            address: Some([192, 0, 2, 1].into()),
+            lineage,
+            opened: self.now,
+        });
+        Line { wire, plug }
+    }
+
+    /// Without TLS.
+    pub fn plain(&self) -> Line {
+        self.line(None)
+    }
+
+    /// A full handshake; no tickets.
+    pub fn full(&mut self) -> Line {
+        let root = self.root();
+        self.tls(root, false, false)
+    }
+
+    /// A full handshake that took a ticket grant; its family.
+    pub fn granted(&mut self) -> (Line, Root) {
+        let root = self.root();
+        (self.tls(root, false, true), root)
+    }
+
+    /// Resumed from a family.
+    pub fn resumed(&self, root: Root) -> Line {
+        self.tls(root, true, true)
+    }
+
+    pub fn tls(&self, root: Root, resumed: bool, ticketed: bool) -> Line {
+        self.line(Some(Lineage {
+            root,
+            also: None,
+            resumed,
+            ticketed,
+            birth: self.now,
+        }))
+    }
+
+    pub fn try_sign_in(
+        &self,
+        line: &Line,
+        name: &str,
+        role: Role,
+        named: Option<&Verified>,
+    ) -> Result<SignedIn, NotSignedIn> {
+        let request = sign_in(name, role);
+        block_on(self.engine.sign_in(&line.wire, request, named, self.now))
+    }
+
+    pub fn sign_in(&self, line: &Line, name: &str, role: Role) -> SignedIn {
+        self.try_sign_in(line, name, role, None).unwrap()
+    }
+
+    /// The browser signs in and goes through the whole hand-over: what it holds after its first page.
+    pub fn settle(&mut self, name: &str, role: Role) -> Line {
+        let first = self.full();
+        let signed_in = self.sign_in(&first, name, role);
+        self.browser.cookie = signed_in.cookie.expose().to_owned();
+        drop(first);
+        let (line, root) = self.granted();
+        let ask = Ask {
+            nonce: signed_in.hand_over.as_ref(),
+            ..Ask::new(&self.browser.cookie)
+        };
+        assert!(self.ask(&line, &ask).is_in());
+        self.browser.family = Some(root);
+        line
+    }
+
+    pub fn ask(&self, line: &Line, ask: &Ask<'_>) -> Answer {
+        let presented = self.engine.read(ask.cookie.as_bytes()).unwrap();
+        match self.engine.authorize(&line.wire, &presented, self.now) {
+            // A route that asks for more is judged on the slow path here, to see its reason.
+            Authorized::Accepted(verified) if ask.need.is_nothing() => {
+                return Answer::Hot(verified);
+            }
+            Authorized::Accepted(_) | Authorized::Ask => {}
+        }
+        let texts = ask.echoes.iter().map(String::as_bytes);
+        let echoes: Vec<EchoToken> = self.engine.open_echoes(texts, self.now);
+        let authority = Authority::of(ask.host);
+        let offer = Offer {
+            presented: &presented,
+            nonce: ask.nonce.map(Secret::duplicate),
+            echoes: &echoes,
+            request: [ask.request; 8],
+            can_follow: ask.follow,
+            held: ask.held,
+            surprise: false,
+            authority: &authority,
+            need: ask.need,
+        };
+        match block_on(self.engine.prove(&line.wire, &offer, self.now)) {
+            Err(error) => Answer::Unsure(error),
+            Ok(Outcome::Accepted(accepted)) => Answer::Proved(accepted),
+            Ok(Outcome::NotAllowed(accepted, refusal)) => Answer::NotAllowed(accepted, refusal),
+            Ok(Outcome::Challenge(text)) => Answer::Challenge(text),
+            Ok(Outcome::Hold(..)) => Answer::Hold,
+            Ok(Outcome::Refused { refusal, told }) => Answer::Refused(refusal, told),
+        }
+    }
+
+    /// A request with a cookie and nothing else.
+    pub fn get(&self, line: &Line, cookie: &str) -> Answer {
+        self.ask(line, &Ask::new(cookie))
+    }
+
+    /// A stranger who follows every challenge to its end, with no jar but the cookie and what it is given itself.
+    pub fn insist(&mut self, cookie: &str, nonce: Option<&Secret>) -> Answer {
+        let mut echoes = Vec::new();
+        loop {
+            let line = self.full();
+            let ask = Ask {
+                echoes: &echoes,
+                nonce,
+                ..Ask::new(cookie)
+            };
+            match self.ask(&line, &ask) {
+                Answer::Challenge(text) => echoes.push(text),
+                other => return other,
+            }
+        }
+    }
+
+    pub fn elevate(
+        &self,
+        line: &Line,
+        verified: &Verified,
+        role: Role,
+    ) -> Result<Elevated, NotElevated> {
+        let elevate = Elevate {
+            role,
+            lifetime: Lifetime::from_hours(2),
+        };
+        block_on(self.engine.elevate(&line.wire, verified, elevate, self.now))
+    }
+}
+
+pub fn sign_in(name: &str, role: Role) -> SignIn {
+    SignIn {
+        subject: subject(name),
+        authority: Authority::of(HOST),
+        role,
+        persistent: false,
+        idle: None,
+        absolute: None,
+        vault: None,
+        carries_hand_over: true,
+    }
+}
+
+pub fn subject(name: &str) -> Subject {
+    Subject::new(name.as_bytes()).unwrap()
+}
+
+fn engine(
+    store: &Arc<dyn Store>,
+    policy: &Policy,
+    dice: &Arc<Dice>,
+    log: &Arc<Log>,
+) -> Arc<Engine> {
+    let secret = NodeSecret::new(1, Secret::from_bytes([0x5a; 32]));
+    Arc::new(Engine::new(
+        Arc::clone(store),
+        Keys::new(&secret, None),
+        policy.clone(),
+        Arc::clone(dice) as Arc<dyn Entropy>,
+        Arc::clone(log) as Arc<dyn Witness>,
+    ))
+}

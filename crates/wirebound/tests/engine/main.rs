@@ -1,0 +1,39 @@
+//! The engine from outside: what must hold of sessions on the wire, attack by attack. Time is simulated.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::exhaustive_enums,
+    clippy::exhaustive_structs,
+    missing_docs,
+    unreachable_pub,
+    dead_code,
+    reason = "tests: a wrong step ends the test with its place"
+)]
+
+mod admin;
+mod model;
+mod outage;
+mod secrets;
+mod sessions;
+mod slow;
+mod store;
+mod theft;
+#[path = "../../../wirebound-testkit/src/world.rs"]
+mod world;
+
+use std::sync::Arc;
+
+use wirebound::Policy;
+use wirebound::store::MemoryStore;
+use world::World;
+
+fn world() -> World {
+    with(Policy::default())
+}
+
+fn with(policy: Policy) -> World {
+    World::new(policy, Arc::new(MemoryStore::new()))
+}
