@@ -223,13 +223,14 @@ pub struct World {
     policy: Policy,
     dice: Arc<Dice>,
     roots: u64,
+    epoch: u32,
 }
 
 impl World {
     pub fn new(policy: Policy, store: Arc<dyn Store>) -> Self {
         let (dice, log) = (Arc::new(Dice::seeded(1)), Arc::new(Log::default()));
         Self {
-            engine: engine(&store, &policy, &dice, &log),
+            engine: engine(Keys::new(&node(1), None), &store, &policy, &dice, &log),
             store,
             log,
             browser: Browser::default(),
@@ -238,6 +239,7 @@ impl World {
             policy,
             dice,
             roots: 0,
+            epoch: 1,
         }
     }
 
@@ -248,7 +250,14 @@ impl World {
 
     /// The process ends and another begins over the same store.
     pub fn restart(&mut self) {
-        self.engine = engine(&self.store, &self.policy, &self.dice, &self.log);
+        self.restart_in(self.epoch, None);
+    }
+
+    /// The process ends and another begins, with the secret of this epoch and maybe of the one before.
+    pub fn restart_in(&mut self, epoch: u32, previous: Option<u32>) {
+        self.epoch = epoch;
+        let keys = Keys::new(&node(epoch), previous.map(node).as_ref());
+        self.engine = engine(keys, &self.store, &self.policy, &self.dice, &self.log);
     }
 
     pub fn root(&mut self) -> Root {
@@ -418,16 +427,21 @@ pub fn subject(name: &str) -> Subject {
     Subject::new(name.as_bytes()).unwrap()
 }
 
+fn node(epoch: u32) -> NodeSecret {
+    let byte = u8::try_from(epoch).unwrap();
+    NodeSecret::new(epoch, Secret::from_bytes([byte; 32]))
+}
+
 fn engine(
+    keys: Keys,
     store: &Arc<dyn Store>,
     policy: &Policy,
     dice: &Arc<Dice>,
     log: &Arc<Log>,
 ) -> Arc<Engine> {
-    let secret = NodeSecret::new(1, Secret::from_bytes([0x5a; 32]));
     Arc::new(Engine::new(
         Arc::clone(store),
-        Keys::new(&secret, None),
+        keys,
         policy.clone(),
         Arc::clone(dice) as Arc<dyn Entropy>,
         Arc::clone(log) as Arc<dyn Witness>,

@@ -178,6 +178,29 @@ impl Engine {
         Ok(gone)
     }
 
+    /// After the node secret was rotated: identities are written again under the current one, so that what an operator set
+    /// is still read when the one before is gone. Sessions are over by then. Answers how many were written.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot say; call it again.
+    pub async fn renew_identities(&self, now: Timestamp) -> Result<usize, StoreError> {
+        let mut renewed: usize = 0;
+        let mut after = None;
+        while let Some((keys, next)) = self.due(Space::Identity, Timestamp::NEVER, after).await? {
+            for key in keys {
+                let decode = crate::identity::Identity::decode;
+                if let Some(held) = self.load(key, decode).await? {
+                    self.change_identity(&held.value.subject, now, |_| ())
+                        .await?;
+                    renewed = renewed.saturating_add(1);
+                }
+            }
+            after = Some(next);
+        }
+        Ok(renewed)
+    }
+
     /// Writes down when sessions were last active, so that a restart does not take a busy session for an idle one; and
     /// ends sessions whose raw socket is gone. Call it about once a minute. Answers how many were written.
     ///
