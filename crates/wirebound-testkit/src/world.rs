@@ -382,6 +382,7 @@ impl World {
         line
     }
 
+    /// A request: what the wire says by itself, else what the store says.
     pub fn ask(&self, line: &Line, ask: &Ask<'_>) -> Answer {
         let presented = self.engine.read(ask.cookie.as_bytes()).unwrap();
         match self.engine.authorize(&line.wire, &presented, self.now) {

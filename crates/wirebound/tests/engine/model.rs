@@ -23,6 +23,10 @@ enum Step {
         line: usize,
         session: usize,
     },
+    /// On a wire, with the cookie of its own session.
+    Own {
+        line: usize,
+    },
     Drop {
         line: usize,
     },
@@ -66,6 +70,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (0..2usize, any::<bool>()).prop_map(|(who, admin)| Step::SignIn { who, admin }),
         8 => (n.clone(), n.clone()).prop_map(|(line, session)| Step::Ask { line, session }),
+        8 => n.clone().prop_map(|line| Step::Own { line }),
         2 => n.clone().prop_map(|line| Step::Drop { line }),
         4 => n.clone().prop_map(|session| Step::Resume { session }),
         2 => n.clone().prop_map(|session| Step::Steal { session }),
@@ -115,13 +120,14 @@ impl Run {
         let model = Model {
             sessions: Vec::new(),
             lines: Vec::new(),
-            ceiling: [Role::USER; 2],
+            ceiling: [Role::ADMIN; 2],
             blocked: [false; 2],
         };
-        Self {
-            w: with(policy),
-            m: model,
+        let w = with(policy);
+        for name in NAMES {
+            block_on(w.engine.set_ceiling(&subject(name), Role::ADMIN, w.now)).unwrap();
         }
+        Self { w, m: model }
     }
 
     fn session(&self, at: usize) -> Option<usize> {
@@ -224,6 +230,15 @@ impl Run {
                     && !self.m.lines.is_empty()
                 {
                     self.ask(line % self.m.lines.len(), at);
+                }
+            }
+            Step::Own { line } => {
+                if !self.m.lines.is_empty() {
+                    let line = line % self.m.lines.len();
+                    let family = self.m.lines[line].2;
+                    let own = |(_, known): &(SessionId, Known)| known.family == family;
+                    let at = self.m.sessions.iter().position(own).unwrap();
+                    self.ask(line, at);
                 }
             }
             Step::Drop { line } => {
@@ -346,7 +361,7 @@ impl Run {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 192, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn whatever_two_subjects_do_the_engine_says_what_the_model_says(steps in proptest::collection::vec(step(), 1..60)) {
         let mut run = Run::new();
