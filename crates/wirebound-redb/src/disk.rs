@@ -7,14 +7,17 @@ use core::panic::AssertUnwindSafe;
 use std::io;
 use std::panic::catch_unwind;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, SyncSender};
+use std::thread;
 
 use redb::{
     Builder, Database, ReadOnlyTable, ReadableDatabase, ReadableTable, ReadableTableMetadata,
-    TableDefinition, TableHandle,
+    StorageBackend, TableDefinition, TableHandle,
 };
 use wirebound::store::{Key, StoreError, StoreErrorKind};
 
-use crate::index::{Fresh, Index, Place, RowNumber};
+use crate::index::{Building, Fresh, Index, Place, RowNumber};
 use crate::medium::{Medium, Watched};
 use crate::row;
 
@@ -24,13 +27,26 @@ const ROWS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("rows");
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 const META_FORMAT: &str = "format";
 
+/// Rows that are handed on at a time while a store is opened.
+const CHUNK: usize = 4096;
+
 /// Rows as they stood after one commit; a reader holds one while it reads.
 pub(crate) type Snapshot = Arc<ReadOnlyTable<u64, &'static [u8]>>;
 
 /// An open database.
 pub(crate) struct Disk {
-    database: Database,
+    /// There until it is dropped.
+    database: Option<Database>,
     watched: Watched,
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Closing writes the last of redb's own bookkeeping. Whatever trips there, all that was answered is
+        // on disk already.
+        let database = self.database.take();
+        let _closed = catch_unwind(AssertUnwindSafe(|| drop(database)));
+    }
 }
 
 /// Why a database was not opened.
@@ -79,36 +95,59 @@ pub(crate) fn create(medium: &dyn Medium, cache: usize) -> Result<(), Refused> {
 
 /// Opens a store and reads all of it. Whatever it refuses it leaves untouched.
 pub(crate) fn open(medium: &dyn Medium, cache: usize) -> Result<Opened, Refused> {
-    let watched =
-        Watched::holding(medium.open().map_err(Refused::Io)?).map_err(Refused::Io)?;
+    let watched = Watched::holding(medium.open().map_err(Refused::Io)?).map_err(Refused::Io)?;
+    if watched.len().map_err(Refused::Io)? == 0 {
+        return Err(Refused::Corrupt("it is empty".into()));
+    }
     // A database of wild bytes may trip an assertion inside redb: that too means "not what was written".
     let opened = catch_unwind(AssertUnwindSafe(|| {
-        let database = build(watched.clone(), cache)?;
+        let database = sound(watched.clone(), cache)?;
         check_format(&database)?;
         let (index, next_row) = scan(&database)?;
         Ok((database, index, next_row))
     }));
-    let (database, index, next_row) = opened.unwrap_or_else(|_| {
-        Err(Refused::Corrupt("its pages contradict each other".into()))
-    })?;
+    let (database, index, next_row) = opened
+        .unwrap_or_else(|_| Err(Refused::Corrupt("its pages contradict each other".into())))?;
     watched.release().map_err(Refused::Io)?;
     let snapshot = snapshot(&database).map_err(refused)?;
     Ok(Opened {
-        disk: Disk { database, watched },
+        disk: Disk {
+            database: Some(database),
+            watched,
+        },
         index,
         snapshot,
         next_row,
     })
 }
 
+/// Opens a database, every page of which has been verified.
+///
+/// After a crash redb does that itself. After an orderly close it believes what it wrote about free pages;
+/// if that was damaged since, it would write over pages that are in use.
+fn sound(watched: Watched, cache: usize) -> Result<Database, Refused> {
+    let verified = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&verified);
+    let mut database = Builder::new()
+        .set_cache_size(cache)
+        .set_repair_callback(move |_| seen.store(true, Ordering::Relaxed))
+        .create_with_backend(watched)
+        .map_err(|error| refused(error.into()))?;
+    if !verified.load(Ordering::Relaxed) {
+        match database.check_integrity() {
+            Ok(true) => {}
+            Ok(false) => return Err(Refused::Corrupt("its pages do not verify".into())),
+            Err(error) => return Err(refused(error.into())),
+        }
+    }
+    Ok(database)
+}
+
 fn build(watched: Watched, cache: usize) -> Result<Database, Refused> {
     Builder::new()
         .set_cache_size(cache)
         .create_with_backend(watched)
-        .map_err(|error| match error {
-            redb::DatabaseError::DatabaseAlreadyOpen => Refused::Locked,
-            other => refused(other.into()),
-        })
+        .map_err(|error| refused(error.into()))
 }
 
 fn check_format(database: &Database) -> Result<(), Refused> {
@@ -134,20 +173,42 @@ fn check_format(database: &Database) -> Result<(), Refused> {
     }
 }
 
+/// Reads all rows. The index is built beside, on a thread of its own: half of opening is waiting for memory.
 fn scan(database: &Database) -> Result<(Index, RowNumber), Refused> {
     let rows = snapshot(database).map_err(refused)?;
+    let (last, index) = thread::scope(|scope| {
+        let (send, receive) = mpsc::sync_channel::<Vec<(Key, Place)>>(16);
+        let building = scope.spawn(move || {
+            let mut building = Building::default();
+            for (key, place) in receive.into_iter().flatten() {
+                building.add(key, place)?;
+            }
+            Ok(building.finish())
+        });
+        let last = read_rows(&rows, &send);
+        drop(send);
+        (last, building.join())
+    });
+    let index = index
+        .map_err(|_| Refused::Corrupt("its index could not be built".into()))?
+        .map_err(|key: Key| Refused::Corrupt(format!("two rows hold {key:?}")))?;
+    Ok((index, RowNumber::MIN.saturating_add(last?)))
+}
+
+/// Sends every row's key and place on, and gives the last number.
+fn read_rows(rows: &Snapshot, send: &SyncSender<Vec<(Key, Place)>>) -> Result<u64, Refused> {
     let expected = rows.len().map_err(|error| refused(error.into()))?;
-    let mut places = Vec::with_capacity(usize::try_from(expected).unwrap_or(0));
-    let mut last = 0_u64;
+    let (mut last, mut there) = (0_u64, 0_u64);
+    let mut chunk = Vec::with_capacity(CHUNK);
     for entry in rows.iter().map_err(|error| refused(error.into()))? {
         let (number, bytes) = entry.map_err(|error| refused(error.into()))?;
         last = number.value();
-        let (Some(row), Some(number)) =
-            (row::decode(last, bytes.value()), RowNumber::new(last))
+        there = there.saturating_add(1);
+        let (Some(row), Some(number)) = (row::decode(last, bytes.value()), RowNumber::new(last))
         else {
             return Err(Refused::Corrupt(format!("row {last} does not read back")));
         };
-        places.push((
+        chunk.push((
             row.key,
             Place {
                 version: row.version,
@@ -155,17 +216,22 @@ fn scan(database: &Database) -> Result<(Index, RowNumber), Refused> {
                 row: Some(number),
             },
         ));
+        if chunk.len() == CHUNK {
+            let full = core::mem::replace(&mut chunk, Vec::with_capacity(CHUNK));
+            if send.send(full).is_err() {
+                // The other side met two rows of one key, and says so.
+                return Ok(last);
+            }
+        }
     }
-    if u64::try_from(places.len()).ok() != Some(expected) {
+    if there != expected {
         return Err(Refused::Corrupt(format!(
-            "{expected} rows should be there, {} are",
-            places.len()
+            "{expected} rows should be there, {there} are"
         )));
     }
-    let index = Index::build(places)
-        .map_err(|key| Refused::Corrupt(format!("two rows hold {key:?}")))?;
-    let next = RowNumber::MIN.saturating_add(last);
-    Ok((index, next))
+    // If nobody listens any more, the other side says why.
+    let _said_there = send.send(chunk);
+    Ok(last)
 }
 
 fn snapshot(database: &Database) -> Result<Snapshot, redb::Error> {
@@ -201,29 +267,34 @@ fn corrupt(key: &Key) -> StoreError {
 impl Disk {
     /// Makes all the writes in one durable transaction, and gives the snapshot in which they stand.
     pub(crate) fn write(&self, writes: &[Write<'_>]) -> Result<Snapshot, StoreError> {
-        catch_unwind(AssertUnwindSafe(|| self.transaction(writes)))
-            .unwrap_or_else(|_| {
-                Err(StoreError::because(
-                    StoreErrorKind::Corrupt,
-                    "the database file contradicts itself",
-                ))
-            })
+        catch_unwind(AssertUnwindSafe(|| self.transaction(writes))).unwrap_or_else(|_| {
+            Err(StoreError::because(
+                StoreErrorKind::Corrupt,
+                "the database file contradicts itself",
+            ))
+        })
     }
 
     fn transaction(&self, writes: &[Write<'_>]) -> Result<Snapshot, StoreError> {
-        let mut write = self
-            .database
+        let database = self.database()?;
+        let mut write = database
             .begin_write()
             .map_err(|error| store_error(error.into()))?;
         write.set_two_phase_commit(true);
         apply(&write, writes)?;
         write.commit().map_err(|error| store_error(error.into()))?;
-        snapshot(&self.database).map_err(store_error)
+        snapshot(database).map_err(store_error)
+    }
+
+    fn database(&self) -> Result<&Database, StoreError> {
+        self.database
+            .as_ref()
+            .ok_or_else(|| StoreError::new(StoreErrorKind::Unavailable))
     }
 
     /// The rows as they are, and whether these writes stand in them. Any one tells: they were made together.
     pub(crate) fn holds(&self, writes: &[Write<'_>]) -> Result<(Snapshot, bool), StoreError> {
-        let snapshot = snapshot(&self.database).map_err(store_error)?;
+        let snapshot = snapshot(self.database()?).map_err(store_error)?;
         let there = |number: RowNumber| -> Result<bool, StoreError> {
             Ok(snapshot
                 .get(number.get())
@@ -256,7 +327,10 @@ impl Disk {
         let watched = Watched::through(inner);
         let opened = catch_unwind(AssertUnwindSafe(|| build(watched.clone(), cache)));
         match opened {
-            Ok(Ok(database)) => Ok(Self { database, watched }),
+            Ok(Ok(database)) => Ok(Self {
+                database: Some(database),
+                watched,
+            }),
             Ok(Err(Refused::Io(error))) => Err(store_error(redb::Error::Io(error))),
             Ok(Err(other)) => Err(StoreError::because(
                 StoreErrorKind::Unavailable,
@@ -301,18 +375,25 @@ fn apply(write: &redb::WriteTransaction, writes: &[Write<'_>]) -> Result<(), Sto
 }
 
 fn refused(error: redb::Error) -> Refused {
-    match error {
-        redb::Error::Io(error) => Refused::Io(error),
-        redb::Error::DatabaseAlreadyOpen => Refused::Locked,
-        other => Refused::Corrupt(other.to_string()),
+    if let redb::Error::Io(error) = error {
+        return Refused::Io(error);
     }
+    if matches!(error, redb::Error::DatabaseAlreadyOpen) {
+        return Refused::Locked;
+    }
+    if matches!(error, redb::Error::PreviousIo) {
+        return Refused::Io(io::Error::other(error));
+    }
+    Refused::Corrupt(error.to_string())
 }
 
 fn store_error(error: redb::Error) -> StoreError {
-    let kind = match &error {
-        redb::Error::Io(error) => kind_of(error),
-        redb::Error::Corrupted(_) => StoreErrorKind::Corrupt,
-        _ => StoreErrorKind::Unavailable,
+    let kind = if let redb::Error::Io(error) = &error {
+        kind_of(error)
+    } else if matches!(error, redb::Error::Corrupted(_)) {
+        StoreErrorKind::Corrupt
+    } else {
+        StoreErrorKind::Unavailable
     };
     StoreError::because(kind, error)
 }

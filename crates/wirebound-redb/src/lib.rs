@@ -74,7 +74,7 @@ use crate::queue::Request;
 use crate::writer::{Health, Shared, State, Writer};
 
 /// How a store is opened.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Options {
     /// How many bytes of pages are kept in memory, beside the index. 64 MiB if nothing is said.
@@ -215,7 +215,8 @@ impl Store for RedbStore {
     fn count(&self, space: Space) -> Answer<'_, u64> {
         Box::pin(async move {
             let count = self.shared.state()?.index.count(space);
-            u64::try_from(count).map_err(|error| StoreError::because(StoreErrorKind::Corrupt, error))
+            u64::try_from(count)
+                .map_err(|error| StoreError::because(StoreErrorKind::Corrupt, error))
         })
     }
 }

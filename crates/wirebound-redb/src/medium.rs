@@ -83,7 +83,11 @@ impl Watched {
     pub(crate) fn holding(inner: Box<dyn StorageBackend>) -> io::Result<Self> {
         let len = inner.len()?;
         let watched = Self::through(inner);
-        watched.held().len = len;
+        {
+            let mut held = watched.held();
+            held.len = len;
+            held.len_below = len;
+        }
         watched.0.holding.store(true, Ordering::Release);
         Ok(watched)
     }
@@ -174,6 +178,8 @@ struct Held {
     /// What each byte range reads as, by its start; ranges do not overlap.
     patches: BTreeMap<u64, Vec<u8>>,
     len: u64,
+    /// How much of it the medium below has; nothing changes that while writes are held back.
+    len_below: u64,
 }
 
 #[derive(Debug)]
@@ -237,7 +243,7 @@ impl Held {
         if to > self.len {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let there = inner.len()?.min(to).saturating_sub(offset);
+        let there = self.len_below.min(to).saturating_sub(offset);
         let there = usize::try_from(there).unwrap_or(usize::MAX).min(out.len());
         let (from_file, beyond) = out.split_at_mut(there);
         if !from_file.is_empty() {

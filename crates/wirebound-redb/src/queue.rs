@@ -62,8 +62,7 @@ struct Waiting {
 impl Waiting {
     fn has_room_for(&self, size: usize) -> bool {
         self.requests.is_empty()
-            || (self.requests.len() < MOST_COMMITS
-                && self.bytes.saturating_add(size) <= MOST_BYTES)
+            || (self.requests.len() < MOST_COMMITS && self.bytes.saturating_add(size) <= MOST_BYTES)
     }
 }
 

@@ -165,8 +165,7 @@ impl Writer {
             let state = shared.read();
             for request in requests {
                 let commit = judge(&state.index, &mut staged, request.changes);
-                must_sync |=
-                    commit == Commit::Done && request.durability == Durability::Durable;
+                must_sync |= commit == Commit::Done && request.durability == Durability::Durable;
                 answers.push((request.answer, commit));
             }
         }
@@ -267,7 +266,12 @@ impl Writer {
             planned.push(Planned { key, old, new });
         }
         // Writes that the outcome can be told by come first.
-        planned.sort_by_key(|one| (one.new.is_none() && one.old.is_none(), one.new.as_ref().map(|(number, _)| *number)));
+        planned.sort_by_key(|one| {
+            (
+                one.new.is_none() && one.old.is_none(),
+                one.new.as_ref().map(|(number, _)| *number),
+            )
+        });
         planned
     }
 

@@ -103,6 +103,16 @@ pub fn configure(config: &mut Config, app: SocketAddr) {
     }
 }
 
+/// Who may become more than a user here.
+#[must_use]
+pub fn ceilings() -> Vec<(String, wirebound::Role)> {
+    PEOPLE
+        .iter()
+        .filter(|(_, role, _)| *role == "admin")
+        .map(|(name, _, _)| ((*name).to_owned(), wirebound::Role::ADMIN))
+        .collect()
+}
+
 /// The app itself.
 fn app() -> Router {
     Router::new()

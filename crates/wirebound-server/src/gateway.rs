@@ -1,12 +1,38 @@
-//! The gateway's seam: what a start-up hands over, and nothing of how it is served.
+//! The gateway: what a start-up hands over, put together and served.
+//!
+//! Which request belongs to whom is the gate's (`wirebound-tower`); what the app gets to see of it is `app`'s; this
+//! file opens the store, builds both, and keeps house beside them.
 
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
+
+use wirebound::engine::Engine;
+use wirebound::{Clock, Entropy, Keys, NodeSecret as EngineSecret, Role, Subject};
+use wirebound_redb::{Options, RedbStore};
+use wirebound_tower::LogWitness;
+use wirebound_tower::cookies::Names;
+use wirebound_tower::gate::{Gate, GateParts};
+use wirebound_tower::listen::{self, Listener};
+use wirebound_tower::refusal::{Answers, Told};
+use wirebound_tower::tls::{Grants, Renewals, Tls, TlsParts};
 
 use crate::certificates::Certificates;
-use crate::config::Config;
+use crate::config::{Config, StoreUrl};
 use crate::data_dir::{DataDir, NodeSecret};
 use crate::failure::Failure;
+use crate::system::{SystemClock, SystemEntropy};
+
+mod answer;
+mod app;
+mod cargo;
+mod house;
+mod policy;
+mod routes;
+mod tickets;
+
+pub use app::App;
 
 /// All that a gateway is started with. Everything in it has been checked and opened.
 #[derive(Debug)]
@@ -22,6 +48,8 @@ pub struct Plan {
     pub data_dir: DataDir,
     /// The node secrets.
     pub secret: NodeSecret,
+    /// Subjects whose ceiling is set before the first request: the demo's admin.
+    pub ceilings: Vec<(String, Role)>,
 }
 
 impl Plan {
@@ -40,6 +68,7 @@ impl Plan {
             certificates,
             data_dir,
             secret,
+            ceilings: Vec::new(),
         }
     }
 }
@@ -49,10 +78,151 @@ impl Plan {
 /// # Errors
 ///
 /// When it cannot start, or fails while running.
-#[expect(clippy::unused_async, reason = "the seam is asynchronous")]
 pub async fn run(plan: Plan, stop: impl Future<Output = ()> + Send) -> Result<(), Failure> {
-    drop((plan, stop));
-    Err(Failure::failed(
-        "the gateway is not linked into this build yet",
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::new());
+    let engine = Arc::new(open_engine(&plan, &entropy)?);
+    raise_ceilings(&engine, &plan, clock.as_ref()).await?;
+    let keys = tickets::open(&engine, clock.as_ref(), entropy.as_ref()).await?;
+    let (grants, renewals) = (Arc::new(Grants::new()), Arc::new(Renewals::new()));
+    let tls = Tls::new(TlsParts {
+        listener: "edge".to_owned(),
+        certificates: Arc::clone(&plan.certificates) as _,
+        keys: Arc::clone(&keys),
+        grants: Arc::clone(&grants),
+        renewals: Arc::clone(&renewals),
+        clock: Arc::clone(&clock),
+        entropy: Arc::clone(&entropy),
+    })
+    .map_err(|error| {
+        Failure::start(format!("tls cannot be set up: {error}"), "wirebound doctor")
+    })?;
+    let gate = Gate::new(GateParts {
+        engine: Arc::clone(&engine),
+        clock: Arc::clone(&clock),
+        grants,
+        renewals,
+        names: cookie_names(&plan.config),
+        answers: Answers {
+            page,
+            login: plan.config.login.url.clone(),
+        },
+        needs: routes::needs(&plan.config.routes),
+    });
+    let app = App::new(&plan.config, Arc::clone(&engine), Arc::clone(&entropy)).await?;
+    let listener = tokio::net::TcpListener::from_std(plan.listener).map_err(|error| {
+        Failure::start(
+            format!("the port cannot be used: {error}"),
+            "wirebound doctor",
+        )
+    })?;
+    let listener = Listener::new(listener, Arc::new(tls), limits(&plan.config));
+    let sweep_every = Duration::from_millis(plan.config.session.sweep_interval.as_millis());
+    tokio::select! {
+        () = wirebound_tower::gate::serve(listener, gate, app.clone(), stop) => {}
+        () = house::keep(&engine, &clock, sweep_every) => {}
+        () = tickets::rotate(&engine, &keys, &clock, &entropy) => {}
+        () = app.keep_names() => {}
+    }
+    app.write_names().await;
+    house::tidy(&engine, clock.as_ref()).await;
+    drop(plan.data_dir);
+    Ok(())
+}
+
+fn open_engine(plan: &Plan, entropy: &Arc<dyn Entropy>) -> Result<Engine, Failure> {
+    let folder = store_folder(&plan.config, &plan.data_dir)?;
+    let store = RedbStore::open(&folder, Options::default()).map_err(|error| {
+        let hint = "wirebound doctor --data-dir looks the folder over; the file was left as it is";
+        Failure::start(error.to_string(), hint)
+    })?;
+    let secret = |epoch: u32| {
+        plan.secret
+            .of_epoch(epoch)
+            .map(|secret| EngineSecret::new(epoch, secret.duplicate()))
+    };
+    let lost = || Failure::start("the node secret file holds no secret", "wirebound doctor");
+    let (epoch, _) = plan.secret.current().ok_or_else(lost)?;
+    let current = secret(epoch).ok_or_else(lost)?;
+    let previous = epoch.checked_sub(1).and_then(secret);
+    let keys = Keys::new(&current, previous.as_ref());
+    let policy = policy::of(&plan.config);
+    Ok(Engine::new(
+        Arc::new(store),
+        keys,
+        policy,
+        Arc::clone(entropy),
+        Arc::new(LogWitness::new()),
     ))
+}
+
+fn store_folder(config: &Config, data_dir: &DataDir) -> Result<PathBuf, Failure> {
+    let relative = match &config.store.url {
+        None => PathBuf::from("sessions"),
+        Some(url) => match StoreUrl::parse(url) {
+            Some(StoreUrl::File(path)) => path,
+            _ => {
+                return Err(Failure::config(
+                    format!("store.url = {url}: only file: stores are there yet"),
+                    "--store file:sessions",
+                ));
+            }
+        },
+    };
+    Ok(data_dir.path().join(relative))
+}
+
+async fn raise_ceilings(engine: &Engine, plan: &Plan, clock: &dyn Clock) -> Result<(), Failure> {
+    for (name, role) in &plan.ceilings {
+        let (Ok(subject), Some(now)) = (Subject::new(name.as_bytes()), clock.now()) else {
+            continue;
+        };
+        engine
+            .set_ceiling(&subject, *role, now)
+            .await
+            .map_err(|error| Failure::start(error.to_string(), "wirebound doctor"))?;
+    }
+    Ok(())
+}
+
+fn cookie_names(config: &Config) -> Names {
+    let names = if config.session_token.secure_flag {
+        Names::secure()
+    } else {
+        Names::insecure_for_loopback()
+    };
+    match config.session_token.samesite {
+        crate::config::SameSite::Strict => names,
+        crate::config::SameSite::Lax => names.lax(),
+        // Refused at start-up unless under `[danger]`; frames on other sites are not served yet.
+        crate::config::SameSite::None => names.lax(),
+    }
+}
+
+fn page(told: &Told, login: Option<&str>) -> String {
+    crate::pages::page(
+        told.status.as_u16(),
+        told.code,
+        told.title,
+        told.detail.unwrap_or(""),
+        login,
+    )
+}
+
+fn limits(config: &Config) -> listen::Limits {
+    let from = &config.limits;
+    let time = |lifetime: wirebound::Lifetime| Duration::from_millis(lifetime.as_millis());
+    let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+    listen::Limits {
+        max_connections: count(from.max_connections),
+        max_per_address: count(from.max_connections_per_address),
+        handshake_timeout: time(from.handshake_timeout),
+        idle_timeout: time(from.connection_idle),
+        header_timeout: time(from.header_timeout),
+        max_headers: count(from.header_count),
+        max_header_bytes: u32::try_from(from.header_size.as_usize()).unwrap_or(u32::MAX),
+        max_streams: from.max_streams,
+        shutdown_wait: time(from.drain_timeout),
+        ..listen::Limits::default()
+    }
 }

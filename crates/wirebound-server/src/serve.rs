@@ -70,13 +70,16 @@ pub fn run(
     let listener = listen(&mut config, may_move)?;
     let moved = (wanted.port() != 0 && wanted != config.listen.addr).then_some(wanted);
     let banner = banner(&config, moved, ours.is_some(), &certificates);
-    let plan = Plan::new(
+    let mut plan = Plan::new(
         config,
         listener,
         Arc::clone(&certificates),
         data_dir,
         secret,
     );
+    if ours.is_some() {
+        plan.ceilings = demo::ceilings();
+    }
 
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -241,7 +244,9 @@ fn banner(
     };
     if !ours {
         let upstream = config.upstream.url.as_deref().unwrap_or_default();
-        return format!("wirebound: https://{host}/ stands in front of {upstream}\n");
+        return format!(
+            "wirebound: listening on https://{address}\nwirebound: https://{host}/ stands in front of {upstream}\n"
+        );
     }
     let moved = moved_from.map_or_else(String::new, |wanted| {
         format!(" ({wanted} is taken, so it is on another port)")

@@ -11,11 +11,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 
 pub use crate::cdp::Answer;
 use crate::cdp::Cdp;
 use crate::jar::{Cookie, Jar};
+use crate::process::{Folder, Process};
 use crate::{nss, wait};
 
 /// How long a start, a load or an end may take.
@@ -52,7 +53,7 @@ pub enum Http {
 /// A profile: cookies, certificate database, home. It outlives the browser that used it.
 #[derive(Debug)]
 pub struct Profile {
-    folder: tempfile::TempDir,
+    folder: Folder,
     http: Http,
 }
 
@@ -62,9 +63,7 @@ impl Profile {
     /// # Errors
     /// When `certutil` is missing or refuses the file.
     pub async fn new(ca: &Path, http: Http) -> Result<Self> {
-        let folder = tempfile::Builder::new()
-            .prefix("wirebound-chromium-")
-            .tempdir()?;
+        let folder = Folder::new("wirebound-chromium-")?;
         nss::trust(&folder.path().join("home/.pki/nssdb"), ca).await?;
         Ok(Self { folder, http })
     }
@@ -79,7 +78,7 @@ impl Profile {
 /// A running Chromium. Killed when dropped.
 #[derive(Debug)]
 pub struct Chromium {
-    child: Child,
+    process: Process,
     cdp: Cdp,
     profile: Profile,
 }
@@ -118,7 +117,9 @@ impl Chromium {
             .arg("about:blank")
             .spawn()
             .with_context(|| format!("{program} cannot be started; {}", nss::SETUP))?;
-        let mut lines = BufReader::new(child.stderr.take().context("stderr is piped")?).lines();
+        let stderr = child.stderr.take().context("stderr is piped")?;
+        let process = Process(child);
+        let mut lines = BufReader::new(stderr).lines();
         let url = tokio::time::timeout(BOUND, async {
             let mut said = String::new();
             while let Some(line) = lines.next_line().await? {
@@ -140,7 +141,7 @@ impl Chromium {
         cdp.call(None, "Browser.setDownloadBehavior", download)
             .await?;
         Ok(Self {
-            child,
+            process,
             cdp,
             profile,
         })
@@ -231,9 +232,7 @@ impl Chromium {
     pub async fn close(mut self) -> Result<Profile> {
         // The browser may go before it has answered.
         let _gone = self.cdp.call(None, "Browser.close", json!({})).await;
-        tokio::time::timeout(BOUND, self.child.wait())
-            .await
-            .context("Chromium does not end")??;
+        self.process.ends_within(BOUND).await?;
         Ok(self.profile)
     }
 
@@ -242,7 +241,7 @@ impl Chromium {
     /// # Errors
     /// When the system does not let us.
     pub async fn kill(mut self) -> Result<Profile> {
-        self.child.kill().await?;
+        self.process.0.kill().await?;
         // The next start must not take this one for alive.
         for name in ["SingletonLock", "SingletonCookie", "SingletonSocket"] {
             let _absent =

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 
 pub use crate::chromium::Http;
 use crate::jar::{Cookie, Jar};
 use crate::marionette::Marionette;
+use crate::process::{Folder, Process};
 use crate::{nss, wait};
 
 /// How long a start or an end may take.
@@ -45,7 +46,7 @@ const PREFERENCES: [(&str, &str); 18] = [
 /// A profile. It outlives the browser that used it.
 #[derive(Debug)]
 pub struct Profile {
-    folder: tempfile::TempDir,
+    folder: Folder,
     http: Http,
     hosts: Vec<String>,
 }
@@ -57,9 +58,7 @@ impl Profile {
     /// # Errors
     /// When `certutil` is missing or refuses the file.
     pub async fn new(ca: &Path, http: Http, hosts: &[String]) -> Result<Self> {
-        let folder = tempfile::Builder::new()
-            .prefix("wirebound-firefox-")
-            .tempdir()?;
+        let folder = Folder::new("wirebound-firefox-")?;
         nss::trust(&folder.path().join("profile"), ca).await?;
         Ok(Self {
             folder,
@@ -99,7 +98,7 @@ impl Profile {
 /// A running Firefox with one window in use. Killed when dropped.
 #[derive(Debug)]
 pub struct Firefox {
-    child: Child,
+    process: Process,
     remote: Marionette,
     profile: Profile,
     version: String,
@@ -113,7 +112,7 @@ impl Firefox {
     pub async fn start(profile: Profile) -> Result<Self> {
         let port = free_port()?;
         profile.write_preferences(port)?;
-        let mut child = Command::new("firefox-esr")
+        let child = Command::new("firefox-esr")
             .args(["--marionette", "--headless", "--no-remote", "--profile"])
             .arg(profile.folder.path().join("profile"))
             .arg("about:blank")
@@ -125,6 +124,7 @@ impl Firefox {
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("firefox-esr cannot be started; {}", nss::SETUP))?;
+        let mut process = Process(child);
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let start = std::time::Instant::now();
         let remote = loop {
@@ -133,7 +133,7 @@ impl Firefox {
                 Err(error) if start.elapsed() > BOUND => return Err(error).context("Marionette"),
                 Err(_) => wait::moment(Duration::from_millis(100)).await,
             }
-            if let Some(status) = child.try_wait()? {
+            if let Some(status) = process.0.try_wait()? {
                 bail!("Firefox ended at once with {status}");
             }
         };
@@ -146,7 +146,7 @@ impl Firefox {
         let bounds = json!({ "pageLoad": 15_000, "script": 15_000 });
         remote.call("WebDriver:SetTimeouts", bounds).await?;
         Ok(Self {
-            child,
+            process,
             remote,
             profile,
             version,
@@ -316,9 +316,7 @@ impl Firefox {
     pub async fn quit(mut self) -> Result<Profile> {
         let params = json!({ "flags": ["eForceQuit"] });
         self.remote.call("Marionette:Quit", params).await?;
-        tokio::time::timeout(BOUND, self.child.wait())
-            .await
-            .context("Firefox does not end")??;
+        self.process.ends_within(BOUND).await?;
         Ok(self.profile)
     }
 

@@ -28,11 +28,14 @@ pub mod jar;
 pub mod line;
 pub mod members;
 pub mod store_contract;
+pub mod theft;
 pub mod thief;
 pub mod trial;
+pub mod unchanged;
 pub mod wait;
 pub mod world;
 
 mod cdp;
 mod marionette;
 mod nss;
+mod process;

@@ -21,6 +21,16 @@
 //! A store that outlives its process calls [`durable_store_contract!`](crate::durable_store_contract) as
 //! well. What survives a loss of power is not tested here: that needs the store's own medium.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::missing_panics_doc,
+    reason = "these are tests: what is not as it should be stops them"
+)]
+
 use std::sync::Arc;
 
 use wirebound::Timestamp;
@@ -49,6 +59,7 @@ pub fn wait<T>(future: impl Future<Output = T>) -> T {
 
 /// What the clauses say to a store, in few words and waiting for the answer.
 #[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "a name for a store, no more")]
 pub struct Asked(pub Arc<dyn Store>);
 
 impl Asked {

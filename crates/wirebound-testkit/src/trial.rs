@@ -18,7 +18,7 @@ use crate::members::Members;
 use crate::wait;
 
 mod client;
-mod front;
+pub(crate) mod front;
 mod report;
 mod scenario;
 mod shadow;

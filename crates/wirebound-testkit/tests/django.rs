@@ -1,49 +1,25 @@
-//! The real Django of the kit, asked directly: what the gateway's tests put behind it does work alone.
+//! The real Django of the kit, asked directly: what the gateway's tests put behind it does work alone, and
+//! the walk sees Django's cookie where nothing hides it.
 #![allow(clippy::unwrap_used, reason = "a test says by panicking what is wrong")]
-
-use std::time::Duration;
 
 use wirebound_testkit::authority::Authority;
 use wirebound_testkit::chromium::{Chromium, Http, Profile};
 use wirebound_testkit::django::Django;
+use wirebound_testkit::unchanged;
 
 #[tokio::test]
-async fn the_admin_site_signs_its_superuser_in_by_its_own_cookie() {
+async fn the_walk_sees_djangos_own_cookie_where_nothing_hides_it() {
     let django = Django::start().await.unwrap();
     let authority = Authority::new().unwrap();
     let profile = Profile::new(&authority.file(), Http::Two).await.unwrap();
     let browser = Chromium::start(profile).await.unwrap();
-    let tab = browser.tab().await.unwrap();
-
-    let login = tab
-        .navigate(&format!("{}/admin/", django.url()))
-        .await
-        .unwrap();
-    assert!(login.url.contains("/admin/login/"), "{login:?}");
-    let fill = format!(
-        "document.forms[0].username.value = '{}'; document.forms[0].password.value = '{}'; \
-         document.forms[0].submit()",
-        Django::USER,
-        Django::PASSWORD
-    );
-    let home = tab.leave_by(&fill).await.unwrap();
-    assert_eq!(
-        (home.status, home.url),
-        (200, format!("{}/admin/", django.url()))
-    );
-    let greeting =
-        "document.querySelector('#user-tools').innerText.toLowerCase().includes('alice')";
-    tab.wait_for(greeting, Duration::from_secs(5))
-        .await
-        .unwrap();
-
-    let jar = browser.cookies().await.unwrap();
-    assert!(jar.named("sessionid").unwrap().http_only);
-    let fields = tab.answers().into_iter().flat_map(|a| a.headers);
-    let set = fields.filter(|(n, v)| n == "set-cookie" && v.starts_with("sessionid="));
-    assert_eq!(set.count(), 1, "the driver sees what the app sets");
+    let seen = unchanged::walk(&browser, &django.url()).await.unwrap();
+    assert!(seen.jar.named(unchanged::COOKIE).unwrap().http_only);
+    assert!(seen.jar_after.named(unchanged::COOKIE).is_none());
+    assert!(!seen.betrayed.is_empty());
+    assert_eq!(seen.protocols, ["http/1.1"]);
     assert!(
-        django.log().contains("POST /admin/login/"),
+        django.log().contains("POST /admin/auth/group/add/"),
         "{}",
         django.log()
     );

@@ -1,8 +1,9 @@
-//! The control of the no-false-alarm trial: with nothing in front of the app, it must see the thief.
+//! The controls of the trial and of the theft: with nothing in front of the app, they must see the thief.
 #![allow(clippy::unwrap_used, reason = "a test says by panicking what is wrong")]
 
 use std::time::Duration;
 
+use wirebound_testkit::theft;
 use wirebound_testkit::trial::{self, Before, Browser, Http, Plan, Scenario};
 
 #[tokio::test]
@@ -41,4 +42,17 @@ async fn the_trial_sees_a_thief_where_nothing_stops_him() {
         report.connections
     );
     assert_eq!(report.faults().len(), 1, "{:?}", report.faults());
+}
+
+#[tokio::test]
+async fn every_thief_of_the_theft_is_served_where_nothing_stops_him() {
+    let outcome = theft::copy_the_jar(&Before::Bare, Http::Two).await.unwrap();
+    // Three times, two copies, four thieves, three tries.
+    assert_eq!(
+        (outcome.tries, outcome.served.len()),
+        (72, 72),
+        "{outcome:#?}"
+    );
+    assert_eq!(outcome.served_by_app, 72);
+    assert_eq!(outcome.victim_lost, Vec::<String>::new());
 }

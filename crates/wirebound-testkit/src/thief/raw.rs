@@ -7,9 +7,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
-use http::header::{CONNECTION, COOKIE, HOST, LOCATION, SET_COOKIE, USER_AGENT};
-use http::{Method, Request, Response, StatusCode, Uri};
-use http_body_util::{BodyExt as _, Empty};
+use http::header::{
+    ACCEPT, CONNECTION, CONTENT_TYPE, COOKIE, HOST, LOCATION, ORIGIN, SET_COOKIE, USER_AGENT,
+};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::ClientConfig;
@@ -34,10 +36,21 @@ pub enum Tickets {
     Dropped,
 }
 
+/// One answer.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its header fields.
+    pub headers: HeaderMap,
+    /// Its body, as text.
+    pub body: String,
+}
+
 #[derive(Debug)]
 enum Wire {
-    One(http1::SendRequest<Empty<Bytes>>),
-    Two(http2::SendRequest<Empty<Bytes>>),
+    One(http1::SendRequest<Full<Bytes>>),
+    Two(http2::SendRequest<Full<Bytes>>),
 }
 
 impl Wire {
@@ -134,11 +147,30 @@ impl RawThief {
     }
 
     async fn step(&mut self, uri: &Uri) -> Result<(StatusCode, Option<String>, String)> {
+        let answer = self.exchange(&Method::GET, uri, "").await?;
+        let to = answer.headers.get(LOCATION);
+        let to = to.map(|f| String::from_utf8_lossy(f.as_bytes()).into_owned());
+        Ok((answer.status, to, answer.body))
+    }
+
+    /// Asks once and follows nothing; `form` is the body, where it is not empty. An owner who has no
+    /// browser signs in by this.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn ask(&mut self, method: &Method, url: &str, form: &str) -> Result<Answer> {
+        tokio::time::timeout(BOUND, self.exchange(method, &url.parse()?, form))
+            .await
+            .context("the client got no answer")?
+    }
+
+    async fn exchange(&mut self, method: &Method, uri: &Uri, form: &str) -> Result<Answer> {
         let host = uri.host().context("a host")?.to_owned();
         let authority = uri.authority().context("an authority")?.to_string();
         let mut request = Request::builder()
-            .method(Method::GET)
-            .header(USER_AGENT, &self.user_agent);
+            .method(method)
+            .header(USER_AGENT, &self.user_agent)
+            .header(ACCEPT, "text/html,*/*");
         request = match self.http {
             Http::One => {
                 let path = uri.path_and_query().map_or("/", |p| p.as_str());
@@ -149,34 +181,35 @@ impl RawThief {
         if let Some(cookies) = self.jar.field(&host, uri.path(), true) {
             request = request.header(COOKIE, cookies);
         }
-        let request = request
-            .header("accept", "text/html,*/*")
-            .body(Empty::new())?;
-        let answer = self.send(&authority, &host, request).await?;
-        let status = answer.status();
+        if !form.is_empty() {
+            // As a browser would say that the form is the site's own.
+            request = request
+                .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+                .header(ORIGIN, format!("https://{authority}"));
+        }
+        let request = request.body(Full::new(Bytes::from(form.to_owned())))?;
+        let (head, body) = self.send(&authority, &host, request).await?.into_parts();
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() as i64;
-        for field in answer.headers().get_all(SET_COOKIE) {
+        for field in head.headers.get_all(SET_COOKIE) {
             self.jar
                 .take(&String::from_utf8_lossy(field.as_bytes()), &host, now);
         }
-        let text = |f: &http::HeaderValue| String::from_utf8_lossy(f.as_bytes()).into_owned();
-        let to = answer.headers().get(LOCATION).map(text);
-        let closes = answer
-            .headers()
-            .get(CONNECTION)
-            .is_some_and(|c| c == "close");
-        let body = answer.into_body().collect().await?.to_bytes();
-        if closes {
+        let body = body.collect().await?.to_bytes();
+        if head.headers.get(CONNECTION).is_some_and(|c| c == "close") {
             self.hang_up();
         }
-        Ok((status, to, String::from_utf8_lossy(&body).into_owned()))
+        Ok(Answer {
+            status: head.status,
+            headers: head.headers,
+            body: String::from_utf8_lossy(&body).into_owned(),
+        })
     }
 
     async fn send(
         &mut self,
         authority: &str,
         host: &str,
-        request: Request<Empty<Bytes>>,
+        request: Request<Full<Bytes>>,
     ) -> Result<Response<hyper::body::Incoming>> {
         let kept = match self.wire.take() {
             Some((to, mut wire)) if to == authority => wire.is_usable().await.then_some(wire),

@@ -169,7 +169,14 @@ impl Client {
         self.signed_in = true;
         let mine = format!("({WHO}) === '{}'", self.name);
         if !self.wait_for(&mine, BOUND).await {
-            add(&mut self.seen.strange, "a sign-in did not succeed");
+            let at = self.evaluate("document.URL").await.unwrap_or_default();
+            let at = at.as_str().unwrap_or_default().replace(&self.base, "");
+            let failures = match &self.kind {
+                Kind::Chromium { tab, .. } => tab.failures(),
+                Kind::Firefox(_) => Vec::new(),
+            };
+            let what = format!("a sign-in did not succeed; at {at:?} {failures:?}");
+            add(&mut self.seen.strange, what);
         }
         Ok(())
     }

@@ -14,20 +14,50 @@ use crate::members::Members;
 /// Names that the certificate is for: made-up hosts, so that each sign-in can be a first visit.
 const NAMES: [&str; 2] = ["*.w.test", "localhost"];
 
-pub(super) enum Front {
+pub(crate) enum Front {
     Gateway(Box<Protected>),
     Bare(Box<Bare>),
 }
 
-pub(super) struct Protected {
+pub(crate) struct Protected {
     gateway: Gateway,
     authority: Authority,
     /// The server's certificate and key; the gateway reads them again when it is started again.
     _files: tempfile::TempDir,
 }
 
+impl Protected {
+    /// The gateway with a certificate for the trial's names; all else is the setting's.
+    pub(crate) async fn start(mut setting: Setting) -> Result<Self> {
+        let authority = Authority::new()?;
+        let files = tempfile::tempdir()?;
+        let (certificate, key) = authority.files(&NAMES, files.path())?;
+        let [certificate, key] = [certificate, key].map(|f| f.display().to_string());
+        let own = ["--cert".to_owned(), certificate, "--key".to_owned(), key];
+        setting.arguments.splice(0..0, own);
+        let gateway = Gateway::start(setting).await?;
+        Ok(Self {
+            gateway,
+            authority,
+            _files: files,
+        })
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.gateway.address()
+    }
+
+    pub(crate) fn ca(&self) -> PathBuf {
+        self.authority.file()
+    }
+
+    pub(crate) fn events(&self) -> Vec<Event> {
+        self.gateway.events()
+    }
+}
+
 impl Front {
-    pub(super) async fn start(before: &Before, members: &Members) -> Result<Self> {
+    pub(crate) async fn start(before: &Before, members: &Members) -> Result<Self> {
         let Before::Gateway {
             program,
             config,
@@ -38,45 +68,35 @@ impl Front {
                 Bare::start(members.app(), &NAMES).await?,
             )));
         };
-        let authority = Authority::new()?;
-        let files = tempfile::tempdir()?;
-        let (certificate, key) = authority.files(&NAMES, files.path())?;
         let mut setting = Setting::new(program, &members.url());
         setting.config.clone_from(config);
-        let [certificate, key] = [certificate, key].map(|f| f.display().to_string());
-        setting.arguments = vec!["--cert".to_owned(), certificate, "--key".to_owned(), key];
-        setting.arguments.extend(arguments.iter().cloned());
-        let gateway = Gateway::start(setting).await?;
-        Ok(Self::Gateway(Box::new(Protected {
-            gateway,
-            authority,
-            _files: files,
-        })))
+        setting.arguments.clone_from(arguments);
+        Ok(Self::Gateway(Box::new(Protected::start(setting).await?)))
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         match self {
-            Self::Gateway(p) => p.gateway.address(),
+            Self::Gateway(p) => p.address(),
             Self::Bare(bare) => bare.address(),
         }
     }
 
-    pub(super) fn ca(&self) -> PathBuf {
+    pub(crate) fn ca(&self) -> PathBuf {
         match self {
-            Self::Gateway(p) => p.authority.file(),
+            Self::Gateway(p) => p.ca(),
             Self::Bare(bare) => bare.ca(),
         }
     }
 
-    pub(super) fn events(&self) -> Vec<Event> {
+    pub(crate) fn events(&self) -> Vec<Event> {
         match self {
-            Self::Gateway(p) => p.gateway.events(),
+            Self::Gateway(p) => p.events(),
             Self::Bare(_) => Vec::new(),
         }
     }
 
     /// Stops or kills the gateway and starts it again. Where there is none, nothing happens.
-    pub(super) async fn restart(&mut self, kill: bool) -> Result<()> {
+    pub(crate) async fn restart(&mut self, kill: bool) -> Result<()> {
         let Self::Gateway(protected) = self else {
             return Ok(());
         };
@@ -89,7 +109,7 @@ impl Front {
         gateway.start_again().await
     }
 
-    pub(super) async fn stop(&mut self) -> Result<()> {
+    pub(crate) async fn stop(&mut self) -> Result<()> {
         match self {
             Self::Gateway(p) => p.gateway.stop().await,
             Self::Bare(_) => Ok(()),

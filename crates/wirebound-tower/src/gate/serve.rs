@@ -32,6 +32,7 @@ where
             target: "wirebound::event",
             event = "wire.opened",
             wire = wired.wire.id().as_u64(),
+            peer = %wired.connection.peer,
             resumed = wired.connection.family.resumed,
             granted = wired.connection.family.granted,
             http = match wired.connection.protocol {

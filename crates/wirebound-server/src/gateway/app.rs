@@ -1,0 +1,543 @@
+//! The inner service: a judged request on its way to the app, and the app's answer on its way back.
+//!
+//! It sees requests that passed the gate. What the app is told of who they are comes from the gate alone; the vault
+//! is opened only for requests that were proved.
+
+use core::convert::Infallible;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::request::Parts;
+use http::uri::Scheme;
+use http::{HeaderMap, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use wirebound::engine::{Engine, Scope};
+use wirebound::{Entropy, Lifetime, Role, Subject, Verified};
+use wirebound_tower::body::{Body, watched};
+use wirebound_tower::gate::{Access, Intent, SignInIntent};
+use wirebound_tower::refusal::Asker;
+
+use super::answer;
+use super::cargo::{Cargo, Kept, NotKept};
+use crate::armour::{self, Armour, Life, Names, Notice, Place, Taken, Vault, leak};
+use crate::config::{Config, role_named};
+use crate::failure::Failure;
+use crate::hygiene::{self, Paths};
+use crate::proxy::{self, Cut, Forwarder, Leg, Told, Unanswered, Upstream};
+use crate::vouch::{Nonce, Reach, Vouched, Vouching};
+use crate::websocket::{self, Asked, Patience, Tunnel};
+
+/// Under which name the armoured cookies' names are kept over a restart.
+const NAMES: &str = "armoured-names";
+const KEEP_NAMES_EVERY: Duration = Duration::from_secs(30);
+
+/// The gateway's inner service. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct App(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    engine: Arc<Engine>,
+    entropy: Arc<dyn Entropy>,
+    forwarder: Forwarder,
+    armour: Armour,
+    armoured: bool,
+    vouching: Vouching,
+    ruled: Paths,
+    patience: Patience,
+    secure: bool,
+}
+
+/// One request's companions.
+struct Passage {
+    access: Access,
+    authority: String,
+    path: String,
+    is_unsafe: bool,
+    asker: Asker,
+    cargo: Option<Arc<Cargo>>,
+    stale: Vec<String>,
+}
+
+impl Passage {
+    fn place(&self) -> Place<'_> {
+        let seconds = self.access.now().as_millis() / 1000;
+        Place::new(&self.authority, &self.path, self.is_unsafe, seconds)
+    }
+}
+
+impl App {
+    pub(super) async fn new(
+        config: &Config,
+        engine: Arc<Engine>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, Failure> {
+        let bad = |error: &dyn core::fmt::Display| {
+            Failure::config(error.to_string(), "wirebound config check")
+        };
+        let url = config.upstream.url.as_deref().unwrap_or_default();
+        let upstream = Upstream::parse(url).map_err(|error| bad(&error))?;
+        let forwarder = Forwarder::new(upstream, limits(config));
+        let names: Vec<&str> = config.armour.cookies.iter().collect();
+        let armour = Armour::new(Names::parse(&names).map_err(|error| bad(&error))?);
+        let paths: Vec<&str> = config.vouch.paths.iter().map(String::as_str).collect();
+        let roles = ["guest", "user", "admin"];
+        let vouching =
+            Vouching::new(&paths, &roles, &config.vouch.max_role).map_err(|error| bad(&error))?;
+        let inner = Inner {
+            engine,
+            entropy,
+            forwarder,
+            armoured: !names.is_empty(),
+            armour,
+            vouching,
+            ruled: if config.routes.is_empty() {
+                Paths::Free
+            } else {
+                Paths::Ruled
+            },
+            patience: Patience::default(),
+            secure: config.session_token.secure_flag,
+        };
+        let app = Self(Arc::new(inner));
+        app.recall_names().await?;
+        Ok(app)
+    }
+
+    /// Names that were armoured before the restart stay armoured.
+    async fn recall_names(&self) -> Result<(), Failure> {
+        let kept = self.0.engine.kept(NAMES).await;
+        let kept = kept.map_err(|error| {
+            Failure::start(
+                format!("the store cannot be read: {error}"),
+                "wirebound doctor",
+            )
+        })?;
+        if let Some(kept) = kept {
+            let text = String::from_utf8_lossy(kept.expose()).into_owned();
+            self.0.armour.remember(text.lines());
+        }
+        Ok(())
+    }
+
+    /// Keeps the names of armoured cookies until it is dropped.
+    pub(super) async fn keep_names(&self) {
+        let mut written = self.0.armour.seen();
+        loop {
+            tokio::time::sleep(KEEP_NAMES_EVERY).await;
+            let seen = self.0.armour.seen();
+            if seen != written {
+                self.write_names().await;
+                written = seen;
+            }
+        }
+    }
+
+    pub(super) async fn write_names(&self) {
+        let text = self.0.armour.seen().join("\n");
+        let kept = async {
+            let before = self.0.engine.kept(NAMES).await?;
+            if before
+                .as_ref()
+                .is_some_and(|before| before.expose() == text.as_bytes())
+            {
+                return Ok(true);
+            }
+            self.0
+                .engine
+                .keep(NAMES, text.as_bytes(), before.map(|before| before.version))
+                .await
+        };
+        if let Err(error) = kept.await {
+            tracing::error!(%error, "the names of armoured cookies could not be kept");
+        }
+    }
+
+    async fn answer(self, request: Request<Incoming>) -> Response<Body> {
+        let (parts, body) = request.into_parts();
+        let asker = Asker::of(&parts.method, &parts.headers);
+        let Some(access) = parts.extensions.get::<Access>().cloned() else {
+            return answer::own(StatusCode::SERVICE_UNAVAILABLE, asker);
+        };
+        let armour = &self.0.armour;
+        let checked = hygiene::check(&parts, self.0.ruled, &|name| {
+            armour.stands_for_armoured(name.as_bytes())
+        });
+        let authority = match checked {
+            Ok(authority) => authority,
+            Err(fault) => {
+                tracing::info!(target: "wirebound::event", event = "malformed", %fault);
+                access.wired().connection.close_after_response();
+                return answer::own(StatusCode::BAD_REQUEST, asker);
+            }
+        };
+        let passage = Passage {
+            cargo: access
+                .verified()
+                .and_then(|verified| Cargo::of(&self.0.engine, verified.session())),
+            path: parts.uri.path().to_owned(),
+            is_unsafe: !parts.method.is_safe(),
+            stale: Vec::new(),
+            access,
+            authority,
+            asker,
+        };
+        match self.exchange(parts, body, passage).await {
+            Ok(response) => response,
+            Err(failed) => failed.answer(asker),
+        }
+    }
+
+    async fn exchange(
+        &self,
+        mut parts: Parts,
+        body: Incoming,
+        mut passage: Passage,
+    ) -> Result<Response<Body>, Failed> {
+        let asked = websocket::asked(&parts);
+        if let Asked::Malformed(fault) = asked {
+            tracing::info!(target: "wirebound::event", event = "malformed", fault);
+            return Ok(answer::own(StatusCode::BAD_REQUEST, passage.asker));
+        }
+        let vault = self.vault(&passage).await?;
+        passage.stale = self
+            .0
+            .armour
+            .rebuild(&mut parts.headers, vault.as_deref(), &passage.place())
+            .stale;
+        let leg = self.leg(&parts, &passage)?;
+        let request = Request::from_parts(parts, body);
+        if asked == Asked::Exchange {
+            let answered = self.0.forwarder.forward(request, leg).await?;
+            note_removed(&answered.removed);
+            let vouched = answered.vouched.map_err(Failed::Vouching)?;
+            let mut response = answered.response;
+            if let Some(vault) = vault.filter(|vault| !vault.is_empty()) {
+                look_for_leaks(&mut response, &vault);
+            }
+            let response = response.map(|body| watched(body, None));
+            return self.home(response, vouched, &passage).await;
+        }
+        let opened = websocket::open(
+            &self.0.forwarder,
+            request,
+            self.random()?,
+            leg,
+            self.0.patience,
+        )
+        .await?;
+        if let Some(tunnel) = opened.tunnel {
+            carry(tunnel, &passage.access);
+        }
+        let response = opened.response.map(|body| watched(body, None));
+        self.home(response, Vouched::Nothing { disbelieved: 0 }, &passage)
+            .await
+    }
+
+    async fn vault(&self, passage: &Passage) -> Result<Option<Arc<Vault>>, Failed> {
+        match (&passage.cargo, passage.access.verified()) {
+            (Some(cargo), Some(verified)) if self.0.armoured => Ok(Some(
+                cargo
+                    .vault(&self.0.engine, verified.session())
+                    .await
+                    .map_err(NotKept::Store)?,
+            )),
+            _ => Ok(None),
+        }
+    }
+
+    fn leg(&self, parts: &Parts, passage: &Passage) -> Result<Leg, Failed> {
+        let peer = passage.access.wired().connection.peer.ip();
+        let mut leg = Leg::new(peer, passage.authority.clone(), Scheme::HTTPS);
+        if let Some(verified) = passage.access.verified() {
+            leg = leg.told(told(verified));
+            // Ended this very moment: whatever was to be sent must not be.
+            let cut = passage.cargo.as_ref().map(|cargo| cargo.cut());
+            leg = leg.cut(cut.ok_or(Failed::Over)?);
+        } else {
+            leg = leg.cut(Cut::never());
+        }
+        if self.0.vouching.covers(&parts.method, parts.uri.path()) {
+            leg = leg.vouching(Nonce::new(self.random()?));
+        }
+        Ok(leg)
+    }
+
+    fn random(&self) -> Result<[u8; 16], Failed> {
+        let mut random = [0; 16];
+        self.0
+            .entropy
+            .fill(&mut random)
+            .map_err(|_| Failed::Randomness)?;
+        Ok(random)
+    }
+
+    /// The app's answer: its armoured cookies go into the vault, what it vouched for becomes an intent.
+    async fn home(
+        &self,
+        mut response: Response<Body>,
+        vouched: Vouched,
+        passage: &Passage,
+    ) -> Result<Response<Body>, Failed> {
+        let vouched = self.0.vouching.within(vouched).map_err(Failed::Vouching)?;
+        if let Vouched::Nothing { disbelieved: 1.. } = vouched {
+            tracing::warn!(target: "wirebound::event", event = "vouching_disbelieved", path = %passage.path);
+        }
+        let taken = self.take(response.headers_mut(), passage).await?;
+        armour::expire(
+            response.headers_mut(),
+            &passage.stale,
+            passage.place().host,
+            self.0.secure,
+        );
+        if let Some(intent) = self.intent(vouched, taken, passage)? {
+            response.extensions_mut().insert(intent);
+        }
+        Ok(response)
+    }
+
+    async fn take(
+        &self,
+        headers: &mut HeaderMap,
+        passage: &Passage,
+    ) -> Result<Option<Taken>, Failed> {
+        if !self.0.armoured {
+            return Ok(None);
+        }
+        let kept = match (&passage.cargo, passage.access.verified()) {
+            (Some(cargo), Some(verified)) => {
+                let (engine, session) = (&self.0.engine, verified.session());
+                cargo
+                    .take(engine, session, &self.0.armour, headers, &passage.place())
+                    .await?
+            }
+            _ => {
+                let taken = self
+                    .0
+                    .armour
+                    .take(headers, &Vault::default(), &passage.place());
+                Kept::Done(Box::new(taken.map_err(NotKept::TooMuch)?))
+            }
+        };
+        let Kept::Done(taken) = kept else {
+            return Ok(None);
+        };
+        taken.notices.iter().for_each(notice);
+        if taken.removed > 0 {
+            keep_out_of_caches(headers);
+        }
+        Ok(Some(*taken))
+    }
+
+    fn intent(
+        &self,
+        vouched: Vouched,
+        taken: Option<Taken>,
+        passage: &Passage,
+    ) -> Result<Option<Intent>, Failed> {
+        let signed_in = passage.access.verified().is_some();
+        Ok(match vouched {
+            Vouched::Login { subject, role } => {
+                let subject = Subject::new(&subject).map_err(|_| Failed::Subject)?;
+                let mut intent = self.sign_in(subject, taken, passage);
+                intent.role = role.as_deref().and_then(role_named).unwrap_or(Role::USER);
+                Some(Intent::SignIn(intent))
+            }
+            Vouched::Elevate { role } => {
+                let role = role_named(&role).unwrap_or(Role::USER);
+                Some(Intent::Elevate {
+                    role,
+                    lifetime: self.0.engine.policy().admin_role,
+                })
+            }
+            Vouched::Logout(reach) => Some(Intent::SignOut(match reach {
+                Reach::Session => Scope::Session,
+                Reach::Others => Scope::Others,
+                Reach::All => Scope::All,
+            })),
+            Vouched::Nothing { .. } => match taken {
+                Some(taken) if signed_in && taken.batch.gone => {
+                    Some(Intent::SignOut(Scope::Session))
+                }
+                Some(taken) if signed_in && taken.batch.changed && taken.batch.after_unsafe => {
+                    Some(Intent::Renew)
+                }
+                // The first armoured cookie makes the session; its subject has no name.
+                Some(taken) if !signed_in && taken.batch.first => {
+                    let is_unsafe = passage.is_unsafe;
+                    let mut intent = self.sign_in(self.nameless()?, Some(taken), passage);
+                    intent.role = if is_unsafe { Role::USER } else { Role::GUEST };
+                    Some(Intent::SignIn(intent))
+                }
+                _ => None,
+            },
+        })
+    }
+
+    fn sign_in(&self, subject: Subject, taken: Option<Taken>, passage: &Passage) -> SignInIntent {
+        let mut intent = SignInIntent::new(subject);
+        let vault = taken.map_or_else(Vault::default, |taken| taken.vault);
+        if let Life::Until(until) = vault.life() {
+            // Ours is kept exactly when the app's is, and lives as long as it does, idle or not.
+            let now = passage.access.now().as_millis() / 1000;
+            let life = Lifetime::from_secs(until.saturating_sub(now));
+            intent.persistent = true;
+            (intent.idle, intent.absolute) = (Some(life), Some(life));
+        }
+        intent.vault = self.0.armoured.then(|| vault.to_bytes());
+        intent
+    }
+
+    /// A subject that nobody named.
+    fn nameless(&self) -> Result<Subject, Failed> {
+        let name = self
+            .random()?
+            .iter()
+            .fold(String::from("a:"), |name, byte| format!("{name}{byte:02x}"));
+        Subject::new(name.as_bytes()).map_err(|_| Failed::Subject)
+    }
+}
+
+impl tower_service::Service<Request<Incoming>> for App {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        let app = self.clone();
+        Box::pin(async move { Ok(app.answer(request).await) })
+    }
+}
+
+/// Why the app's answer does not go out.
+#[derive(Debug)]
+enum Failed {
+    Unanswered(Unanswered),
+    Vouching(crate::vouch::Fault),
+    NotKept(NotKept),
+    Subject,
+    Randomness,
+    /// The session ended while the request was on its way.
+    Over,
+}
+
+impl From<Unanswered> for Failed {
+    fn from(unanswered: Unanswered) -> Self {
+        Self::Unanswered(unanswered)
+    }
+}
+
+impl From<NotKept> for Failed {
+    fn from(not_kept: NotKept) -> Self {
+        Self::NotKept(not_kept)
+    }
+}
+
+impl Failed {
+    fn answer(self, asker: Asker) -> Response<Body> {
+        let status = match self {
+            Self::Unanswered(unanswered) => {
+                if !matches!(unanswered, Unanswered::Cut(_)) {
+                    tracing::warn!(error = %unanswered, cause = core::error::Error::source(&unanswered).map(tracing::field::display), "the app gave no answer");
+                }
+                unanswered.status()
+            }
+            Self::Vouching(fault) => {
+                tracing::error!(target: "wirebound::event", event = "vouching_refused", %fault);
+                StatusCode::BAD_GATEWAY
+            }
+            Self::NotKept(NotKept::TooMuch(fault)) => {
+                tracing::error!(target: "wirebound::event", event = "vault_full", %fault);
+                StatusCode::BAD_GATEWAY
+            }
+            Self::NotKept(NotKept::Store(error)) => {
+                tracing::error!(%error, "the vault cannot be used: answered 503");
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::Subject => StatusCode::BAD_GATEWAY,
+            Self::Randomness => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Over => StatusCode::UNAUTHORIZED,
+        };
+        answer::own(status, asker)
+    }
+}
+
+fn told(verified: &Verified) -> Told {
+    Told::known(
+        verified.subject().as_bytes(),
+        &verified.role().to_string(),
+        &verified.session().to_string(),
+        verified.strength().name(),
+    )
+}
+
+/// Carries a WebSocket; its wire and its connection live as long as it does.
+fn carry(tunnel: Tunnel, access: &Access) {
+    let wired = Arc::clone(access.wired());
+    let busy = wired.connection.hold();
+    tokio::spawn(async move {
+        let ended = tunnel.run().await;
+        tracing::debug!(?ended, wire = %wired.wire.id(), "a WebSocket is over");
+        drop((busy, wired));
+    });
+}
+
+fn look_for_leaks(response: &mut Response<proxy::Download>, vault: &Vault) {
+    if let Some(name) = leak::in_head(response.headers(), vault) {
+        notice(&Notice::Leak { name });
+    }
+    if let Some(mut watch) = leak::Watch::new(response.headers(), vault) {
+        let body = core::mem::replace(response.body_mut(), proxy::Download::empty());
+        *response.body_mut() = body.observed(Box::new(move |chunk| {
+            if let Some(name) = watch.look(chunk) {
+                notice(&Notice::Leak { name });
+            }
+        }));
+    }
+}
+
+fn notice(notice: &Notice) {
+    match notice {
+        Notice::Unarmoured { name, wider_domain } => {
+            tracing::warn!(target: "wirebound::event", event = "unarmoured_cookie", name = %name.escape_default(), wider_domain);
+        }
+        Notice::Leak { name } => {
+            tracing::warn!(target: "wirebound::event", event = "armour_leak", name = %name.escape_default());
+        }
+        Notice::TooManyNames => {
+            tracing::warn!(target: "wirebound::event", event = "too_many_cookie_names");
+        }
+    }
+}
+
+fn note_removed(removed: &proxy::Removed) {
+    if *removed != proxy::Removed::default() {
+        tracing::debug!(?removed, "fields of the app's answer were removed");
+    }
+}
+
+/// An answer that lost its cookie would look fit for a shared cache.
+fn keep_out_of_caches(headers: &mut HeaderMap) {
+    use http::header::{CACHE_CONTROL, HeaderValue, VARY};
+    if !headers.contains_key(CACHE_CONTROL) {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
+    }
+    headers.append(VARY, HeaderValue::from_static("Cookie"));
+}
+
+fn limits(config: &Config) -> proxy::Limits {
+    let time = |lifetime: Lifetime| Duration::from_millis(lifetime.as_millis());
+    let mut limits = proxy::Limits::default();
+    limits.connect = time(config.upstream.connect_timeout);
+    limits.head = time(config.upstream.response_timeout);
+    limits.idle = time(config.upstream.keep_alive);
+    limits.idle_connections =
+        usize::try_from(config.upstream.max_idle_connections).unwrap_or(usize::MAX);
+    limits
+}

@@ -1,0 +1,47 @@
+//! From the configuration to the engine's policy.
+
+use wirebound::{MaxSessions, OnContest, OnLimit, Policy};
+
+use crate::config::{self, Config, role_named};
+
+pub(super) fn of(config: &Config) -> Policy {
+    let session = &config.session;
+    let narrow = |number: u32| u16::try_from(number).unwrap_or(u16::MAX);
+    let defaults = Policy::default();
+    let mut max_sessions: Vec<MaxSessions> = session
+        .max_sessions
+        .iter()
+        .filter_map(|(name, limit)| {
+            Some(MaxSessions {
+                role: role_named(name)?,
+                count: narrow(limit.max),
+                on_limit: match limit.on_limit {
+                    config::OnLimit::EvictOldest => OnLimit::EvictOldest,
+                    config::OnLimit::Deny => OnLimit::Deny,
+                },
+            })
+        })
+        .collect();
+    if !max_sessions
+        .iter()
+        .any(|limit| limit.role == wirebound::Role::USER)
+    {
+        max_sessions.extend(defaults.max_sessions.iter().copied());
+    }
+    Policy {
+        idle: session.idle_timeout,
+        absolute: session.absolute_timeout,
+        identity: session.identity_lifetime,
+        admin_role: session.admin_role_lifetime,
+        freeze_after: u8::try_from(session.freeze_after).unwrap_or(u8::MAX),
+        freeze_window: session.freeze_window,
+        max_wires: narrow(session.max_wires),
+        max_sessions,
+        on_contest: match session.on_contest {
+            config::OnContest::Refuse => OnContest::Refuse,
+            config::OnContest::End => OnContest::End,
+            config::OnContest::Alert => OnContest::Alert,
+        },
+        ..defaults
+    }
+}
