@@ -8,6 +8,8 @@ use std::io;
 use std::panic::catch_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, SyncSender};
+use std::thread;
 
 use redb::{
     Builder, Database, ReadOnlyTable, ReadableDatabase, ReadableTable, ReadableTableMetadata,
@@ -15,7 +17,7 @@ use redb::{
 };
 use wirebound::store::{Key, StoreError, StoreErrorKind};
 
-use crate::index::{Fresh, Index, Place, RowNumber};
+use crate::index::{Building, Fresh, Index, Place, RowNumber};
 use crate::medium::{Medium, Watched};
 use crate::row;
 
@@ -24,6 +26,9 @@ const ROWS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("rows");
 /// What the file says of itself.
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 const META_FORMAT: &str = "format";
+
+/// Rows that are handed on at a time while a store is opened.
+const CHUNK: usize = 4096;
 
 /// Rows as they stood after one commit; a reader holds one while it reads.
 pub(crate) type Snapshot = Arc<ReadOnlyTable<u64, &'static [u8]>>;
@@ -168,19 +173,42 @@ fn check_format(database: &Database) -> Result<(), Refused> {
     }
 }
 
+/// Reads all rows. The index is built beside, on a thread of its own: half of opening is waiting for memory.
 fn scan(database: &Database) -> Result<(Index, RowNumber), Refused> {
     let rows = snapshot(database).map_err(refused)?;
+    let (last, index) = thread::scope(|scope| {
+        let (send, receive) = mpsc::sync_channel::<Vec<(Key, Place)>>(16);
+        let building = scope.spawn(move || {
+            let mut building = Building::default();
+            for (key, place) in receive.into_iter().flatten() {
+                building.add(key, place)?;
+            }
+            Ok(building.finish())
+        });
+        let last = read_rows(&rows, &send);
+        drop(send);
+        (last, building.join())
+    });
+    let index = index
+        .map_err(|_| Refused::Corrupt("its index could not be built".into()))?
+        .map_err(|key: Key| Refused::Corrupt(format!("two rows hold {key:?}")))?;
+    Ok((index, RowNumber::MIN.saturating_add(last?)))
+}
+
+/// Sends every row's key and place on, and gives the last number.
+fn read_rows(rows: &Snapshot, send: &SyncSender<Vec<(Key, Place)>>) -> Result<u64, Refused> {
     let expected = rows.len().map_err(|error| refused(error.into()))?;
-    let mut places = Vec::with_capacity(usize::try_from(expected).unwrap_or(0));
-    let mut last = 0_u64;
+    let (mut last, mut there) = (0_u64, 0_u64);
+    let mut chunk = Vec::with_capacity(CHUNK);
     for entry in rows.iter().map_err(|error| refused(error.into()))? {
         let (number, bytes) = entry.map_err(|error| refused(error.into()))?;
         last = number.value();
+        there = there.saturating_add(1);
         let (Some(row), Some(number)) = (row::decode(last, bytes.value()), RowNumber::new(last))
         else {
             return Err(Refused::Corrupt(format!("row {last} does not read back")));
         };
-        places.push((
+        chunk.push((
             row.key,
             Place {
                 version: row.version,
@@ -188,17 +216,22 @@ fn scan(database: &Database) -> Result<(Index, RowNumber), Refused> {
                 row: Some(number),
             },
         ));
+        if chunk.len() == CHUNK {
+            let full = core::mem::replace(&mut chunk, Vec::with_capacity(CHUNK));
+            if send.send(full).is_err() {
+                // The other side met two rows of one key, and says so.
+                return Ok(last);
+            }
+        }
     }
-    if u64::try_from(places.len()).ok() != Some(expected) {
+    if there != expected {
         return Err(Refused::Corrupt(format!(
-            "{expected} rows should be there, {} are",
-            places.len()
+            "{expected} rows should be there, {there} are"
         )));
     }
-    let index =
-        Index::build(&places).map_err(|key| Refused::Corrupt(format!("two rows hold {key:?}")))?;
-    let next = RowNumber::MIN.saturating_add(last);
-    Ok((index, next))
+    // If nobody listens any more, the other side says why.
+    let _said_there = send.send(chunk);
+    Ok(last)
 }
 
 fn snapshot(database: &Database) -> Result<Snapshot, redb::Error> {

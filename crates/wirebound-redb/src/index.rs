@@ -4,6 +4,7 @@
 //! as many pages as it has keys. The price is this index: about 150 bytes a key, rebuilt at each opening.
 
 use core::num::NonZeroU64;
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -41,7 +42,6 @@ pub(crate) struct Unsynced {
     pub(crate) row_on_disk: Option<RowNumber>,
 }
 
-#[derive(Default)]
 pub(crate) struct Index {
     places: HashMap<Key, Place>,
     order: [BTreeSet<(Timestamp, Key)>; Space::ALL.len()],
@@ -53,21 +53,6 @@ fn slot(space: Space) -> usize {
 }
 
 impl Index {
-    /// Builds the index from all rows. Fails with the key that two rows claim.
-    pub(crate) fn build(rows: &[(Key, Place)]) -> Result<Self, Key> {
-        let (places, order) = std::thread::scope(|scope| {
-            let order = scope.spawn(|| order_of(rows));
-            let places = places_of(rows);
-            (places, order.join())
-        });
-        let order = order.unwrap_or_else(|_| order_of(rows));
-        Ok(Self {
-            places: places?,
-            order,
-            unsynced: HashMap::new(),
-        })
-    }
-
     pub(crate) fn place(&self, key: &Key) -> Option<&Place> {
         self.places.get(key)
     }
@@ -141,21 +126,34 @@ impl Index {
     }
 }
 
-fn places_of(rows: &[(Key, Place)]) -> Result<HashMap<Key, Place>, Key> {
-    let mut places = HashMap::with_capacity(rows.len());
-    for (key, place) in rows {
-        if places.insert(key.clone(), *place).is_some() {
-            return Err(key.clone());
-        }
-    }
-    Ok(places)
+/// An index that is being built, one row after the other.
+#[derive(Default)]
+pub(crate) struct Building {
+    places: HashMap<Key, Place>,
+    // Sorted once at the end: cheaper than a tree that is in order all the time.
+    order: [Vec<(Timestamp, Key)>; Space::ALL.len()],
 }
 
-fn order_of(rows: &[(Key, Place)]) -> [BTreeSet<(Timestamp, Key)>; Space::ALL.len()] {
-    Space::ALL.map(|space| {
-        rows.iter()
-            .filter(|(key, _)| key.space() == space)
-            .map(|(key, place)| (place.due, key.clone()))
-            .collect()
-    })
+impl Building {
+    /// Adds a row. Gives the key back if another row holds it already.
+    pub(crate) fn add(&mut self, key: Key, place: Place) -> Result<(), Key> {
+        if let Some(order) = self.order.get_mut(slot(key.space())) {
+            order.push((place.due, key.clone()));
+        }
+        match self.places.entry(key) {
+            Entry::Occupied(there) => Err(there.key().clone()),
+            Entry::Vacant(free) => {
+                free.insert(place);
+                Ok(())
+            }
+        }
+    }
+
+    pub(crate) fn finish(self) -> Index {
+        Index {
+            places: self.places,
+            order: self.order.map(BTreeSet::from_iter),
+            unsynced: HashMap::new(),
+        }
+    }
 }

@@ -82,6 +82,13 @@ pub async fn run(plan: Plan, stop: impl Future<Output = ()> + Send) -> Result<()
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::new());
     let engine = Arc::new(open_engine(&plan, &entropy)?);
+    if plan.secret.current().is_some_and(|(epoch, _)| {
+        epoch
+            .checked_sub(1)
+            .is_some_and(|before| plan.secret.of_epoch(before).is_some())
+    }) {
+        house::renew(&engine, clock.as_ref()).await;
+    }
     raise_ceilings(&engine, &plan, clock.as_ref()).await?;
     let keys = tickets::open(&engine, clock.as_ref(), entropy.as_ref()).await?;
     let (grants, renewals) = (Arc::new(Grants::new()), Arc::new(Renewals::new()));

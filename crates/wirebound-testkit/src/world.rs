@@ -29,6 +29,7 @@ pub const HOST: &str = "app.test";
 pub struct Dice(AtomicU64);
 
 impl Dice {
+    /// From a seed.
     pub fn seeded(seed: u64) -> Self {
         Self(AtomicU64::new(seed << 32))
     }
@@ -59,10 +60,12 @@ impl Witness for Log {
 }
 
 impl Log {
+    /// All that happened.
     pub fn all(&self) -> Vec<Event> {
         self.0.lock().unwrap().clone()
     }
 
+    /// How many events of this name.
     pub fn count(&self, name: &str) -> usize {
         self.all()
             .iter()
@@ -74,13 +77,16 @@ impl Log {
 /// The far end of a connection, as a test sees it.
 #[derive(Debug, Default)]
 pub struct Plug {
+    /// It was told to close.
     pub closed: AtomicBool,
     /// The peer is gone without a word.
     pub dead: AtomicBool,
+    /// Requests being answered.
     pub in_flight: AtomicUsize,
 }
 
 impl Plug {
+    /// Whether it was told to close.
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Relaxed)
     }
@@ -103,24 +109,35 @@ impl Transport for Plug {
 /// One connection.
 #[derive(Debug)]
 pub struct Line {
+    /// As the engine knows it.
     pub wire: Wire,
+    /// Its far end.
     pub plug: Arc<Plug>,
 }
 
 /// What a request brings.
 #[derive(Debug)]
 pub struct Ask<'a> {
+    /// The cookie.
     pub cookie: &'a str,
+    /// A hand-over nonce.
     pub nonce: Option<&'a Secret>,
+    /// Echo nonces.
     pub echoes: &'a [String],
+    /// It can follow a 307.
     pub follow: bool,
+    /// It was held once.
     pub held: bool,
+    /// What its route asks for.
     pub need: Need,
+    /// The host it asks.
     pub host: &'a str,
+    /// The same for the same request.
     pub request: u8,
 }
 
 impl<'a> Ask<'a> {
+    /// A cookie and nothing else, where nothing is asked for.
     pub fn new(cookie: &'a str) -> Self {
         Self {
             cookie,
@@ -139,11 +156,17 @@ impl<'a> Ask<'a> {
 pub enum Answer {
     /// The wire said so by itself.
     Hot(Verified),
+    /// The store was asked.
     Proved(Accepted),
+    /// Proved, but the route asks for more.
     NotAllowed(Accepted, Refusal),
+    /// A 307 with this echo nonce.
     Challenge(String),
+    /// Wait, then ask again.
     Hold,
+    /// No; and whether the client may know why.
     Refused(Refusal, bool),
+    /// The store cannot say.
     Unsure(StoreError),
 }
 
@@ -162,6 +185,7 @@ impl fmt::Debug for Answer {
 }
 
 impl Answer {
+    /// The session, if the request goes on.
     pub fn verified(&self) -> Option<&Verified> {
         match self {
             Self::Hot(verified) => Some(verified),
@@ -174,14 +198,17 @@ impl Answer {
         }
     }
 
+    /// Whether the request goes on.
     pub fn is_in(&self) -> bool {
         self.verified().is_some()
     }
 
+    /// The role in force.
     pub fn role(&self) -> Option<Role> {
         self.verified().map(Verified::role)
     }
 
+    /// Why not.
     pub fn refusal(&self) -> Option<Refusal> {
         match self {
             Self::Refused(refusal, _) | Self::NotAllowed(_, refusal) => Some(*refusal),
@@ -195,8 +222,11 @@ impl Answer {
 /// A cookie jar and a TLS stack.
 #[derive(Debug, Default)]
 pub struct Browser {
+    /// Our cookie.
     pub cookie: String,
+    /// The hand-over cookie.
     pub nonce: Option<Secret>,
+    /// The echo cookies.
     pub echoes: Vec<String>,
     /// The family whose tickets the TLS stack holds.
     pub family: Option<Root>,
@@ -214,22 +244,30 @@ impl Browser {
 /// One engine, its store, a browser, a thief and the time.
 #[derive(Debug)]
 pub struct World {
+    /// The engine.
     pub engine: Arc<Engine>,
+    /// Its store.
     pub store: Arc<dyn Store>,
+    /// What it told.
     pub log: Arc<Log>,
+    /// The owner.
     pub browser: Browser,
+    /// Who reads her jar.
     pub thief: Browser,
+    /// The time.
     pub now: Timestamp,
     policy: Policy,
     dice: Arc<Dice>,
     roots: u64,
+    epoch: u32,
 }
 
 impl World {
+    /// A world at rest.
     pub fn new(policy: Policy, store: Arc<dyn Store>) -> Self {
         let (dice, log) = (Arc::new(Dice::seeded(1)), Arc::new(Log::default()));
         Self {
-            engine: engine(&store, &policy, &dice, &log),
+            engine: engine(Keys::new(&node(1), None), &store, &policy, &dice, &log),
             store,
             log,
             browser: Browser::default(),
@@ -238,6 +276,7 @@ impl World {
             policy,
             dice,
             roots: 0,
+            epoch: 1,
         }
     }
 
@@ -248,9 +287,17 @@ impl World {
 
     /// The process ends and another begins over the same store.
     pub fn restart(&mut self) {
-        self.engine = engine(&self.store, &self.policy, &self.dice, &self.log);
+        self.restart_in(self.epoch, None);
     }
 
+    /// The process ends and another begins, with the secret of this epoch and maybe of the one before.
+    pub fn restart_in(&mut self, epoch: u32, previous: Option<u32>) {
+        self.epoch = epoch;
+        let keys = Keys::new(&node(epoch), previous.map(node).as_ref());
+        self.engine = engine(keys, &self.store, &self.policy, &self.dice, &self.log);
+    }
+
+    /// A family that was never seen before.
     pub fn root(&mut self) -> Root {
         self.roots += 1;
         let mut bytes = [0xee; 16];
@@ -291,6 +338,7 @@ impl World {
         self.tls(root, true, true)
     }
 
+    /// A connection by TLS.
     pub fn tls(&self, root: Root, resumed: bool, ticketed: bool) -> Line {
         self.line(Some(Lineage {
             root,
@@ -301,6 +349,7 @@ impl World {
         }))
     }
 
+    /// A sign-in, which may be refused.
     pub fn try_sign_in(
         &self,
         line: &Line,
@@ -312,6 +361,7 @@ impl World {
         block_on(self.engine.sign_in(&line.wire, request, named, self.now))
     }
 
+    /// A sign-in.
     pub fn sign_in(&self, line: &Line, name: &str, role: Role) -> SignedIn {
         self.try_sign_in(line, name, role, None).unwrap()
     }
@@ -332,6 +382,7 @@ impl World {
         line
     }
 
+    /// A request: what the wire says by itself, else what the store says.
     pub fn ask(&self, line: &Line, ask: &Ask<'_>) -> Answer {
         let presented = self.engine.read(ask.cookie.as_bytes()).unwrap();
         match self.engine.authorize(&line.wire, &presented, self.now) {
@@ -387,6 +438,7 @@ impl World {
         }
     }
 
+    /// An elevation for two hours.
     pub fn elevate(
         &self,
         line: &Line,
@@ -401,6 +453,7 @@ impl World {
     }
 }
 
+/// A sign-in over HTTP whose answer carries the hand-over.
 pub fn sign_in(name: &str, role: Role) -> SignIn {
     SignIn {
         subject: subject(name),
@@ -414,20 +467,26 @@ pub fn sign_in(name: &str, role: Role) -> SignIn {
     }
 }
 
+/// A subject of this name.
 pub fn subject(name: &str) -> Subject {
     Subject::new(name.as_bytes()).unwrap()
 }
 
+fn node(epoch: u32) -> NodeSecret {
+    let byte = u8::try_from(epoch).unwrap();
+    NodeSecret::new(epoch, Secret::from_bytes([byte; 32]))
+}
+
 fn engine(
+    keys: Keys,
     store: &Arc<dyn Store>,
     policy: &Policy,
     dice: &Arc<Dice>,
     log: &Arc<Log>,
 ) -> Arc<Engine> {
-    let secret = NodeSecret::new(1, Secret::from_bytes([0x5a; 32]));
     Arc::new(Engine::new(
         Arc::clone(store),
-        Keys::new(&secret, None),
+        keys,
         policy.clone(),
         Arc::clone(dice) as Arc<dyn Entropy>,
         Arc::clone(log) as Arc<dyn Witness>,

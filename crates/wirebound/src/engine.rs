@@ -63,7 +63,6 @@ const TRIES: usize = 32;
 const TOMBSTONE: Lifetime = Lifetime::from_days(1);
 
 /// The engine. Share it in an `Arc`.
-#[derive(Debug)]
 pub struct Engine {
     store: Arc<dyn Store>,
     keys: Keys,
@@ -76,6 +75,15 @@ pub struct Engine {
     alarms: Alarms,
     hasher: RandomState,
     locks: Vec<Mutex<()>>,
+}
+
+impl core::fmt::Debug for Engine {
+    /// Who is connected is for an operator's eyes, not for whatever prints an engine by the way.
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Engine")
+            .field("connected", &self.connected())
+            .finish_non_exhaustive()
+    }
 }
 
 /// A value from the store with its version.

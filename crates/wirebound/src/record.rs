@@ -124,7 +124,15 @@ impl Record {
     }
 
     /// Offers a new secret; offers and older ones beyond the bound are forgotten, oldest first.
+    ///
+    /// An offer that was never shown stays genuine, but acknowledges nothing any more: it was not made for the elevation
+    /// that stands now.
     pub(crate) fn offer(&mut self, digest: Digest) {
+        for entry in &mut self.secrets {
+            if entry.state == SecretState::Offered {
+                entry.state = SecretState::Old;
+            }
+        }
         self.secrets.push(SecretEntry {
             digest,
             state: SecretState::Offered,

@@ -137,10 +137,8 @@ impl Table {
         let name = name(place, id);
         self.index.search(place, |number| {
             let (chunk, offset) = self.chunks.find(number)?;
-            let (owner, facts) = chunk.cell(offset)?.read_any()?;
-            facts
-                .names(name)
-                .then(|| Handle::new(chunk, offset, owner, id, place))
+            let owner = chunk.cell(offset)?.owner(name)?;
+            Some(Handle::new(chunk, offset, owner, id, place))
         })
     }
 
@@ -187,8 +185,7 @@ impl Table {
         let name = name(place, id);
         let found = self.index.search(place, |number| {
             let cell = self.chunks.cell(number)?;
-            let (owner, facts) = cell.read_any()?;
-            facts.names(name).then_some((number, cell, owner))
+            Some((number, cell, cell.owner(name)?))
         });
         let Some((number, cell, owner)) = found else {
             return false;

@@ -1,5 +1,9 @@
 //! Models of the live table under every order of threads and memory that loom can bring about.
 //!
+//! The reader is always the thread that is spawned: loom runs the first thread to its end, then looks for another order
+//! wherever a later load meets an earlier store. The other way round it remembers only the last access to a word, which
+//! is then the writer's own, and tries one order alone. `check` fails a model that did.
+//!
 //! `RUSTFLAGS="--cfg loom" cargo test -p wirebound --release --test loom`. Without that flag this file is empty.
 #![cfg(loom)]
 #![expect(
@@ -36,58 +40,101 @@ fn live(n: u8) -> Live {
 }
 
 fn check(model: impl Fn() + Sync + Send + 'static) {
+    check_to(2, model);
+}
+
+fn check_to(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
+    let orders = Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let counted = Arc::clone(&orders);
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(3);
-    builder.check(model);
+    // More: LOOM_MAX_PREEMPTIONS=3, for an hour that nobody needs.
+    builder.preemption_bound = builder.preemption_bound.or(Some(preemptions));
+    builder.check(move || {
+        counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        model();
+    });
+    let orders = orders.load(std::sync::atomic::Ordering::Relaxed);
+    assert!(orders > 10, "only {orders} orders were tried");
 }
 
 /// A slot changes hands while its former owner's handle is asked.
 #[test]
 fn a_recycled_slot_never_answers_for_its_former_owner() {
     check(|| {
-        let table = Arc::new(Table::new());
+        let table = Table::new();
         let old = table.insert(&live(1)).handle().unwrap();
-        let recycler = {
-            let table = Arc::clone(&table);
-            thread::spawn(move || {
-                assert!(table.remove(live(1).place, live(1).id));
-                table.insert(&live(2)).handle().unwrap()
-            })
-        };
-        match old.check(at(100_000)) {
-            Ok(standing) => assert_eq!(standing.role, Role::ranked(1)),
-            Err(over) => assert_eq!(over, Over::Gone),
-        }
-        assert!(!old.matches(&[2; 16]));
-        let new = recycler.join().unwrap();
+        let asker = thread::spawn(move || {
+            match old.check(at(100_000)) {
+                Ok(standing) => assert_eq!(standing.role, Role::ranked(1)),
+                Err(over) => assert_eq!(over, Over::Gone),
+            }
+            old
+        });
+        assert!(table.remove(live(1).place, live(1).id));
+        let new = table.insert(&live(2)).handle().unwrap();
+        let old = asker.join().unwrap();
         assert_eq!(old.check(at(100_000)), Err(Over::Gone));
         assert_eq!(new.check(at(100_000)).unwrap().role, Role::ranked(2));
     });
 }
 
-/// A lookup by id races with the recycling of the slot that the index names.
+/// The former owner's handle is asked for the next owner's secret.
+#[test]
+fn a_recycled_slot_never_takes_the_next_secret_for_the_former_owner() {
+    check_to(1, || {
+        let table = Table::new();
+        let old = table.insert(&live(1)).handle().unwrap();
+        let asker = thread::spawn(move || assert!(!old.matches(&[2; 16])));
+        assert!(table.remove(live(1).place, live(1).id));
+        table.insert(&live(2)).handle().unwrap();
+        asker.join().unwrap();
+    });
+}
+
+/// Puts a session where another was: the same entry of the index, the same slot.
+fn replace(table: &Table) {
+    assert!(table.remove(live(1).place, live(1).id));
+    let mut next = live(2);
+    next.place = live(1).place;
+    table.insert(&next).handle().unwrap();
+}
+
+/// A lookup races with the recycling of the slot that the index names.
 #[test]
 fn a_lookup_never_finds_another_session() {
     check(|| {
         let table = Arc::new(Table::new());
         table.insert(&live(1)).handle().unwrap();
-        let recycler = {
+        let asker = {
+            let table = Arc::clone(&table);
+            thread::spawn(move || table.find(live(1).place, live(1).id))
+        };
+        replace(&table);
+        if let Some(found) = asker.join().unwrap() {
+            assert_eq!(found.check(at(100_000)), Err(Over::Gone));
+        }
+    });
+}
+
+/// A check by id races with it: the next owner's role is never answered.
+#[test]
+fn a_check_by_id_never_answers_for_another_session() {
+    check_to(1, || {
+        let table = Arc::new(Table::new());
+        table.insert(&live(1)).handle().unwrap();
+        let asker = {
             let table = Arc::clone(&table);
             thread::spawn(move || {
-                assert!(table.remove(live(1).place, live(1).id));
-                // The same place: the same entry of the index, the same slot.
-                let mut next = live(2);
-                next.place = live(1).place;
-                table.insert(&next).handle().unwrap();
+                let at_its_time = at(100_000);
+                match table.check_by_id(live(1).place, live(1).id, &[1; 16], at_its_time) {
+                    Some(Ok(standing)) => assert_eq!(standing.role, Role::ranked(1)),
+                    Some(Err(over)) => panic!("{over:?}"),
+                    None => (),
+                }
             })
         };
-        match table.check_by_id(live(1).place, live(1).id, &[1; 16], at(100_000)) {
-            Some(Ok(standing)) => assert_eq!(standing.role, Role::ranked(1)),
-            Some(Err(over)) => panic!("{over:?}"),
-            None => (),
-        }
-        recycler.join().unwrap();
-        assert!(table.find(live(1).place, live(1).id).is_none());
+        replace(&table);
+        asker.join().unwrap();
     });
 }
 
@@ -97,51 +144,69 @@ fn growing_hides_nobody() {
     check(|| {
         let table = Arc::new(Table::new());
         table.insert(&live(1)).handle().unwrap();
-        let grower = {
+        let asker = {
             let table = Arc::clone(&table);
             thread::spawn(move || {
-                for n in 2..=3 {
-                    assert!(matches!(table.insert(&live(n)), Inserted::New(_)));
+                let found = table.find(live(1).place, live(1).id).unwrap();
+                assert_eq!(found.id(), live(1).id);
+                if let Some(late) = table.find(live(2).place, live(2).id) {
+                    assert_eq!(late.snapshot().unwrap(), live(2));
                 }
             })
         };
-        let found = table.find(live(1).place, live(1).id).unwrap();
-        assert_eq!(found.snapshot().unwrap(), live(1));
-        if let Some(late) = table.find(live(3).place, live(3).id) {
-            assert_eq!(late.snapshot().unwrap(), live(3));
-        }
-        grower.join().unwrap();
-        for n in 1..=3 {
+        assert!(matches!(table.insert(&live(2)), Inserted::New(_)));
+        asker.join().unwrap();
+        for n in 1..=2 {
             assert!(table.find(live(n).place, live(n).id).is_some());
         }
     });
 }
 
-/// Two changes of role and ceiling together: nobody sees one of them with the other's half.
+/// Role, ceiling, digest and end change together: nobody sees one of them with another's former value.
 #[test]
 fn a_check_sees_all_of_an_update_or_nothing() {
     check(|| {
         let table = Table::new();
         let handle = table.insert(&live(1)).handle().unwrap();
-        let writer = {
+        let asker = {
             let handle = handle.clone();
             thread::spawn(move || {
-                assert!(handle.update(|l| {
-                    l.ceiling = Role::ranked(50);
-                    l.digest = [50; 16];
-                    l.raised = Some((Role::ranked(50), at(200_000)));
-                    l.absolute = at(500_000);
-                }));
+                let seen = handle.snapshot().unwrap();
+                let new = seen.digest == [50; 16];
+                assert_eq!(seen.ceiling == Role::ranked(50), new);
+                assert_eq!(seen.raised == Some((Role::ranked(50), at(200_000))), new);
+                assert_eq!(seen.raised.is_some(), new);
+                assert_eq!(seen.absolute == at(500_000), new);
             })
         };
-        let seen = handle.snapshot().unwrap();
-        let new = seen.digest == [50; 16];
-        assert_eq!(seen.ceiling == Role::ranked(50), new);
-        assert_eq!(seen.raised == Some((Role::ranked(50), at(200_000))), new);
-        assert_eq!(seen.raised.is_some(), new);
-        assert_eq!(seen.absolute == at(500_000), new);
-        writer.join().unwrap();
+        assert!(handle.update(|l| {
+            l.ceiling = Role::ranked(50);
+            l.digest = [50; 16];
+            l.raised = Some((Role::ranked(50), at(200_000)));
+            l.absolute = at(500_000);
+        }));
+        asker.join().unwrap();
         assert_eq!(handle.check(at(100_000)).unwrap().role, Role::ranked(50));
+    });
+}
+
+/// The same for the role that a check answers: the base role and the ceiling change places, their least does not.
+#[test]
+fn a_check_never_mixes_role_and_ceiling() {
+    check(|| {
+        let table = Table::new();
+        let mut session = live(1);
+        session.ceiling = Role::ranked(200);
+        let handle = table.insert(&session).handle().unwrap();
+        let asker = {
+            let handle = handle.clone();
+            thread::spawn(move || {
+                let role = handle.check(at(100_000)).unwrap().role;
+                assert_eq!(role, Role::ranked(1));
+            })
+        };
+        assert!(handle.update(|l| (l.role, l.ceiling) = (l.ceiling, l.role)));
+        asker.join().unwrap();
     });
 }
 

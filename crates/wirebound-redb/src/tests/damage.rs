@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use wirebound::store::{Key, Space};
+use wirebound::store::{Key, Space, Version};
 use wirebound_testkit::store_contract::{Asked, at, make, put};
 
 use super::tape::{CACHE, Recorder};
@@ -88,4 +88,29 @@ fn a_file_that_was_cut_short_is_refused_and_left_alone() {
         assert!(RedbStore::on(Box::new(cut.clone()), CACHE).is_err());
         assert_eq!(cut.live(), image);
     }
+}
+
+#[test]
+fn two_rows_of_one_key_are_refused() {
+    use redb::{Database, TableDefinition};
+    let recorder = filled();
+    let rows = TableDefinition::<u64, &[u8]>::new("rows");
+    let mut second = Vec::new();
+    let due = at(1);
+    crate::row::encode(9_999, &key(7), Version::FIRST, due, b"x", &mut second);
+    let database = Database::builder()
+        .create_with_backend(recorder.clone())
+        .unwrap();
+    let write = database.begin_write().unwrap();
+    write
+        .open_table(rows)
+        .unwrap()
+        .insert(9_999, second.as_slice())
+        .unwrap();
+    write.commit().unwrap();
+    drop(database);
+    let before = recorder.live();
+    let refused = RedbStore::on(Box::new(recorder.clone()), CACHE).unwrap_err();
+    assert!(matches!(refused, Refused::Corrupt(found) if found.contains("two rows")));
+    assert_eq!(recorder.live(), before);
 }

@@ -162,3 +162,26 @@ fn soon_is_kept_over_a_failure_and_written_later() {
     let store = recorder.store();
     assert!(wait(store.load(&key(60))).unwrap().is_some());
 }
+
+#[test]
+fn soon_is_on_disk_soon_though_nobody_asks_for_anything_else() {
+    let (recorder, store) = prepared();
+    store.commit_soon(vec![make(&key(60), b"soon", at(3))]);
+    let on_disk = || {
+        // Power is cut now, and nothing is left of what was not synced.
+        let mut kept = None;
+        recorder.images(recorder.position(), |_, how, image| {
+            if how == "none of it" {
+                kept = Some(image);
+            }
+        });
+        let after = Recorder::on(kept.unwrap()).store();
+        wait(after.load(&key(60))).unwrap().is_some()
+    };
+    // About a second; a busy machine is given ten times as long.
+    let patience = std::time::Duration::from_millis(50);
+    assert!((0..200).any(|_| {
+        std::thread::sleep(patience);
+        on_disk()
+    }));
+}

@@ -10,6 +10,17 @@ use wirebound::engine::Engine;
 /// How often activity is written down.
 const TIDY_EVERY: Duration = Duration::from_mins(1);
 
+/// After a rotation of the node secret, what an operator set of identities is written again under the new one.
+pub(super) async fn renew(engine: &Engine, clock: &dyn Clock) {
+    let Some(now) = clock.now() else { return };
+    match engine.renew_identities(now).await {
+        Ok(written) => tracing::info!(written, "identities are kept under the current node secret"),
+        Err(error) => {
+            tracing::error!(%error, "identities could not be renewed; the next start tries again")
+        }
+    }
+}
+
 /// Tidies and sweeps until it is dropped. A failure is logged and tried again at the next turn.
 pub(super) async fn keep(engine: &Engine, clock: &Arc<dyn Clock>, sweep_every: Duration) {
     let mut tidying = interval(TIDY_EVERY);
@@ -41,6 +52,7 @@ async fn sweep(engine: &Engine, clock: &dyn Clock) {
                 sessions = swept.sessions,
                 identities = swept.identities,
                 remains = swept.remains,
+                unreadable = swept.unreadable,
             );
         }
         Err(error) => tracing::error!(%error, "the sweep could not finish"),

@@ -1,9 +1,11 @@
 //! The way out: what the inner service asked for is done, durably, before the response head leaves.
 
+use std::sync::Arc;
+
 use http::header::{CACHE_CONTROL, LOCATION, VARY};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use wirebound::engine::{Elevate, NotElevated, NotSignedIn, Scope, SignIn};
-use wirebound::store::StoreError;
+use wirebound::store::{StoreError, StoreErrorKind};
 use wirebound::{Authority, Refusal, Verified};
 
 use super::identify::Read;
@@ -152,15 +154,19 @@ impl Gate {
             vault: intent.vault,
             carries_hand_over: carries,
         };
-        let signed_in = self
-            .engine()
-            .sign_in(&wired.wire, request, access.verified(), now)
-            .await
-            .map_err(|error| match error {
-                NotSignedIn::Blocked => Failed::Refused(Refusal::Blocked),
-                NotSignedIn::Store(error) => Failed::Store(error),
-                NotSignedIn::Limit | _ => Failed::Refused(Refusal::Forbidden),
-            })?;
+        let (engine, on, named) = (
+            Arc::clone(self.engine()),
+            Arc::clone(wired),
+            access.verified().cloned(),
+        );
+        let signed_in =
+            to_its_end(async move { engine.sign_in(&on.wire, request, named.as_ref(), now).await })
+                .await?
+                .map_err(|error| match error {
+                    NotSignedIn::Blocked => Failed::Refused(Refusal::Blocked),
+                    NotSignedIn::Store(error) => Failed::Store(error),
+                    NotSignedIn::Limit | _ => Failed::Refused(Refusal::Forbidden),
+                })?;
         let keep = intent
             .persistent
             .then(|| signed_in.absolute.since(now).as_secs());
@@ -189,11 +195,12 @@ impl Gate {
         response: &mut Response<Body>,
     ) -> Result<(), Failed> {
         let now = self.now().unwrap_or_else(|| access.now());
-        match self
-            .engine()
-            .elevate(&access.wired().wire, verified, elevate, now)
-            .await
-        {
+        let (engine, on, who) = (
+            Arc::clone(self.engine()),
+            Arc::clone(access.wired()),
+            verified.clone(),
+        );
+        match to_its_end(async move { engine.elevate(&on.wire, &who, elevate, now).await }).await? {
             Ok(elevated) => {
                 let keep = self.keep(verified, elevated.persistent, now).await?;
                 self.names()
@@ -244,7 +251,8 @@ impl Gate {
         scope: Scope,
     ) -> Result<usize, StoreError> {
         let now = self.now().unwrap_or_else(|| access.now());
-        self.engine().logout(verified, scope, now).await
+        let (engine, who) = (Arc::clone(self.engine()), verified.clone());
+        to_its_end(async move { engine.logout(&who, scope, now).await }).await?
     }
 
     async fn sign_out(
@@ -261,6 +269,15 @@ impl Gate {
         }
         Ok(())
     }
+}
+
+/// Runs to its end even when the client hangs up meanwhile: a sign-in or a sign-out is done whole or not at all.
+async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = T> + Send + 'static,
+) -> Result<T, StoreError> {
+    tokio::spawn(work)
+        .await
+        .map_err(|error| StoreError::because(StoreErrorKind::Unavailable, error))
 }
 
 /// Whether an answer brings its client back at once, by GET, to our own authority: then it can carry the hand-over.

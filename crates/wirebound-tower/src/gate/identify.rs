@@ -193,8 +193,10 @@ impl Gate {
             }
         };
         let echoes = engine.open_echoes(shown.echoes(), now);
+        let asked = Authority::of(&read.authority);
         if !read.surprise
-            && let Authorized::Accepted(verified) = engine.authorize(&wired.wire, &presented, now)
+            && let Authorized::Accepted(verified) =
+                engine.authorize_at(&wired.wire, &presented, &asked, now)
             && read
                 .need
                 .met_by(verified.role(), verified.role(), verified.strength())
@@ -219,7 +221,7 @@ impl Gate {
             can_follow: read.can_follow(),
             held: false,
             surprise: read.surprise,
-            authority: &Authority::of(&read.authority),
+            authority: &asked,
             need: read.need,
         };
         let mut now = now;

@@ -194,6 +194,9 @@ impl Gate {
                     },
                 )
             }
+            Identity::Known { accepted, .. } if accepted.hand_on && carries(parts, &read) => {
+                return self.hand_on(wired, parts, now);
+            }
             Identity::Known {
                 accepted,
                 echoes_returned,
@@ -277,11 +280,7 @@ impl Gate {
         let Some(kind) = engine.hand_over_due(&wired.wire, verified, now) else {
             return Ok(None);
         };
-        let carries = read.safe
-            && read.can_follow()
-            && !parts.headers.contains_key(http::header::RANGE)
-            && parts.method != http::Method::OPTIONS;
-        if !carries {
+        if !carries(parts, read) {
             return Ok(None);
         }
         let Some(nonce) = engine.offer_hand_over(&wired.wire, verified, now).await? else {
@@ -302,6 +301,17 @@ impl Gate {
         }))
     }
 
+    /// A wire without tickets showed the nonce: its client is sent straight on to one that takes the grant. Were it
+    /// served instead, a client that then rests would come back after the nonce's life, and with nothing to prove.
+    fn hand_on(&self, wired: &Wired, parts: &Parts, now: Timestamp) -> Entry {
+        self.grant(wired, now);
+        Entry::Answered {
+            response: same_url(parts),
+            close: true,
+            drain: true,
+        }
+    }
+
     /// One ticket grant for the client's place.
     pub(super) fn grant(&self, wired: &Wired, now: Timestamp) {
         let connection = &wired.connection;
@@ -313,6 +323,14 @@ impl Gate {
             tracing::warn!("too many ticket grants are open; a hand-over may need another try");
         }
     }
+}
+
+/// Whether a request is safe and its client can follow a 307, so that its answer may carry a hand-over.
+fn carries(parts: &Parts, read: &Read) -> bool {
+    read.safe
+        && read.can_follow()
+        && !parts.headers.contains_key(http::header::RANGE)
+        && parts.method != http::Method::OPTIONS
 }
 
 /// Whether the answer clears our cookie: only on a navigation, only where an ended session was shown, never for one

@@ -121,7 +121,7 @@ impl Engine {
             .map(|held| summary(&held.value)))
     }
 
-    async fn change_identity(
+    pub(super) async fn change_identity(
         &self,
         subject: &Subject,
         now: Timestamp,

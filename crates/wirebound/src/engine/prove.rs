@@ -283,10 +283,12 @@ impl Engine {
             .max(self.bonds.last_active(record.id).unwrap_or_default());
         // What was granted before a removal or a block stays over, also where ending it failed half-way.
         let revoked = record.generation < identity.generation;
-        if identity.removed || revoked || identity.is_expired(now) {
+        if identity.removed || revoked {
             Some(Ending::Removed)
         } else if now >= record.absolute {
             Some(Ending::ExpiredAbsolute)
+        } else if identity.is_expired(now) {
+            Some(Ending::Removed)
         } else if now.since(seen) >= record.idle {
             Some(Ending::ExpiredIdle)
         } else {

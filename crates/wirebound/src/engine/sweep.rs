@@ -22,6 +22,21 @@ pub struct Swept {
     pub identities: usize,
     /// Tombstones, marks and vaults that nothing needs any more.
     pub remains: usize,
+    /// What no key of this node reads: it was passed over. Nobody is let in by it; look whether the node secret is right.
+    pub unreadable: usize,
+}
+
+impl Swept {
+    /// One record that cannot be read must not keep all the others.
+    fn readable(&mut self, gone: Result<bool, StoreError>) -> Result<bool, StoreError> {
+        match gone {
+            Err(error) if error.is_corrupt() => {
+                self.unreadable = self.unreadable.saturating_add(1);
+                Ok(false)
+            }
+            gone => gone,
+        }
+    }
 }
 
 impl Engine {
@@ -35,16 +50,15 @@ impl Engine {
         let mut after = None;
         while let Some((keys, next)) = self.due(Space::Session, now, after).await? {
             for key in keys {
-                swept.sessions = swept
-                    .sessions
-                    .saturating_add(usize::from(self.sweep_session(&key, now).await?));
+                let gone = swept.readable(self.sweep_session(&key, now).await)?;
+                swept.sessions = swept.sessions.saturating_add(usize::from(gone));
             }
             after = Some(next);
         }
         let mut after = None;
         while let Some((keys, next)) = self.due(Space::Identity, now, after).await? {
             for key in keys {
-                let gone = self.sweep_identity(&key, now).await?;
+                let gone = swept.readable(self.sweep_identity(&key, now).await)?;
                 swept.identities = swept.identities.saturating_add(usize::from(gone));
             }
             after = Some(next);
@@ -134,8 +148,13 @@ impl Engine {
         let Some(held) = self.load_identity(&found.value.subject).await? else {
             return Ok(false);
         };
-        if !held.value.is_expired(now) || !held.value.sessions.is_empty() {
+        if !held.value.is_expired(now) {
             return Ok(false);
+        }
+        for listed in &held.value.sessions {
+            if self.load_record(&listed.id).await?.is_some() {
+                return Ok(false);
+            }
         }
         let remove = Change::Remove {
             key: key.clone(),
@@ -157,6 +176,29 @@ impl Engine {
             }
         }
         Ok(gone)
+    }
+
+    /// After the node secret was rotated: identities are written again under the current one, so that what an operator set
+    /// is still read when the one before is gone. Sessions are over by then. Answers how many were written.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot say; call it again.
+    pub async fn renew_identities(&self, now: Timestamp) -> Result<usize, StoreError> {
+        let mut renewed: usize = 0;
+        let mut after = None;
+        while let Some((keys, next)) = self.due(Space::Identity, Timestamp::NEVER, after).await? {
+            for key in keys {
+                let decode = crate::identity::Identity::decode;
+                if let Some(held) = self.load(key, decode).await? {
+                    self.change_identity(&held.value.subject, now, |_| ())
+                        .await?;
+                    renewed = renewed.saturating_add(1);
+                }
+            }
+            after = Some(next);
+        }
+        Ok(renewed)
     }
 
     /// Writes down when sessions were last active, so that a restart does not take a busy session for an idle one; and

@@ -81,6 +81,20 @@ impl<'a> Cell<'a> {
             .map(|(version, facts)| (Owner::of(version), facts))
     }
 
+    /// Whose slot it is, if it is the one of this name.
+    pub(super) fn owner(self, name: (u64, u64)) -> Option<Owner> {
+        let words = |cell: Self| Facts {
+            lead: cell.slot.lead.load(Ordering::Relaxed),
+            terms: Terms {
+                rest: cell.slot.rest.load(Ordering::Relaxed),
+                ..Terms::default()
+            },
+            ..Facts::default()
+        };
+        let (version, facts) = self.consistent(LIVE, LIVE, words)?;
+        facts.names(name).then(|| Owner::of(version))
+    }
+
     /// One try at the common case: nobody writes, nothing is raised, all is well. `None` says nothing.
     #[inline]
     pub(super) fn quick(self, owner: Owner, now: Timestamp) -> Option<Standing> {

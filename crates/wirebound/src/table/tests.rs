@@ -24,7 +24,6 @@ pub(super) fn live(n: u64) -> Live {
     }
 }
 
-#[expect(clippy::panic, reason = "a test's own helper")]
 fn put(table: &Table, live: &Live) -> Handle {
     table
         .insert(live)

@@ -285,9 +285,10 @@ fn the_list_of_an_identity_never_loses_a_session() {
 fn a_freeze_by_elevation_is_told_and_raises_nobody() {
     let mut w = world();
     admins_may(&w, "root");
+    let mut held = Vec::new();
     for _ in 0..3 {
         let (line, _, _) = takes_over(&mut w);
-        std::mem::forget(line);
+        held.push(line);
     }
     let line = w.full();
     let user = w.sign_in(&line, "root", Role::USER);

@@ -5,6 +5,9 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::string_slice,
+    clippy::wildcard_enum_match_arm,
     clippy::exhaustive_enums,
     clippy::exhaustive_structs,
     missing_docs,
@@ -14,7 +17,9 @@
 )]
 
 mod admin;
+mod model;
 mod outage;
+mod secrets;
 mod sessions;
 mod slow;
 mod store;

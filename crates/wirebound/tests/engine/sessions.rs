@@ -535,3 +535,52 @@ fn a_stream_whose_last_wire_is_taken_away_is_judged_again() {
         .mark_shared(&line.wire, wirebound::engine::Sign::ForwardingHeader);
     assert_eq!(watch.now(), Some(Cut::RoleChanged));
 }
+
+#[test]
+fn a_rotation_of_the_node_secret_keeps_sessions_for_one_epoch_and_what_an_operator_set_for_good() {
+    let mut w = world();
+    block_on(w.engine.set_blocked(&subject("mallory"), true, w.now)).unwrap();
+    block_on(w.engine.set_ceiling(&subject("alice"), Role::ADMIN, w.now)).unwrap();
+    drop(w.settle("alice", Role::USER));
+    let (cookie, family) = (w.browser.cookie.clone(), w.browser.family.unwrap());
+    w.restart_in(2, Some(1));
+    let line = w.resumed(family);
+    assert!(w.get(&line, &cookie).is_in());
+    let raised = w.elevate(&line, &verified(&w, &line), Role::ADMIN).unwrap();
+    assert_eq!(
+        w.get(&line, raised.cookie.expose()).role(),
+        Some(Role::ADMIN)
+    );
+    assert_eq!(block_on(w.engine.renew_identities(w.now)).unwrap(), 2);
+    w.restart_in(3, Some(2));
+    assert!(
+        w.engine.read(cookie.as_bytes()).is_err(),
+        "its epoch is gone"
+    );
+    let line = w.full();
+    let denied = w.try_sign_in(&line, "mallory", Role::USER, None);
+    assert!(matches!(denied, Err(NotSignedIn::Blocked)));
+    assert_eq!(
+        w.sign_in(&line, "alice", Role::ADMIN).verified.role(),
+        Role::ADMIN
+    );
+}
+
+#[test]
+fn an_offer_of_an_earlier_elevation_does_not_acknowledge_a_later_one() {
+    let mut w = world();
+    block_on(w.engine.set_ceiling(&subject("alice"), Role::ADMIN, w.now)).unwrap();
+    let line = w.settle("alice", Role::USER);
+    let was = verified(&w, &line);
+    let editor = w.elevate(&line, &was, Role::ranked(128)).unwrap();
+    let admin = w.elevate(&line, &was, Role::ADMIN).unwrap();
+    assert_eq!(
+        w.get(&line, editor.cookie.expose()).role(),
+        Some(Role::USER),
+        "genuine, at the old role"
+    );
+    assert_eq!(
+        w.get(&line, admin.cookie.expose()).role(),
+        Some(Role::ADMIN)
+    );
+}
