@@ -92,9 +92,10 @@ pub async fn run(plan: Plan, stop: impl Future<Output = ()> + Send) -> Result<()
     raise_ceilings(&engine, &plan, clock.as_ref()).await?;
     let keys = tickets::open(&engine, clock.as_ref(), entropy.as_ref()).await?;
     let (grants, renewals) = (Arc::new(Grants::new()), Arc::new(Renewals::new()));
+    let resolver: Arc<dyn rustls::server::ResolvesServerCert> = plan.certificates.clone();
     let tls = Tls::new(TlsParts {
         listener: "edge".to_owned(),
-        certificates: Arc::clone(&plan.certificates) as _,
+        certificates: resolver,
         keys: Arc::clone(&keys),
         grants: Arc::clone(&grants),
         renewals: Arc::clone(&renewals),

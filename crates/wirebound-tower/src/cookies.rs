@@ -129,7 +129,7 @@ impl Names {
     /// Puts an echo nonce into the first slot that this jar has free.
     pub fn set_echo(&self, headers: &mut HeaderMap, shown: &Shown<'_>, nonce: &str, seconds: u64) {
         let free = shown.echoes.iter().position(Option::is_none);
-        let slot = free.unwrap_or_else(|| nonce.len() % ECHOES);
+        let slot = free.unwrap_or(nonce.len() % ECHOES);
         self.set(
             headers,
             &format!("{}{slot}", self.echo),

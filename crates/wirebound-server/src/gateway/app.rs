@@ -533,11 +533,12 @@ fn keep_out_of_caches(headers: &mut HeaderMap) {
 
 fn limits(config: &Config) -> proxy::Limits {
     let time = |lifetime: Lifetime| Duration::from_millis(lifetime.as_millis());
-    let mut limits = proxy::Limits::default();
-    limits.connect = time(config.upstream.connect_timeout);
-    limits.head = time(config.upstream.response_timeout);
-    limits.idle = time(config.upstream.keep_alive);
-    limits.idle_connections =
-        usize::try_from(config.upstream.max_idle_connections).unwrap_or(usize::MAX);
-    limits
+    proxy::Limits {
+        connect: time(config.upstream.connect_timeout),
+        head: time(config.upstream.response_timeout),
+        idle: time(config.upstream.keep_alive),
+        idle_connections: usize::try_from(config.upstream.max_idle_connections)
+            .unwrap_or(usize::MAX),
+        ..proxy::Limits::default()
+    }
 }
