@@ -74,8 +74,10 @@ mod tests {
 
     #[test]
     fn an_upload_that_announces_too_much_is_known_by_its_head() {
-        let mut limits = config::Limits::default();
-        limits.body_size = config::Size::parse("1KiB").unwrap();
+        let limits = config::Limits {
+            body_size: config::Size::parse("1KiB").unwrap(),
+            ..config::Limits::default()
+        };
         let bodies = Bodies::of(&limits);
         for (length, too_long) in [("1024", false), ("1025", true), ("-1", false), ("x", false)] {
             let mut headers = HeaderMap::new();
