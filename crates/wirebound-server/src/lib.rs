@@ -20,3 +20,8 @@ pub mod serve;
 pub mod system;
 pub mod vouch;
 pub mod websocket;
+
+/// The front page, so that its example compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+mod readme {}
