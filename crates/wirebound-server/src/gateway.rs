@@ -26,6 +26,7 @@ use crate::system::{SystemClock, SystemEntropy};
 
 mod answer;
 mod app;
+mod bodies;
 mod cargo;
 mod house;
 mod policy;

@@ -20,6 +20,7 @@ use wirebound_tower::gate::{Access, Intent, SignInIntent};
 use wirebound_tower::refusal::Asker;
 
 use super::answer;
+use super::bodies::Bodies;
 use super::cargo::{Cargo, Kept, NotKept};
 use crate::armour::{self, Armour, Life, Names, Notice, Place, Taken, Vault, leak};
 use crate::config::{Config, role_named};
@@ -48,6 +49,9 @@ struct Inner {
     ruled: Paths,
     patience: Patience,
     secure: bool,
+    /// The path whose answered unsafe request is a sign-in, for an app that keeps its cookie through it.
+    login_path: Option<String>,
+    bodies: Bodies,
 }
 
 /// One request's companions.
@@ -98,8 +102,10 @@ impl App {
             } else {
                 Paths::Ruled
             },
-            patience: Patience::default(),
+            patience: patience(config),
             secure: config.session_token.secure_flag,
+            login_path: config.armour.login.path.clone(),
+            bodies: Bodies::of(&config.limits),
         };
         let app = Self(Arc::new(inner));
         app.recall_names().await?;
@@ -208,7 +214,10 @@ impl App {
             .rebuild(&mut parts.headers, vault.as_deref(), &passage.place())
             .stale;
         let leg = self.leg(&parts, &passage)?;
-        let request = Request::from_parts(parts, body);
+        if self.0.bodies.too_long(&parts.headers) {
+            return Ok(answer::own(StatusCode::PAYLOAD_TOO_LARGE, passage.asker));
+        }
+        let request = Request::from_parts(parts, self.0.bodies.upload(body));
         if asked == Asked::Exchange {
             let answered = self.0.forwarder.forward(request, leg).await?;
             note_removed(&answered.removed);
@@ -217,7 +226,7 @@ impl App {
             if let Some(vault) = vault.filter(|vault| !vault.is_empty()) {
                 look_for_leaks(&mut response, &vault);
             }
-            let response = response.map(|body| watched(body, None));
+            let response = self.0.bodies.download(response);
             return self.home(response, vouched, &passage).await;
         }
         let opened = websocket::open(
@@ -292,7 +301,10 @@ impl App {
             passage.place().host,
             self.0.secure,
         );
-        if let Some(intent) = self.intent(vouched, taken, passage)? {
+        let signs_in = passage.is_unsafe
+            && self.0.login_path.as_deref() == Some(passage.path.as_str())
+            && (response.status().is_success() || response.status().is_redirection());
+        if let Some(intent) = self.intent(vouched, taken, signs_in, passage)? {
             response.extensions_mut().insert(intent);
         }
         Ok(response)
@@ -335,6 +347,7 @@ impl App {
         &self,
         vouched: Vouched,
         taken: Option<Taken>,
+        signs_in: bool,
         passage: &Passage,
     ) -> Result<Option<Intent>, Failed> {
         let signed_in = passage.access.verified().is_some();
@@ -371,6 +384,8 @@ impl App {
                     intent.role = if is_unsafe { Role::USER } else { Role::GUEST };
                     Some(Intent::SignIn(intent))
                 }
+                // An app that keeps its cookie through the sign-in shows no change: the secret changes all the same.
+                _ if signed_in && signs_in => Some(Intent::Renew),
                 _ => None,
             },
         })
@@ -529,6 +544,14 @@ fn keep_out_of_caches(headers: &mut HeaderMap) {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
     }
     headers.append(VARY, HeaderValue::from_static("Cookie"));
+}
+
+fn patience(config: &Config) -> Patience {
+    let idle = Duration::from_millis(config.limits.stream_idle.as_millis());
+    Patience {
+        idle,
+        ..Patience::default()
+    }
 }
 
 fn limits(config: &Config) -> proxy::Limits {
