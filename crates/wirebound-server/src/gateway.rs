@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wirebound::engine::Engine;
+use wirebound::store::{MemoryStore, Store};
 use wirebound::{Clock, Entropy, Keys, NodeSecret as EngineSecret, Role, Subject};
 use wirebound_redb::{Options, RedbStore};
 use wirebound_tower::LogWitness;
@@ -140,11 +141,7 @@ pub async fn run(plan: Plan, stop: impl Future<Output = ()> + Send) -> Result<()
 }
 
 fn open_engine(plan: &Plan, entropy: &Arc<dyn Entropy>) -> Result<Engine, Failure> {
-    let folder = store_folder(&plan.config, &plan.data_dir)?;
-    let store = RedbStore::open(&folder, Options::default()).map_err(|error| {
-        let hint = "wirebound doctor --data-dir looks the folder over; the file was left as it is";
-        Failure::start(error.to_string(), hint)
-    })?;
+    let store = open_store(&plan.config, &plan.data_dir)?;
     let secret = |epoch: u32| {
         plan.secret
             .of_epoch(epoch)
@@ -157,7 +154,7 @@ fn open_engine(plan: &Plan, entropy: &Arc<dyn Entropy>) -> Result<Engine, Failur
     let keys = Keys::new(&current, previous.as_ref());
     let policy = policy::of(&plan.config);
     Ok(Engine::new(
-        Arc::new(store),
+        store,
         keys,
         policy,
         Arc::clone(entropy),
@@ -165,20 +162,25 @@ fn open_engine(plan: &Plan, entropy: &Arc<dyn Entropy>) -> Result<Engine, Failur
     ))
 }
 
-fn store_folder(config: &Config, data_dir: &DataDir) -> Result<PathBuf, Failure> {
-    let relative = match &config.store.url {
+fn open_store(config: &Config, data_dir: &DataDir) -> Result<Arc<dyn Store>, Failure> {
+    let folder = match config.store.url.as_deref().map(StoreUrl::parse) {
         None => PathBuf::from("sessions"),
-        Some(url) => match StoreUrl::parse(url) {
-            Some(StoreUrl::File(path)) => path,
-            _ => {
-                return Err(Failure::config(
-                    format!("store.url = {url}: only file: stores are there yet"),
-                    "--store file:sessions",
-                ));
-            }
-        },
+        Some(Some(StoreUrl::File(path))) => path,
+        Some(Some(StoreUrl::Memory)) => return Ok(Arc::new(MemoryStore::new())),
+        Some(None) => {
+            return Err(Failure::config(
+                "store.url is neither file:PATH nor memory:",
+                "--store file:sessions",
+            ));
+        }
     };
-    Ok(data_dir.path().join(relative))
+    let store =
+        RedbStore::open(data_dir.path().join(folder), Options::default()).map_err(|error| {
+            let hint =
+                "wirebound doctor --data-dir looks the folder over; the file was left as it is";
+            Failure::start(error.to_string(), hint)
+        })?;
+    Ok(Arc::new(store))
 }
 
 async fn raise_ceilings(engine: &Engine, plan: &Plan, clock: &dyn Clock) -> Result<(), Failure> {
@@ -203,8 +205,8 @@ fn cookie_names(config: &Config) -> Names {
     match config.session_token.samesite {
         crate::config::SameSite::Strict => names,
         crate::config::SameSite::Lax => names.lax(),
-        // Refused at start-up unless under `[danger]`; frames on other sites are not served yet.
-        crate::config::SameSite::None => names.lax(),
+        // Refused at start-up unless under `[danger]`.
+        crate::config::SameSite::None => names.dangerously_cross_site(),
     }
 }
 
