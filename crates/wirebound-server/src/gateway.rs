@@ -75,12 +75,16 @@ impl Plan {
     }
 }
 
-/// Serves until `stop` is done, then drains.
+/// Serves until `stop` is done, then drains. Says `ready` once nothing can be refused any more but requests.
 ///
 /// # Errors
 ///
 /// When it cannot start, or fails while running.
-pub async fn run(plan: Plan, stop: impl Future<Output = ()> + Send) -> Result<(), Failure> {
+pub async fn run(
+    plan: Plan,
+    ready: impl FnOnce(),
+    stop: impl Future<Output = ()> + Send,
+) -> Result<(), Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::new());
     let engine = Arc::new(open_engine(&plan, &entropy)?);
@@ -127,6 +131,7 @@ pub async fn run(plan: Plan, stop: impl Future<Output = ()> + Send) -> Result<()
         )
     })?;
     let listener = Listener::new(listener, Arc::new(tls), limits(&plan.config));
+    ready();
     let sweep_every = Duration::from_millis(plan.config.session.sweep_interval.as_millis());
     tokio::select! {
         () = wirebound_tower::gate::serve(listener, gate, app.clone(), stop) => {}

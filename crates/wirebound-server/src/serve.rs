@@ -91,7 +91,7 @@ pub fn run(
             )
         })?;
     // A closed standard output must not keep a gateway from serving.
-    let _unwritten = out.write_all(banner.as_bytes()).and_then(|()| out.flush());
+    let ready = || drop(out.write_all(banner.as_bytes()).and_then(|()| out.flush()));
     runtime.block_on(async move {
         let stop = stop_signal()?;
         let (clock, entropy) = (SystemClock::new(), SystemEntropy::new());
@@ -102,7 +102,7 @@ pub fn run(
             }
         };
         tokio::select! {
-            ended = gateway::run(plan, stop) => ended,
+            ended = gateway::run(plan, ready, stop) => ended,
             ended = served => ended,
             () = certificates.keep_fresh(&clock, &entropy, CERTIFICATE_CHECK) => Ok(()),
         }

@@ -25,9 +25,20 @@ impl Engine {
     ) -> Result<Verified, StoreError> {
         let record = &record.value;
         let live = self.live(record, identity, now)?;
+        let subject = record.subject.clone();
         let handle = self
             .bonds
-            .join(live, core, attach.stock, record.seen)
+            .join(live, core, record.seen, |handle| {
+                Attachment::new(
+                    record.id,
+                    subject.clone(),
+                    record.authority.clone(),
+                    handle,
+                    attach.stock,
+                    attach.by,
+                    digest,
+                )
+            })
             .ok_or_else(|| {
                 StoreError::because(
                     StoreErrorKind::Unavailable,
@@ -38,20 +49,6 @@ impl Engine {
             |_| record.role_at(identity.ceiling(), now),
             |standing| standing.role,
         );
-        let subject = record.subject.clone();
-        let attachment = Attachment::new(
-            record.id,
-            subject.clone(),
-            record.authority.clone(),
-            handle.clone(),
-            attach.stock,
-            attach.by,
-            digest,
-        );
-        if !core.attach(attachment) {
-            // A sibling that was dropped while its session was replaced: nothing may hang on it for good.
-            self.bonds.leave(record.id, core.id, &handle);
-        }
         self.tell(Event::Attached {
             session: record.id,
             wire: core.id,
@@ -83,13 +80,7 @@ impl Engine {
             .collect();
         others.sort_by_key(|bound| (bound.wire.transport.in_flight() > 0, bound.wire.id));
         for bound in others.into_iter().take(over) {
-            if let Some(handle) = bound
-                .wire
-                .with(record.id, |attachment| attachment.handle.clone())
-            {
-                bound.wire.detach(record.id);
-                self.bonds.leave(record.id, bound.wire.id, &handle);
-            }
+            self.bonds.leave(record.id, &bound.wire);
             if !bound.wire.carries_others(record.id) {
                 bound.wire.transport.close();
             }
