@@ -233,7 +233,8 @@ impl App {
             }
             let response = self.home(response, vouched, &passage).await?;
             let last = passage.access.is_ended_by(response.extensions());
-            return Ok(response.map(|body| watched(if last { body.uncut() } else { body }, None)));
+            let response = response.map(|body| if last { body.uncut() } else { body });
+            return Ok(self.0.bodies.download(response));
         }
         let opened = websocket::open(
             &self.0.forwarder,
