@@ -105,7 +105,10 @@ type Ends = Result<Exit, Vec<Failure>>;
 pub fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|panic| {
         // One line for the operator's log; what panicked is caught where it happened, or ends one connection.
-        tracing::error!(place = panic.location().map(tracing::field::display), "a panic: {panic}");
+        tracing::error!(
+            place = panic.location().map(tracing::field::display),
+            "a panic: {panic}"
+        );
     }));
     // A variable that is no text is none of ours.
     let variables = std::env::vars_os()

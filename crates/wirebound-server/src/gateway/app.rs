@@ -214,6 +214,7 @@ impl App {
             .rebuild(&mut parts.headers, vault.as_deref(), &passage.place())
             .stale;
         let leg = self.leg(&parts, &passage)?;
+        let cut = leg.cut.clone();
         if self.0.bodies.too_long(&parts.headers) {
             return Ok(answer::own(StatusCode::PAYLOAD_TOO_LARGE, passage.asker));
         }
@@ -226,8 +227,14 @@ impl App {
             if let Some(vault) = vault.filter(|vault| !vault.is_empty()) {
                 look_for_leaks(&mut response, &vault);
             }
-            let response = self.0.bodies.download(response);
-            return self.home(response, vouched, &passage).await;
+            // What the app said to a session that ended meanwhile is for nobody.
+            if let Some(code) = cut.fired() {
+                return Err(Failed::Unanswered(Unanswered::Cut(code)));
+            }
+            let response = self.home(response, vouched, &passage).await?;
+            let last = passage.access.is_ended_by(response.extensions());
+            let response = response.map(|body| if last { body.uncut() } else { body });
+            return Ok(self.0.bodies.download(response));
         }
         let opened = websocket::open(
             &self.0.forwarder,
@@ -284,12 +291,12 @@ impl App {
     }
 
     /// The app's answer: its armoured cookies go into the vault, what it vouched for becomes an intent.
-    async fn home(
+    async fn home<B>(
         &self,
-        mut response: Response<Body>,
+        mut response: Response<B>,
         vouched: Vouched,
         passage: &Passage,
-    ) -> Result<Response<Body>, Failed> {
+    ) -> Result<Response<B>, Failed> {
         let vouched = self.0.vouching.within(vouched).map_err(Failed::Vouching)?;
         if let Vouched::Nothing { disbelieved: 1.. } = vouched {
             tracing::warn!(target: "wirebound::event", event = "vouching_disbelieved", path = %passage.path);

@@ -140,9 +140,20 @@ impl Gate {
                 let answered = if own {
                     self.own(&access, &departure, &parts).await
                 } else {
+                    // Watched from before it goes in: an ending in the middle of it counts.
+                    let watch = access.watch();
+                    if access.verified().is_some() && watch.is_none() {
+                        let over = Refusal::Unauthenticated;
+                        return Ok(whole(respond(
+                            over,
+                            departure.asker(),
+                            false,
+                            self.answers(),
+                        )));
+                    }
                     parts.extensions.insert(access.clone());
                     let response = inner.call(Request::from_parts(parts, body)).await?;
-                    let watch = access.watch();
+                    let watch = watch.filter(|_| !access.is_ended_by(response.extensions()));
                     response.map(|body| body::watched(body, watch))
                 };
                 Ok(self.depart(&access, departure, answered).await)
