@@ -10,7 +10,7 @@ use wirebound::modelled::{Core, World};
 use wirebound::table::Live;
 use wirebound::{Connected, Cut, Ending, Transport, Wire};
 
-use super::{at, check, check_to, live};
+use super::{at, check, live};
 
 #[derive(Debug)]
 struct Unplugged;
@@ -53,6 +53,25 @@ fn agree(world: &World, core: &Core, session: &Live, attached: bool) {
     assert_eq!(world.hangs(core, session.id), attached);
     assert_eq!(world.wires(session.id), usize::from(attached));
     assert_eq!(world.is_live(session), attached);
+}
+
+/// A request on the wire that must not be accepted once `over` was set.
+fn ask_beside(world: &Arc<World>, core: &Core, over: &Arc<AtomicBool>) -> thread::JoinHandle<()> {
+    let (world, core, over) = (Arc::clone(world), core.clone(), Arc::clone(over));
+    thread::spawn(move || {
+        let over = over.load(Ordering::Acquire);
+        assert!(!(accepts(&world, &core, &live(1)) && over));
+    })
+}
+
+/// Another wire comes to session 1 and goes again.
+fn visit(world: &Arc<World>) -> thread::JoinHandle<()> {
+    let (wire, core) = wire(world);
+    let world = Arc::clone(world);
+    thread::spawn(move || {
+        world.join(&core, live(1));
+        drop(wire);
+    })
 }
 
 /// A wire joins a session while it ends, both under its subject's lock, as in the engine; requests take no lock.
@@ -99,7 +118,11 @@ fn an_end_without_the_lock_leaves_nothing_half_attached() {
             let (world, second) = (Arc::clone(&world), second.clone());
             thread::spawn(move || world.join(&second, live(1)))
         };
+        let ended = Arc::new(AtomicBool::new(false));
+        let asker = ask_beside(&world, &first, &ended);
         world.end(live(1).id, Ending::Removed);
+        ended.store(true, Ordering::Release);
+        asker.join().unwrap();
         joiner.join().unwrap();
         assert!(!world.hangs(&first, live(1).id));
         let attached = accepts(&world, &second, &live(1));
@@ -122,7 +145,9 @@ fn a_session_stays_with_whoever_joins_as_the_last_leaves() {
                 assert!(world.recognises(&core, &live(1), at(105_000)));
             })
         };
+        let visitor = visit(&world);
         drop(first);
+        visitor.join().unwrap();
         joiner.join().unwrap();
         assert!(accepts(&world, &core, &live(1)));
         agree(&world, &core, &live(1), true);
@@ -136,14 +161,18 @@ fn a_session_stays_with_whoever_joins_as_the_last_leaves() {
 #[test]
 fn a_late_leave_takes_no_other_session_with_it() {
     check(|| {
-        let (world, first, _) = working();
+        let (world, first, core) = working();
         let (_second, second) = wire(&world);
         let mut next = live(2);
         next.place = live(1).place;
         let late = thread::spawn(move || drop(first));
+        let ended = Arc::new(AtomicBool::new(false));
+        let asker = ask_beside(&world, &core, &ended);
         world.end(live(1).id, Ending::Logout);
+        ended.store(true, Ordering::Release);
         world.join(&second, next);
         late.join().unwrap();
+        asker.join().unwrap();
         assert!(accepts(&world, &second, &next));
         agree(&world, &second, &next, true);
         assert!(!world.is_live(&live(1)));
@@ -161,7 +190,9 @@ fn a_late_leave_takes_no_new_attachment_by_half() {
             let (world, core) = (Arc::clone(&world), core.clone());
             thread::spawn(move || world.let_go(&core))
         };
+        let visitor = visit(&world);
         world.join(&core, live(1));
+        visitor.join().unwrap();
         late.join().unwrap();
         let attached = world.hangs(&core, live(1).id);
         agree(&world, &core, &live(1), attached);
@@ -171,14 +202,19 @@ fn a_late_leave_takes_no_new_attachment_by_half() {
     });
 }
 
-/// A sibling is moved to the next session while its connection is dropped: nothing hangs on it for good, and a session
+/// A sibling is moved to the next session while it is let go and its connection is dropped: nothing hangs on it for good, and a session
 /// that lost its only wire so is written down like any other.
 #[test]
 fn nothing_is_held_for_a_wire_that_is_gone() {
     check(|| {
         let (world, wire, core) = working();
         let dropped = thread::spawn(move || drop(wire));
+        let marked = {
+            let (world, core) = (Arc::clone(&world), core.clone());
+            thread::spawn(move || world.let_go(&core))
+        };
         world.join(&core, live(2));
+        marked.join().unwrap();
         dropped.join().unwrap();
         for n in 1..=2 {
             agree(&world, &core, &live(n), false);
@@ -232,20 +268,14 @@ fn a_watch_made_as_the_last_wire_leaves_hears_of_it() {
 /// The mark of a shared family beside the hot path and beside a proof that began before it.
 #[test]
 fn nothing_is_accepted_after_the_mark_returned() {
-    check_to(1, || {
+    check(|| {
         let (world, _wire, core) = working();
         let marked = Arc::new(AtomicBool::new(false));
         let prover = {
             let (world, core) = (Arc::clone(&world), core.clone());
             thread::spawn(move || world.join(&core, live(1)))
         };
-        let asker = {
-            let (world, core, marked) = (Arc::clone(&world), core.clone(), Arc::clone(&marked));
-            thread::spawn(move || {
-                let over = marked.load(Ordering::Acquire);
-                assert!(!(accepts(&world, &core, &live(1)) && over));
-            })
-        };
+        let asker = ask_beside(&world, &core, &marked);
         world.let_go(&core);
         marked.store(true, Ordering::Release);
         asker.join().unwrap();
