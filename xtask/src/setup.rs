@@ -18,6 +18,7 @@ const PROGRAMS: [(&str, &str); 6] = [
     ("chromium", "chromium"),
     ("firefox-esr", "firefox-esr"),
     ("certutil", "libnss3-tools"),
+    ("ip", "iproute2"),
     ("curl", "curl"),
     ("openssl", "openssl"),
     ("python3", "python3"),

@@ -36,6 +36,9 @@ mod tickets;
 
 pub use app::App;
 
+/// Where the embedded store is, in the data folder.
+const STORE_FOLDER: &str = "sessions";
+
 /// All that a gateway is started with. Everything in it has been checked and opened.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -87,7 +90,12 @@ pub async fn run(
 ) -> Result<(), Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::new());
-    let engine = Arc::new(open_engine(&plan, &entropy)?);
+    let engine = Arc::new(open_engine(
+        &plan.config,
+        &plan.data_dir,
+        &plan.secret,
+        &entropy,
+    )?);
     if plan.secret.current().is_some_and(|(epoch, _)| {
         epoch
             .checked_sub(1)
@@ -145,19 +153,25 @@ pub async fn run(
     Ok(())
 }
 
-fn open_engine(plan: &Plan, entropy: &Arc<dyn Entropy>) -> Result<Engine, Failure> {
-    let store = open_store(&plan.config, &plan.data_dir)?;
+/// The engine over the store of a data folder. Nobody else may hold the folder.
+pub(crate) fn open_engine(
+    config: &Config,
+    data_dir: &DataDir,
+    secrets: &NodeSecret,
+    entropy: &Arc<dyn Entropy>,
+) -> Result<Engine, Failure> {
+    let store = open_store(config, data_dir)?;
     let secret = |epoch: u32| {
-        plan.secret
+        secrets
             .of_epoch(epoch)
             .map(|secret| EngineSecret::new(epoch, secret.duplicate()))
     };
     let lost = || Failure::start("the node secret file holds no secret", "wirebound doctor");
-    let (epoch, _) = plan.secret.current().ok_or_else(lost)?;
+    let (epoch, _) = secrets.current().ok_or_else(lost)?;
     let current = secret(epoch).ok_or_else(lost)?;
     let previous = epoch.checked_sub(1).and_then(secret);
     let keys = Keys::new(&current, previous.as_ref());
-    let policy = policy::of(&plan.config);
+    let policy = policy::of(config);
     Ok(Engine::new(
         store,
         keys,
@@ -167,9 +181,19 @@ fn open_engine(plan: &Plan, entropy: &Arc<dyn Entropy>) -> Result<Engine, Failur
     ))
 }
 
+/// Whether an earlier start left a store.
+pub(crate) fn has_store(config: &Config, data_dir: &DataDir) -> bool {
+    let folder = match config.store.url.as_deref().map(StoreUrl::parse) {
+        Some(Some(StoreUrl::File(path))) => path,
+        Some(Some(StoreUrl::Memory) | None) => return false,
+        None => PathBuf::from(STORE_FOLDER),
+    };
+    data_dir.path().join(folder).join("store.redb").exists()
+}
+
 fn open_store(config: &Config, data_dir: &DataDir) -> Result<Arc<dyn Store>, Failure> {
     let folder = match config.store.url.as_deref().map(StoreUrl::parse) {
-        None => PathBuf::from("sessions"),
+        None => PathBuf::from(STORE_FOLDER),
         Some(Some(StoreUrl::File(path))) => path,
         Some(Some(StoreUrl::Memory)) => return Ok(Arc::new(MemoryStore::new())),
         Some(None) => {

@@ -13,6 +13,7 @@ pub mod doctor;
 pub mod failure;
 pub mod gateway;
 pub mod hygiene;
+pub mod identities;
 pub mod logging;
 pub mod pages;
 pub mod proxy;

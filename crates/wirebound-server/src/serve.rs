@@ -64,6 +64,12 @@ pub fn run(
     logging::start(&config.log)?;
     let now = now()?;
     let data_dir = DataDir::open(&folder(&config, variable)?)?;
+    if gateway::has_store(&config, &data_dir) && !data_dir.has_node_secret() {
+        return Err(Failure::start(
+            "node.secret is gone, but there is a store that was written under it",
+            "put it back from the backup; or move the store away, and everybody signs in anew",
+        ));
+    }
     let secret = data_dir.node_secret(&SystemEntropy::new())?;
     let certificates = Arc::new(open_certificates(&config, &data_dir, now)?);
     let wanted = config.listen.addr;

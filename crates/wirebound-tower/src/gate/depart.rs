@@ -23,6 +23,8 @@ pub(super) struct Departure {
     pub(super) hand_on: bool,
     pub(super) clear_echoes: Vec<usize>,
     pub(super) clears_session: bool,
+    /// A session whose genuine cookie came along without a proof.
+    pub(super) older: Option<wirebound::SessionId>,
     pub(super) verified_before: bool,
     /// It offered a cookie of ours, proved or not.
     pub(super) offered: bool,
@@ -122,7 +124,12 @@ impl Gate {
     ) -> Result<(), Failed> {
         match (intent, access.verified()) {
             (Intent::SignIn(intent), _) if departure.may_set_session() => {
-                self.sign_in(access, intent, response).await
+                self.sign_in(access, intent, response).await?;
+                if let Some(older) = departure.older {
+                    self.engine()
+                        .note_older_session(&access.wired().wire, older);
+                }
+                Ok(())
             }
             (Intent::SignIn(_), _) => Ok(()),
             (Intent::Elevate { role, lifetime }, Some(verified)) => {
