@@ -48,6 +48,8 @@ struct Inner {
     ruled: Paths,
     patience: Patience,
     secure: bool,
+    /// What the operator said of idle sessions; by default the app's own cookie says it.
+    idle: Option<Lifetime>,
 }
 
 /// One request's companions.
@@ -100,6 +102,8 @@ impl App {
             },
             patience: Patience::default(),
             secure: config.session_token.secure_flag,
+            idle: Some(config.session.idle_timeout)
+                .filter(|idle| *idle != crate::config::Session::default().idle_timeout),
         };
         let app = Self(Arc::new(inner));
         app.recall_names().await?;
@@ -390,7 +394,8 @@ impl App {
             let now = passage.access.now().as_millis() / 1000;
             let life = Lifetime::from_secs(until.saturating_sub(now));
             intent.persistent = true;
-            (intent.idle, intent.absolute) = (Some(life), Some(life));
+            let idle = self.0.idle.map_or(life, |most| most.min(life));
+            (intent.idle, intent.absolute) = (Some(idle), Some(life));
         }
         intent.vault = self.0.armoured.then(|| vault.to_bytes());
         intent
