@@ -19,4 +19,6 @@ mod admin;
 mod app;
 mod client;
 mod endings;
+mod identity;
 mod process;
+mod refusals;
