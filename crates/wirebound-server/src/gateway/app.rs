@@ -52,6 +52,8 @@ struct Inner {
     /// The path whose answered unsafe request is a sign-in, for an app that keeps its cookie through it.
     login_path: Option<String>,
     bodies: Bodies,
+    /// What the operator said of idle sessions; by default the app's own cookie says it.
+    idle: Option<Lifetime>,
 }
 
 /// One request's companions.
@@ -106,6 +108,8 @@ impl App {
             secure: config.session_token.secure_flag,
             login_path: config.armour.login.path.clone(),
             bodies: Bodies::of(&config.limits),
+            idle: Some(config.session.idle_timeout)
+                .filter(|idle| *idle != crate::config::Session::default().idle_timeout),
         };
         let app = Self(Arc::new(inner));
         app.recall_names().await?;
@@ -406,7 +410,8 @@ impl App {
             let now = passage.access.now().as_millis() / 1000;
             let life = Lifetime::from_secs(until.saturating_sub(now));
             intent.persistent = true;
-            (intent.idle, intent.absolute) = (Some(life), Some(life));
+            let idle = self.0.idle.map_or(life, |most| most.min(life));
+            (intent.idle, intent.absolute) = (Some(idle), Some(life));
         }
         intent.vault = self.0.armoured.then(|| vault.to_bytes());
         intent

@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use crate::process::until;
 
 /// The app's own cookie.
-pub(crate) const SID: &str = "sid";
+const SID: &str = "sid";
 
 #[derive(Default)]
 pub(crate) struct Inside {

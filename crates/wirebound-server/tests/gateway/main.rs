@@ -18,5 +18,10 @@
 mod admin;
 mod app;
 mod client;
+mod crash;
 mod endings;
+mod hostile;
+mod identity;
 mod process;
+mod refusals;
+mod secrets;
