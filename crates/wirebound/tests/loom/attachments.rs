@@ -225,8 +225,8 @@ fn nothing_is_held_for_a_wire_that_is_gone() {
     });
 }
 
-/// A watch that is made while the session ends hears of it. One that waited for nothing would be a deadlock, which loom
-/// reports.
+/// A watch that is made while the session ends hears of it. One that waited in vain is a deadlock to loom: the run is
+/// aborted (what unwinds asks loom again) after this model's name.
 #[test]
 fn a_watch_made_as_the_session_ends_hears_of_it() {
     check(|| {
