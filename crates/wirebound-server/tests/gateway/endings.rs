@@ -44,7 +44,7 @@ impl Busy {
     }
 
     /// All of it ends, with this close code; says how long that took.
-    async fn is_cut(self, what: &str, since: Instant, expected: u16) {
+    async fn cut_off(self, what: &str, since: Instant, expected: u16) {
         let (socket, code) = self.socket.closed().await;
         assert_eq!(code, expected, "{what}");
         let (stream, whole) = self.stream.end().await;
@@ -76,7 +76,7 @@ async fn sign_out_cuts(http: Http) {
     let answer = alice.ask(Ask::post("/logout", "x=1")).await;
     assert_eq!(answer.status, 303, "{answer:?}");
     assert!(answer.clears(), "{answer:?}");
-    busy.is_cut(&format!("sign-out, {http:?}"), since, 4003)
+    busy.cut_off(&format!("sign-out, {http:?}"), since, 4003)
         .await;
 
     // The app answers after all, with a cookie of its own: nobody is there to take it.
@@ -124,7 +124,7 @@ async fn eviction_cuts(http: Http) {
     let since = Instant::now();
     let signed_in = second.ask(sign_in("alice")).await;
     assert_eq!(signed_in.status, 303);
-    busy.is_cut(&format!("eviction, {http:?}"), since, 4001)
+    busy.cut_off(&format!("eviction, {http:?}"), since, 4001)
         .await;
     assert!(
         !first.is_connected().await,
@@ -162,7 +162,7 @@ async fn signing_out_others_and_all_reaches_exactly_those() {
     let answer = here.ask(Ask::post("/logout/others", "x=1")).await;
     assert_eq!(answer.status, 303);
     assert!(!answer.clears());
-    other.is_cut("sign-out of others", since, 4001).await;
+    other.cut_off("sign-out of others", since, 4001).await;
     own.echo("still here").await;
     for gone in [there, yonder] {
         assert_eq!(gone.get("/me").await.body, "app=nobody subject= role=");
