@@ -125,6 +125,11 @@ pub async fn run(plan: Plan, stop: impl Future<Output = ()> + Send) -> Result<()
     })?;
     let listener = Listener::new(listener, Arc::new(tls), limits(&plan.config));
     let sweep_every = Duration::from_millis(plan.config.session.sweep_interval.as_millis());
+    let leaving = app.clone();
+    let stop = async move {
+        stop.await;
+        leaving.going_away();
+    };
     tokio::select! {
         () = wirebound_tower::gate::serve(listener, gate, app.clone(), stop) => {}
         () = house::keep(&engine, &clock, sweep_every) => {}

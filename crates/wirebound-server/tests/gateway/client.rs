@@ -137,17 +137,6 @@ impl Wire {
             Sender::Two(sender) => sender.ready().await.is_ok(),
         }
     }
-
-    /// A second handle on the same HTTP/2 connection.
-    pub(crate) fn beside(&self) -> Self {
-        let Sender::Two(sender) = &self.sender else {
-            panic!("HTTP/1.1 carries one request at a time");
-        };
-        Self {
-            sender: Sender::Two(sender.clone()),
-            resumed: self.resumed,
-        }
-    }
 }
 
 /// All that a client was ever given: for looking after secrets.

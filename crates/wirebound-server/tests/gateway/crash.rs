@@ -39,7 +39,7 @@ async fn go_on(
         }
         let cookie = client.cookie(OURS).unwrap();
         // Every second client stays signed in after a while.
-        if number % 2 == 0 && round >= number / 2 {
+        if number.is_multiple_of(2) && round >= number / 2 {
             break;
         }
         say(Known::Nothing);
