@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 
 use crate::wait;
@@ -172,6 +172,25 @@ async fn carry(
     connections.lock().unwrap().live.remove(&id);
 }
 
+/// Source ports that any line of this process ever used. The system gives a port out again soon after it was closed; were
+/// it given to another line, that one's connections would be taken for ours in the server's log.
+static CLAIMED: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+
+/// Connects to the server from a port that no other line has used.
+async fn reach(server: SocketAddr, connections: &Mutex<Connections>) -> std::io::Result<TcpStream> {
+    loop {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
+        let port = socket.local_addr()?.port();
+        let fresh = CLAIMED.lock().unwrap().insert(port);
+        let ours = connections.lock().unwrap().ports.contains(&port);
+        if fresh || ours {
+            connections.lock().unwrap().ports.insert(port);
+            return socket.connect(server).await;
+        }
+    }
+}
+
 async fn pass(
     mut near: TcpStream,
     server: SocketAddr,
@@ -191,13 +210,8 @@ async fn pass(
             }
         }
     }
-    let mut far = TcpStream::connect(server).await?;
+    let mut far = reach(server, connections).await?;
     far.set_nodelay(true)?;
-    connections
-        .lock()
-        .unwrap()
-        .ports
-        .insert(far.local_addr()?.port());
     let order = {
         let (near_in, near_out) = near.split();
         let (far_in, far_out) = far.split();

@@ -350,6 +350,9 @@ impl World {
     }
 
     /// A sign-in, which may be refused.
+    ///
+    /// # Errors
+    /// Whatever the engine answers.
     pub fn try_sign_in(
         &self,
         line: &Line,
@@ -439,6 +442,9 @@ impl World {
     }
 
     /// An elevation for two hours.
+    ///
+    /// # Errors
+    /// Whatever the engine answers.
     pub fn elevate(
         &self,
         line: &Line,

@@ -53,6 +53,14 @@ impl Names {
         self
     }
 
+    /// `SameSite=None`: every site sends the cookie along. The cross-site check is all that is left against forged
+    /// requests; for an app that must live in another site's frame.
+    #[must_use]
+    pub fn dangerously_cross_site(mut self) -> Self {
+        self.same_site = "None";
+        self
+    }
+
     /// The session cookie's name.
     #[must_use]
     pub fn session(&self) -> &str {
@@ -129,7 +137,7 @@ impl Names {
     /// Puts an echo nonce into the first slot that this jar has free.
     pub fn set_echo(&self, headers: &mut HeaderMap, shown: &Shown<'_>, nonce: &str, seconds: u64) {
         let free = shown.echoes.iter().position(Option::is_none);
-        let slot = free.unwrap_or_else(|| nonce.len() % ECHOES);
+        let slot = free.unwrap_or(nonce.len() % ECHOES);
         self.set(
             headers,
             &format!("{}{slot}", self.echo),

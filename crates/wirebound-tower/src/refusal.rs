@@ -133,8 +133,8 @@ pub fn table(refusal: Refusal, asker: Asker, told: bool) -> Told {
             "store_unavailable",
             "We cannot check this right now. You are still signed in; please try again.",
         ),
-        // `Forbidden`, and whatever reason comes later: no.
-        _ => plain(StatusCode::FORBIDDEN, "forbidden", "Nobody may do this."),
+        // Whatever reason comes later: no.
+        Refusal::Forbidden | _ => plain(StatusCode::FORBIDDEN, "forbidden", "Nobody may do this."),
     }
 }
 

@@ -1,23 +1,25 @@
 //! Which wires hang on which session, and who wants to know when it ends.
 //!
-//! A bond exists while a session has a wire here. Making one and putting the session into the live table are one
-//! step, so are ending one and taking it out: nobody is attached to a session that was just ended.
+//! A bond exists while a session has a wire here. Making one, putting the session into the live table and hanging the
+//! attachment on the wire are one step, so are their opposites: whoever is attached is reached by the session's end,
+//! and nobody is attached to a session that was just ended.
 
 use std::any::Any;
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use event_listener::{Event, EventListener};
 
 use crate::event::Side;
 use crate::ids::{Root, SessionId, WireId};
+use crate::sync::{Arc as ModelArc, Mutex, MutexGuard, Ordering};
 use crate::table::{Handle, Inserted, Live, Table};
 use crate::time::{Lifetime, Timestamp};
 use crate::verdict::{Ending, Stock};
-use crate::wire::WireCore;
+use crate::wire::{Attachment, WireCore};
 
-const SHARDS: usize = 64;
+const SHARDS: usize = if cfg!(loom) { 1 } else { 64 };
 /// Open challenges remembered per session; more are only not waited for.
 const STRANGERS: usize = 16;
 
@@ -42,7 +44,7 @@ pub(crate) struct Departed {
 struct Bond {
     handle: Handle,
     wires: Vec<Bound>,
-    fate: Arc<Fate>,
+    fate: ModelArc<Fate>,
     strangers: Vec<(Root, Timestamp)>,
     written: Timestamp,
     cargo: Option<Arc<dyn Any + Send + Sync>>,
@@ -95,7 +97,7 @@ pub enum Cut {
 /// Tells when a session ends or its role falls. Hold it beside everything that is sent to the session.
 #[derive(Clone, Debug)]
 pub struct Watch {
-    fate: Arc<Fate>,
+    fate: ModelArc<Fate>,
     falls: u64,
 }
 
@@ -166,16 +168,16 @@ impl Bonds {
         shard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hangs a wire on a session, putting the session into the live table if it is not there. `written` is what the
-    /// store knows of its last use.
+    /// Hangs a session on a wire, putting it into the live table if it is not there. `written` is what the store knows
+    /// of its last use. On a wire that was dropped meanwhile nothing stays.
     ///
     /// `None` only if the table has no room left.
     pub(crate) fn join(
         &self,
         live: Live,
         wire: &Arc<WireCore>,
-        stock: Stock,
         written: Timestamp,
+        attachment: impl FnOnce(Handle) -> Attachment,
     ) -> Option<Handle> {
         let id = live.id;
         let mut shard = self.shard(id);
@@ -197,36 +199,53 @@ impl Bonds {
         let bond = shard.entry(id).or_insert_with(|| Bond {
             handle: handle.clone(),
             wires: Vec::new(),
-            fate: Arc::default(),
+            fate: ModelArc::default(),
             strangers: Vec::new(),
             written,
             cargo: None,
         });
         bond.handle = handle.clone();
+        let attachment = attachment(handle.clone());
         bond.wires.retain(|bound| bound.wire.id != wire.id);
         bond.wires.push(Bound {
             wire: Arc::clone(wire),
-            stock,
+            stock: attachment.stock,
         });
+        if !wire.attach(attachment) {
+            self.part(&mut shard, id, wire.id);
+        }
         Some(handle)
     }
 
-    /// A wire is gone. With the last one the session leaves memory; the store keeps it.
-    pub(crate) fn leave(&self, session: SessionId, wire: WireId, handle: &Handle) {
+    /// Takes a session off a wire. With the last one the session leaves memory; the store keeps it.
+    pub(crate) fn leave(&self, session: SessionId, wire: &WireCore) {
         let mut shard = self.shard(session);
+        wire.detach(session);
+        self.part(&mut shard, session, wire.id);
+    }
+
+    /// The wire is shared among people: it proves nothing any more, and nothing that it proved stays.
+    pub(crate) fn let_go(&self, wire: &WireCore) {
+        wire.shared.store(true, Ordering::Relaxed);
+        for session in wire.sessions() {
+            self.leave(session, wire);
+        }
+    }
+
+    fn part(&self, shard: &mut HashMap<SessionId, Bond>, session: SessionId, wire: WireId) {
         let Some(bond) = shard.get_mut(&session) else {
             return;
         };
         bond.wires.retain(|bound| bound.wire.id != wire);
-        if bond.wires.is_empty() {
-            if let Some(last_active) = handle.last_active() {
-                self.left().insert(session, last_active);
-            }
-            self.table.remove(handle.place(), session);
-            if let Some(bond) = shard.remove(&session) {
-                // Whoever still streams to it would not hear of its ending any more.
-                bond.fate.fall();
-            }
+        if !bond.wires.is_empty() {
+            return;
+        }
+        let last_active = bond.handle.last_active().unwrap_or(bond.written);
+        self.left().insert(session, last_active);
+        self.table.remove(bond.handle.place(), session);
+        if let Some(bond) = shard.remove(&session) {
+            // Whoever still streams to it would not hear of its ending any more.
+            bond.fate.fall();
         }
     }
 
@@ -299,7 +318,7 @@ impl Bonds {
 
     pub(crate) fn watch(&self, session: SessionId) -> Option<Watch> {
         let shard = self.shard(session);
-        let fate = Arc::clone(&shard.get(&session)?.fate);
+        let fate = ModelArc::clone(&shard.get(&session)?.fate);
         let falls = fate
             .state
             .lock()

@@ -4,9 +4,10 @@
 //! away are collected here; a family that showed one proves nothing any more.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use crate::ids::{Root, SessionId, Subject};
+use crate::sync::{Mutex, MutexGuard};
 use crate::wire::{Lineage, WireCore};
 
 #[derive(Debug, Default)]

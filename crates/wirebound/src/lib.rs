@@ -14,6 +14,8 @@ mod identity;
 mod ids;
 mod judge;
 mod keys;
+#[cfg(loom)]
+pub mod modelled;
 mod policy;
 mod record;
 mod role;

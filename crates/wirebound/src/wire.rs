@@ -6,10 +6,9 @@
 use core::fmt;
 use core::future::Future;
 use core::pin::Pin;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError};
 
 use smallvec::SmallVec;
 use subtle::ConstantTimeEq as _;
@@ -19,6 +18,9 @@ use crate::event::Side;
 use crate::families::Families;
 use crate::ids::{Authority, Root, SessionId, Subject, WireId};
 use crate::role::Strength;
+use crate::sync::{
+    AtomicBool, AtomicU64, Mutex, Ordering, RwLock, RwLockReadGuard, RwLockWriteGuard,
+};
 use crate::table::{Handle, Over};
 use crate::time::{Lifetime, Timestamp};
 use crate::verdict::{By, Stock, Verified};
@@ -205,14 +207,8 @@ impl fmt::Debug for Wire {
 
 impl Drop for Wire {
     fn drop(&mut self) {
-        let attachments = {
-            let mut hanging = self.core.write();
-            hanging.dropped = true;
-            core::mem::take(&mut hanging.list)
-        };
-        for attachment in &attachments {
-            self.bonds
-                .leave(attachment.session, self.core.id, &attachment.handle);
+        for session in self.core.close() {
+            self.bonds.leave(session, &self.core);
         }
         self.families.left(&self.core);
     }
@@ -236,13 +232,13 @@ impl WireCore {
         }
     }
 
-    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Hanging> {
+    fn write(&self) -> RwLockWriteGuard<'_, Hanging> {
         self.attachments
             .write()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, Hanging> {
+    fn read(&self) -> RwLockReadGuard<'_, Hanging> {
         self.attachments
             .read()
             .unwrap_or_else(PoisonError::into_inner)
@@ -274,10 +270,11 @@ impl WireCore {
         authority: Option<&Authority>,
         now: Timestamp,
     ) -> Recognised {
+        let attachments = self.read();
+        // Under the lock: what was attached after the mark is never met without it.
         if self.shared.load(Ordering::Relaxed) {
             return Recognised::Stranger;
         }
-        let attachments = self.read();
         let Some(attachment) = attachments
             .iter()
             .find(|attachment| attachment.session == session)
@@ -310,10 +307,10 @@ impl WireCore {
 
     /// A raw socket: the wire alone is the credential.
     pub(crate) fn alone(&self, now: Timestamp) -> Option<Result<Verified, Over>> {
+        let attachments = self.read();
         if self.shared.load(Ordering::Relaxed) {
             return None;
         }
-        let attachments = self.read();
         // Where two sessions live on one wire, the wire alone does not say which is meant.
         let [attachment] = attachments.list.as_slice() else {
             return None;
@@ -339,7 +336,8 @@ impl WireCore {
             && self.last_session.swap(short, Ordering::Relaxed) != short
     }
 
-    /// `false`: the wire was dropped meanwhile, and nothing hangs on it.
+    /// Only for [`Bonds`], which makes the bond in the same step. `false`: the wire was dropped meanwhile, and nothing
+    /// hangs on it.
     pub(crate) fn attach(&self, attachment: Attachment) -> bool {
         let mut attachments = self.write();
         if attachments.dropped {
@@ -379,6 +377,7 @@ impl WireCore {
         }
     }
 
+    /// Only for [`Bonds`], as above.
     pub(crate) fn detach(&self, session: SessionId) {
         self.write()
             .retain(|attachment| attachment.session != session);
@@ -392,10 +391,13 @@ impl WireCore {
             .collect()
     }
 
-    pub(crate) fn detach_all(&self) -> Vec<(SessionId, Handle)> {
-        self.write()
+    /// Nothing is taken up from now on; answers what hung on it.
+    fn close(&self) -> Vec<SessionId> {
+        let mut hanging = self.write();
+        hanging.dropped = true;
+        hanging
             .drain(..)
-            .map(|attachment| (attachment.session, attachment.handle))
+            .map(|attachment| attachment.session)
             .collect()
     }
 

@@ -1,4 +1,5 @@
-//! Models of the live table under every order of threads and memory that loom can bring about.
+//! Models of the live table, and of the wires that hang on it, under every order of threads and memory that loom can
+//! bring about.
 //!
 //! The reader is always the thread that is spawned: loom runs the first thread to its end, then looks for another order
 //! wherever a later load meets an earlier store. The other way round it remembers only the last access to a word, which
@@ -11,6 +12,9 @@
     clippy::panic,
     reason = "a model that fails has to stop"
 )]
+
+#[path = "loom/attachments.rs"]
+mod attachments;
 
 use std::sync::Arc;
 
@@ -54,6 +58,7 @@ fn check_to(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
         model();
     });
     let orders = orders.load(std::sync::atomic::Ordering::Relaxed);
+    println!("{orders} orders");
     assert!(orders > 10, "only {orders} orders were tried");
 }
 

@@ -20,6 +20,7 @@ use wirebound_tower::gate::{Access, Intent, SignInIntent};
 use wirebound_tower::refusal::Asker;
 
 use super::answer;
+use super::bodies::Bodies;
 use super::cargo::{Cargo, Kept, NotKept};
 use crate::armour::{self, Armour, Life, Names, Notice, Place, Taken, Vault, leak};
 use crate::config::{Config, role_named};
@@ -48,6 +49,9 @@ struct Inner {
     ruled: Paths,
     patience: Patience,
     secure: bool,
+    /// The path whose answered unsafe request is a sign-in, for an app that keeps its cookie through it.
+    login_path: Option<String>,
+    bodies: Bodies,
     /// What the operator said of idle sessions; by default the app's own cookie says it.
     idle: Option<Lifetime>,
     stopping: Cutter,
@@ -101,8 +105,10 @@ impl App {
             } else {
                 Paths::Ruled
             },
-            patience: Patience::default(),
+            patience: patience(config),
             secure: config.session_token.secure_flag,
+            login_path: config.armour.login.path.clone(),
+            bodies: Bodies::of(&config.limits),
             idle: Some(config.session.idle_timeout)
                 .filter(|idle| *idle != crate::config::Session::default().idle_timeout),
             stopping: Cutter::new(),
@@ -220,7 +226,10 @@ impl App {
             .stale;
         let leg = self.leg(&parts, &passage)?;
         let cut = leg.cut.clone();
-        let request = Request::from_parts(parts, body);
+        if self.0.bodies.too_long(&parts.headers) {
+            return Ok(answer::own(StatusCode::PAYLOAD_TOO_LARGE, passage.asker));
+        }
+        let request = Request::from_parts(parts, self.0.bodies.upload(body));
         if asked == Asked::Exchange {
             let answered = self.0.forwarder.forward(request, leg).await?;
             note_removed(&answered.removed);
@@ -235,7 +244,8 @@ impl App {
             }
             let response = self.home(response, vouched, &passage).await?;
             let last = passage.access.is_ended_by(response.extensions());
-            return Ok(response.map(|body| watched(if last { body.uncut() } else { body }, None)));
+            let response = response.map(|body| if last { body.uncut() } else { body });
+            return Ok(self.0.bodies.download(response));
         }
         let opened = websocket::open(
             &self.0.forwarder,
@@ -309,7 +319,10 @@ impl App {
             passage.place().host,
             self.0.secure,
         );
-        if let Some(intent) = self.intent(vouched, taken, passage)? {
+        let signs_in = passage.is_unsafe
+            && self.0.login_path.as_deref() == Some(passage.path.as_str())
+            && (response.status().is_success() || response.status().is_redirection());
+        if let Some(intent) = self.intent(vouched, taken, signs_in, passage)? {
             response.extensions_mut().insert(intent);
         }
         Ok(response)
@@ -352,6 +365,7 @@ impl App {
         &self,
         vouched: Vouched,
         taken: Option<Taken>,
+        signs_in: bool,
         passage: &Passage,
     ) -> Result<Option<Intent>, Failed> {
         let signed_in = passage.access.verified().is_some();
@@ -388,6 +402,8 @@ impl App {
                     intent.role = if is_unsafe { Role::USER } else { Role::GUEST };
                     Some(Intent::SignIn(intent))
                 }
+                // An app that keeps its cookie through the sign-in shows no change: the secret changes all the same.
+                _ if signed_in && signs_in => Some(Intent::Renew),
                 _ => None,
             },
         })
@@ -549,13 +565,22 @@ fn keep_out_of_caches(headers: &mut HeaderMap) {
     headers.append(VARY, HeaderValue::from_static("Cookie"));
 }
 
+fn patience(config: &Config) -> Patience {
+    let idle = Duration::from_millis(config.limits.stream_idle.as_millis());
+    Patience {
+        idle,
+        ..Patience::default()
+    }
+}
+
 fn limits(config: &Config) -> proxy::Limits {
     let time = |lifetime: Lifetime| Duration::from_millis(lifetime.as_millis());
-    let mut limits = proxy::Limits::default();
-    limits.connect = time(config.upstream.connect_timeout);
-    limits.head = time(config.upstream.response_timeout);
-    limits.idle = time(config.upstream.keep_alive);
-    limits.idle_connections =
-        usize::try_from(config.upstream.max_idle_connections).unwrap_or(usize::MAX);
-    limits
+    proxy::Limits {
+        connect: time(config.upstream.connect_timeout),
+        head: time(config.upstream.response_timeout),
+        idle: time(config.upstream.keep_alive),
+        idle_connections: usize::try_from(config.upstream.max_idle_connections)
+            .unwrap_or(usize::MAX),
+        ..proxy::Limits::default()
+    }
 }

@@ -16,7 +16,7 @@ pub(super) async fn renew(engine: &Engine, clock: &dyn Clock) {
     match engine.renew_identities(now).await {
         Ok(written) => tracing::info!(written, "identities are kept under the current node secret"),
         Err(error) => {
-            tracing::error!(%error, "identities could not be renewed; the next start tries again")
+            tracing::error!(%error, "identities could not be renewed; the next start tries again");
         }
     }
 }

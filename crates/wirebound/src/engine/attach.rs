@@ -12,6 +12,10 @@ use crate::time::Timestamp;
 use crate::verdict::{Stock, Verified};
 use crate::wire::{Attachment, Wire, WireCore};
 
+/// Sessions that one wire may carry. A client that ignores cookies makes one with each request, where the app hands them
+/// to everybody.
+const SESSIONS: usize = 16;
+
 impl Engine {
     /// Attaches. The caller holds the subject's lock, and `record` is what the store holds now.
     pub(super) fn attach(
@@ -25,9 +29,20 @@ impl Engine {
     ) -> Result<Verified, StoreError> {
         let record = &record.value;
         let live = self.live(record, identity, now)?;
+        let subject = record.subject.clone();
         let handle = self
             .bonds
-            .join(live, core, attach.stock, record.seen)
+            .join(live, core, record.seen, |handle| {
+                Attachment::new(
+                    record.id,
+                    subject.clone(),
+                    record.authority.clone(),
+                    handle,
+                    attach.stock,
+                    attach.by,
+                    digest,
+                )
+            })
             .ok_or_else(|| {
                 StoreError::because(
                     StoreErrorKind::Unavailable,
@@ -38,20 +53,6 @@ impl Engine {
             |_| record.role_at(identity.ceiling(), now),
             |standing| standing.role,
         );
-        let subject = record.subject.clone();
-        let attachment = Attachment::new(
-            record.id,
-            subject.clone(),
-            record.authority.clone(),
-            handle.clone(),
-            attach.stock,
-            attach.by,
-            digest,
-        );
-        if !core.attach(attachment) {
-            // A sibling that was dropped while its session was replaced: nothing may hang on it for good.
-            self.bonds.leave(record.id, core.id, &handle);
-        }
         self.tell(Event::Attached {
             session: record.id,
             wire: core.id,
@@ -60,12 +61,22 @@ impl Engine {
             family: core.lineage.map(|lineage| lineage.root),
         });
         self.keep_max_wires(record, core);
+        self.keep_few_sessions(core);
         Ok(Verified::new(
             record.id,
             subject,
             role,
             attach.stock.strength(),
         ))
+    }
+
+    /// At the limit the oldest session leaves the wire; its next request has to prove it again.
+    fn keep_few_sessions(&self, core: &WireCore) {
+        let sessions = core.sessions();
+        let over = sessions.len().saturating_sub(SESSIONS);
+        for session in sessions.into_iter().take(over) {
+            self.bonds.leave(session, core);
+        }
     }
 
     /// At the limit the oldest idle wire is closed; if all are busy, the oldest.
@@ -83,13 +94,7 @@ impl Engine {
             .collect();
         others.sort_by_key(|bound| (bound.wire.transport.in_flight() > 0, bound.wire.id));
         for bound in others.into_iter().take(over) {
-            if let Some(handle) = bound
-                .wire
-                .with(record.id, |attachment| attachment.handle.clone())
-            {
-                bound.wire.detach(record.id);
-                self.bonds.leave(record.id, bound.wire.id, &handle);
-            }
+            self.bonds.leave(record.id, &bound.wire);
             if !bound.wire.carries_others(record.id) {
                 bound.wire.transport.close();
             }

@@ -565,13 +565,8 @@ impl Engine {
 
     fn cut_grafts(&self, session: SessionId) {
         for bound in self.bonds.wires(session) {
-            if bound.stock == Stock::Graft
-                && let Some(handle) = bound
-                    .wire
-                    .with(session, |attachment| attachment.handle.clone())
-            {
-                bound.wire.detach(session);
-                self.bonds.leave(session, bound.wire.id, &handle);
+            if bound.stock == Stock::Graft {
+                self.bonds.leave(session, &bound.wire);
                 bound.wire.transport.close();
             }
         }

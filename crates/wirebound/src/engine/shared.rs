@@ -57,10 +57,10 @@ impl Engine {
     /// In memory at once; the store is told by [`Engine::keep_mark`], which the caller awaits before it serves.
     pub fn mark_shared(&self, wire: &Wire, sign: Sign) -> bool {
         let first = !wire.core.shared.load(Ordering::Relaxed);
-        self.let_go(&wire.core);
+        self.bonds.let_go(&wire.core);
         for root in roots(wire.core.lineage.as_ref()) {
             for core in self.families.mark(root) {
-                self.let_go(&core);
+                self.bonds.let_go(&core);
             }
         }
         if first && let Some(lineage) = wire.core.lineage {
@@ -71,13 +71,6 @@ impl Engine {
             });
         }
         first
-    }
-
-    fn let_go(&self, core: &WireCore) {
-        core.shared.store(true, Ordering::Relaxed);
-        for (session, handle) in core.detach_all() {
-            self.bonds.leave(session, core.id, &handle);
-        }
     }
 
     /// Writes the mark down, for the life of the family's tickets; a mark that is a day old is renewed.
@@ -121,14 +114,14 @@ impl Engine {
                     self.families
                         .mark(root)
                         .iter()
-                        .for_each(|core| self.let_go(core));
+                        .for_each(|core| self.bonds.let_go(core));
                     is_marked = true;
                 }
             }
             core.mark_known.store(true, Ordering::Relaxed);
         }
         if is_marked {
-            self.let_go(core);
+            self.bonds.let_go(core);
         }
         Ok(is_marked)
     }
