@@ -141,6 +141,11 @@ pub async fn run(
     let listener = Listener::new(listener, Arc::new(tls), limits(&plan.config));
     ready();
     let sweep_every = Duration::from_millis(plan.config.session.sweep_interval.as_millis());
+    let leaving = app.clone();
+    let stop = async move {
+        stop.await;
+        leaving.going_away();
+    };
     tokio::select! {
         () = wirebound_tower::gate::serve(listener, gate, app.clone(), stop) => {}
         () = house::keep(&engine, &clock, sweep_every) => {}

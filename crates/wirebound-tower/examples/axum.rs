@@ -93,8 +93,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         keys: Arc::new(TicketKeys::generate(now, entropy.as_ref())?),
         grants: Arc::clone(&grants),
         renewals: Arc::clone(&renewals),
-        clock: Arc::clone(&clock) as _,
-        entropy: Arc::clone(&entropy) as _,
+        clock: Arc::<System>::clone(&clock),
+        entropy: Arc::<System>::clone(&entropy),
     })?;
     let secret = NodeSecret::new(1, Secret::draw(entropy.as_ref())?);
     let gate = Gate::new(GateParts {

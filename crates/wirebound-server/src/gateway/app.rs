@@ -26,7 +26,7 @@ use crate::armour::{self, Armour, Life, Names, Notice, Place, Taken, Vault, leak
 use crate::config::{Config, role_named};
 use crate::failure::Failure;
 use crate::hygiene::{self, Paths};
-use crate::proxy::{self, Cut, Forwarder, Leg, Told, Unanswered, Upstream};
+use crate::proxy::{self, CloseCode, Cut, Cutter, Forwarder, Leg, Told, Unanswered, Upstream};
 use crate::vouch::{Nonce, Reach, Vouched, Vouching};
 use crate::websocket::{self, Asked, Patience, Tunnel};
 
@@ -54,6 +54,7 @@ struct Inner {
     bodies: Bodies,
     /// What the operator said of idle sessions; by default the app's own cookie says it.
     idle: Option<Lifetime>,
+    stopping: Cutter,
 }
 
 /// One request's companions.
@@ -110,6 +111,7 @@ impl App {
             bodies: Bodies::of(&config.limits),
             idle: Some(config.session.idle_timeout)
                 .filter(|idle| *idle != crate::config::Session::default().idle_timeout),
+            stopping: Cutter::new(),
         };
         let app = Self(Arc::new(inner));
         app.recall_names().await?;
@@ -130,6 +132,11 @@ impl App {
             self.0.armour.remember(text.lines());
         }
         Ok(())
+    }
+
+    /// The gateway stops: WebSockets, which nobody would wait for to end, are told to come back.
+    pub(super) fn going_away(&self) {
+        self.0.stopping.fire(CloseCode::GoingAway);
     }
 
     /// Keeps the names of armoured cookies until it is dropped.
@@ -249,7 +256,7 @@ impl App {
         )
         .await?;
         if let Some(tunnel) = opened.tunnel {
-            carry(tunnel, &passage.access);
+            carry(tunnel, self.0.stopping.cut(), &passage.access);
         }
         let response = opened.response.map(|body| watched(body, None));
         self.home(response, Vouched::Nothing { disbelieved: 0 }, &passage)
@@ -505,11 +512,11 @@ fn told(verified: &Verified) -> Told {
 }
 
 /// Carries a WebSocket; its wire and its connection live as long as it does.
-fn carry(tunnel: Tunnel, access: &Access) {
+fn carry(tunnel: Tunnel, stopping: Cut, access: &Access) {
     let wired = Arc::clone(access.wired());
     let busy = wired.connection.hold();
     tokio::spawn(async move {
-        let ended = tunnel.run().await;
+        let ended = tunnel.run_until(stopping).await;
         tracing::debug!(?ended, wire = %wired.wire.id(), "a WebSocket is over");
         drop((busy, wired));
     });

@@ -16,7 +16,7 @@ use tokio::io::{
 use tokio::time::timeout;
 
 use super::frames::{Frames, close};
-use crate::proxy::{CloseCode, Cut};
+use crate::proxy::{CloseCode, Cut, Cutter};
 
 /// How long things may take in a WebSocket.
 #[derive(Debug, Clone, Copy)]
@@ -71,6 +71,29 @@ pub struct Tunnel {
 }
 
 impl Tunnel {
+    /// Carries bytes until one side closes, the session ends or `stopping` fires; closes both sides.
+    pub async fn run_until(self, stopping: Cut) -> Ended {
+        let either = Cutter::new();
+        let (session, cut) = (self.cut.clone(), either.cut());
+        let tunnel = Self { cut, ..self };
+        let signal = async {
+            tokio::select! {
+                biased;
+                code = session.closed() => code,
+                code = stopping.closed() => code,
+            }
+        };
+        let mut carried = std::pin::pin!(tunnel.run());
+        tokio::select! {
+            biased;
+            code = signal => {
+                either.fire(code);
+                carried.await
+            }
+            ended = &mut carried => ended,
+        }
+    }
+
     /// Carries bytes until one side closes or the session ends; closes both sides.
     pub async fn run(self) -> Ended {
         let both = async { tokio::try_join!(self.client, self.upstream) };

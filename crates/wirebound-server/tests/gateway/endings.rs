@@ -44,7 +44,7 @@ impl Busy {
     }
 
     /// All of it ends, with this close code; says how long that took.
-    async fn cut_off(self, what: &str, since: Instant, expected: u16) {
+    async fn ends(self, what: &str, since: Instant, expected: u16) {
         let (socket, code) = self.socket.closed().await;
         assert_eq!(code, expected, "{what}");
         let (stream, whole) = self.stream.end().await;
@@ -76,8 +76,7 @@ async fn sign_out_cuts(http: Http) {
     let answer = alice.ask(Ask::post("/logout", "x=1")).await;
     assert_eq!(answer.status, 303, "{answer:?}");
     assert!(answer.clears(), "{answer:?}");
-    busy.cut_off(&format!("sign-out, {http:?}"), since, 4003)
-        .await;
+    busy.ends(&format!("sign-out, {http:?}"), since, 4003).await;
 
     // The app answers after all, with a cookie of its own: nobody is there to take it.
     app.release("alice");
@@ -124,8 +123,7 @@ async fn eviction_cuts(http: Http) {
     let since = Instant::now();
     let signed_in = second.ask(sign_in("alice")).await;
     assert_eq!(signed_in.status, 303);
-    busy.cut_off(&format!("eviction, {http:?}"), since, 4001)
-        .await;
+    busy.ends(&format!("eviction, {http:?}"), since, 4001).await;
     assert!(
         !first.is_connected().await,
         "the evicted is really disconnected"
@@ -162,7 +160,7 @@ async fn signing_out_others_and_all_reaches_exactly_those() {
     let answer = here.ask(Ask::post("/logout/others", "x=1")).await;
     assert_eq!(answer.status, 303);
     assert!(!answer.clears());
-    other.cut_off("sign-out of others", since, 4001).await;
+    other.ends("sign-out of others", since, 4001).await;
     own.echo("still here").await;
     for gone in [there, yonder] {
         assert_eq!(gone.get("/me").await.body, "app=nobody subject= role=");
@@ -280,4 +278,67 @@ async fn the_answer_that_ends_its_own_session_goes_out_whole_over_http_1() {
 #[tokio::test]
 async fn the_answer_that_ends_its_own_session_goes_out_whole_over_http_2() {
     last_answers(Http::Two).await;
+}
+
+#[tokio::test]
+async fn the_gates_own_sign_out_is_a_post_that_ends_the_session() {
+    let app = App::start().await;
+    let gateway = Gateway::before(&app.url, VOUCHED).await;
+    for http in [Http::One, Http::Two] {
+        let client = Client::new(&gateway, http);
+        client.sign_in("alice").await;
+        let get = client.ask(Ask::get("/.wirebound/logout")).await;
+        assert_eq!(get.status, 405);
+        let mut socket = client.socket("/ws").await;
+        socket.echo("still here").await;
+        let before = client.cookie(OURS).unwrap();
+        let out = client.ask(Ask::post("/.wirebound/logout", "")).await;
+        assert_eq!(out.status, 204);
+        assert!(out.clears() && out.field("cache-control") == "no-store");
+        assert_eq!(socket.closed().await.1, 4003);
+        let old = Ask::get("/me").cookies(&format!("{OURS}={before}"));
+        let body = client.follow(old).await.body;
+        assert_eq!(body, "app=nobody subject= role=");
+    }
+}
+
+#[tokio::test]
+async fn a_stop_answers_what_is_in_flight_and_tells_sockets_to_come_back() {
+    let app = App::start().await;
+    let mut gateway = Gateway::before(&app.url, VOUCHED).await;
+    let mut held = Vec::new();
+    let mut sockets = Vec::new();
+    for (http, key) in [(Http::One, "one"), (Http::Two, "two")] {
+        let client = Client::new(&gateway, http);
+        client.sign_in(key).await;
+        let mut socket = client.socket("/ws").await;
+        socket.echo("hello").await;
+        sockets.push(socket);
+        let slow = client.other_connection();
+        let path = format!("/hold/{key}");
+        held.push(tokio::spawn(async move {
+            slow.ask(Ask::post(&path, "x=1")).await
+        }));
+        app.holds(key).await;
+    }
+    let since = Instant::now();
+    let ((), codes) = tokio::join!(gateway.stop(), async {
+        let mut codes = Vec::new();
+        for socket in sockets {
+            codes.push(socket.closed().await.1);
+        }
+        for key in ["one", "two"] {
+            app.release(key);
+        }
+        codes
+    });
+    assert_eq!(codes, [1001, 1001]);
+    for slow in held {
+        let answer = within("what was in flight", slow).await.unwrap();
+        assert_eq!(
+            (answer.status.as_u16(), answer.body.as_str()),
+            (200, "held")
+        );
+    }
+    eprintln!("stopped after {} ms", since.elapsed().as_millis());
 }
