@@ -13,7 +13,9 @@ use event_listener::{Event, EventListener};
 
 use crate::event::Side;
 use crate::ids::{Root, SessionId, WireId};
-use crate::sync::{self, Mutex, MutexGuard, Ordering};
+// The one pointer whose last drop loom has to see.
+use crate::sync::Arc as Joint;
+use crate::sync::{Mutex, MutexGuard, Ordering};
 use crate::table::{Handle, Inserted, Live, Table};
 use crate::time::{Lifetime, Timestamp};
 use crate::verdict::{Ending, Stock};
@@ -44,7 +46,7 @@ pub(crate) struct Departed {
 struct Bond {
     handle: Handle,
     wires: Vec<Bound>,
-    fate: sync::Arc<Fate>,
+    fate: Joint<Fate>,
     strangers: Vec<(Root, Timestamp)>,
     written: Timestamp,
     cargo: Option<Arc<dyn Any + Send + Sync>>,
@@ -97,7 +99,7 @@ pub enum Cut {
 /// Tells when a session ends or its role falls. Hold it beside everything that is sent to the session.
 #[derive(Clone, Debug)]
 pub struct Watch {
-    fate: sync::Arc<Fate>,
+    fate: Joint<Fate>,
     falls: u64,
 }
 
@@ -199,7 +201,7 @@ impl Bonds {
         let bond = shard.entry(id).or_insert_with(|| Bond {
             handle: handle.clone(),
             wires: Vec::new(),
-            fate: sync::Arc::default(),
+            fate: Joint::default(),
             strangers: Vec::new(),
             written,
             cargo: None,
@@ -318,7 +320,7 @@ impl Bonds {
 
     pub(crate) fn watch(&self, session: SessionId) -> Option<Watch> {
         let shard = self.shard(session);
-        let fate = sync::Arc::clone(&shard.get(&session)?.fate);
+        let fate = Joint::clone(&shard.get(&session)?.fate);
         let falls = fate
             .state
             .lock()
