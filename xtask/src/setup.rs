@@ -14,10 +14,11 @@ use crate::root;
 use crate::run::{find, silent, typed};
 
 /// Programs, and the Debian packages that bring them.
-const PROGRAMS: [(&str, &str); 6] = [
+const PROGRAMS: [(&str, &str); 7] = [
     ("chromium", "chromium"),
     ("firefox-esr", "firefox-esr"),
     ("certutil", "libnss3-tools"),
+    ("ip", "iproute2"),
     ("curl", "curl"),
     ("openssl", "openssl"),
     ("python3", "python3"),

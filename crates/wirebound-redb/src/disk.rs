@@ -59,6 +59,13 @@ pub(crate) enum Refused {
     Corrupt(String),
 }
 
+/// Why a database was not opened again.
+pub(crate) struct NotReopened {
+    pub(crate) error: StoreError,
+    /// Whether it was a sync that failed: a second try could find in the page cache what the disk never took.
+    pub(crate) sync_failed: bool,
+}
+
 /// One key's change on disk.
 pub(crate) struct Write<'a> {
     pub(crate) key: &'a Key,
@@ -314,30 +321,39 @@ impl Disk {
         Ok((snapshot, made))
     }
 
-    /// Whether a sync failed: then nobody can say what is on the disk.
-    pub(crate) fn sync_failed(&self) -> bool {
-        self.watched.sync_failed()
+    /// Closes the database, and says whether a sync ever failed: then nobody can say what is on the disk.
+    pub(crate) fn close(self) -> bool {
+        let watched = self.watched.clone();
+        drop(self);
+        watched.sync_failed()
     }
 
     /// Opens the medium again after an error, without reading all of it.
-    pub(crate) fn reopen(medium: &dyn Medium, cache: usize) -> Result<Self, StoreError> {
-        let inner = medium
-            .open()
-            .map_err(|error| store_error(redb::Error::Io(error)))?;
+    pub(crate) fn reopen(medium: &dyn Medium, cache: usize) -> Result<Self, NotReopened> {
+        let inner = medium.open().map_err(|error| NotReopened {
+            error: store_error(redb::Error::Io(error)),
+            sync_failed: false,
+        })?;
         let watched = Watched::through(inner);
         let opened = catch_unwind(AssertUnwindSafe(|| build(watched.clone(), cache)));
-        match opened {
-            Ok(Ok(database)) => Ok(Self {
-                database: Some(database),
-                watched,
-            }),
-            Ok(Err(Refused::Io(error))) => Err(store_error(redb::Error::Io(error))),
-            Ok(Err(other)) => Err(StoreError::because(
+        let error = match opened {
+            Ok(Ok(database)) => {
+                return Ok(Self {
+                    database: Some(database),
+                    watched,
+                });
+            }
+            Ok(Err(Refused::Io(error))) => store_error(redb::Error::Io(error)),
+            Ok(Err(other)) => StoreError::because(
                 StoreErrorKind::Unavailable,
                 format!("the database could not be opened again: {other:?}"),
-            )),
-            Err(_) => Err(StoreError::new(StoreErrorKind::Corrupt)),
-        }
+            ),
+            Err(_) => StoreError::new(StoreErrorKind::Corrupt),
+        };
+        Err(NotReopened {
+            error,
+            sync_failed: watched.sync_failed(),
+        })
     }
 }
 

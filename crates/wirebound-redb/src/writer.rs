@@ -20,6 +20,11 @@ const SOON: Duration = Duration::from_secs(1);
 /// How long the writer waits for callers that it has just answered to come back.
 const GATHER: Duration = Duration::from_micros(60);
 
+const SYNC_FAILED: &str =
+    "the disk failed to sync: what it holds is known only after a restart. Look at the disk first";
+const DAMAGED: &str =
+    "the database file was changed or damaged while it was open. Restart to have it checked";
+
 /// What readers see.
 pub(crate) struct State {
     pub(crate) index: Index,
@@ -295,14 +300,10 @@ impl Writer {
 
     /// A transaction failed. The state is settled before anybody hears of it, if it can be.
     fn doubt(&mut self, planned: Vec<Planned>, error: &StoreError) {
-        let sync_failed = self.disk.as_ref().is_none_or(Disk::sync_failed);
-        self.disk = None;
-        if sync_failed {
-            self.lose(
-                "the disk failed to sync: what it holds is known only after a restart. Look at the disk first",
-            );
+        if self.disk.take().is_none_or(Disk::close) {
+            self.lose(SYNC_FAILED);
         } else if error.is_corrupt() {
-            self.lose("the database file was changed or damaged while it was open. Restart to have it checked");
+            self.lose(DAMAGED);
         } else {
             self.doubtful = planned;
             self.shared.write().health = Health::Unsettled;
@@ -311,8 +312,9 @@ impl Writer {
         }
     }
 
-    fn lose(&self, why: &'static str) {
+    fn lose(&self, why: &'static str) -> StoreError {
         self.shared.write().health = Health::Lost(why);
+        StoreError::because(StoreErrorKind::Unavailable, why)
     }
 
     /// Opens the database again if a write failed, and finds out whether it happened after all.
@@ -323,7 +325,11 @@ impl Writer {
         if let Health::Lost(why) = self.shared.read().health {
             return Err(StoreError::because(StoreErrorKind::Unavailable, why));
         }
-        let disk = Disk::reopen(&*self.medium, self.cache)?;
+        let disk = match Disk::reopen(&*self.medium, self.cache) {
+            Ok(disk) => disk,
+            Err(failed) if failed.sync_failed => return Err(self.lose(SYNC_FAILED)),
+            Err(failed) => return Err(failed.error),
+        };
         let planned = core::mem::take(&mut self.doubtful);
         let writes: Vec<Write<'_>> = planned.iter().map(Planned::write).collect();
         let looked = disk.holds(&writes);
@@ -337,6 +343,9 @@ impl Writer {
             }
             Err(error) => {
                 self.doubtful = planned;
+                if disk.close() {
+                    return Err(self.lose(SYNC_FAILED));
+                }
                 return Err(error);
             }
         }

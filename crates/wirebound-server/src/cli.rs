@@ -16,7 +16,7 @@ use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use self::flags::GatewayFlags;
 use crate::config::{Loaded, Sources, load};
 use crate::failure::{Exit, Failure};
-use crate::{authority, doctor, serve};
+use crate::{authority, doctor, identities, serve};
 
 /// A copied cookie is not enough: sessions bound to live connections.
 ///
@@ -44,6 +44,9 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Look at or change what is kept of a subject, while the gateway is stopped.
+    #[command(subcommand)]
+    Identities(IdentitiesVerb),
     /// Check, print or describe the configuration.
     #[command(subcommand)]
     Config(ConfigVerb),
@@ -54,6 +57,72 @@ enum Verb {
     },
     /// Print the manual page.
     Man,
+}
+
+#[derive(Debug, Subcommand)]
+enum IdentitiesVerb {
+    /// Print what is kept of a subject.
+    Show {
+        /// Who.
+        subject: String,
+        #[command(flatten)]
+        flags: GatewayFlags,
+    },
+    /// Set the highest role its sessions may have: `user` or `admin`.
+    Role {
+        /// Who.
+        subject: String,
+        /// The role.
+        role: String,
+        #[command(flatten)]
+        flags: GatewayFlags,
+    },
+    /// Give a frozen subject its admin role back.
+    Unfreeze {
+        /// Who.
+        subject: String,
+        #[command(flatten)]
+        flags: GatewayFlags,
+    },
+    /// Block a subject and end its sessions.
+    Block {
+        /// Who.
+        subject: String,
+        #[command(flatten)]
+        flags: GatewayFlags,
+    },
+    /// Let a blocked subject sign in again.
+    Unblock {
+        /// Who.
+        subject: String,
+        #[command(flatten)]
+        flags: GatewayFlags,
+    },
+    /// Remove a subject: its sessions end, what was set is forgotten.
+    Remove {
+        /// Who.
+        subject: String,
+        #[command(flatten)]
+        flags: GatewayFlags,
+    },
+}
+
+impl IdentitiesVerb {
+    fn parts(self) -> (String, identities::Change, GatewayFlags) {
+        use identities::Change;
+        match self {
+            Self::Show { subject, flags } => (subject, Change::Nothing, flags),
+            Self::Role {
+                subject,
+                role,
+                flags,
+            } => (subject, Change::Ceiling(role), flags),
+            Self::Unfreeze { subject, flags } => (subject, Change::Unfreeze, flags),
+            Self::Block { subject, flags } => (subject, Change::Block, flags),
+            Self::Unblock { subject, flags } => (subject, Change::Unblock, flags),
+            Self::Remove { subject, flags } => (subject, Change::Remove, flags),
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -103,6 +172,13 @@ type Ends = Result<Exit, Vec<Failure>>;
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
+    std::panic::set_hook(Box::new(|panic| {
+        // One line for the operator's log; what panicked is caught where it happened, or ends one connection.
+        tracing::error!(
+            place = panic.location().map(tracing::field::display),
+            "a panic: {panic}"
+        );
+    }));
     // A variable that is no text is none of ours.
     let variables = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
@@ -146,6 +222,13 @@ fn act(arguments: Arguments, outside: &mut Outside<'_>) -> Ends {
             };
             outside.print(&text)?;
             Ok(doctor::exit(&findings))
+        }
+        Some(Verb::Identities(verb)) => {
+            let (subject, change, flags) = verb.parts();
+            let loaded = read(&flags, outside)?;
+            let text =
+                identities::run(&loaded, &subject, &change, &outside.lookup()).map_err(one)?;
+            outside.print(&text)
         }
         Some(Verb::Config(ConfigVerb::Check { flags, json })) => check(&flags, json, outside),
         Some(Verb::Config(ConfigVerb::Print { flags, json })) => {

@@ -65,6 +65,12 @@ impl DataDir {
         &self.path
     }
 
+    /// Whether a node secret was made here before.
+    #[must_use]
+    pub fn has_node_secret(&self) -> bool {
+        self.path.join(SECRET_FILE).exists()
+    }
+
     /// The node secret, made at the first start.
     ///
     /// # Errors

@@ -89,11 +89,7 @@ pub fn configure(config: &mut Config, app: SocketAddr) {
     }
     config.login.url.get_or_insert_with(|| "/login".to_owned());
     if config.routes.is_empty() {
-        let route = |path: &str, role: &str| {
-            Route::new(path)
-                .at_least(role, LeastStrength::Wire)
-                .listed()
-        };
+        let route = |path: &str, role: &str| Route::new(path).at_least(role, LeastStrength::Wire);
         config.routes = vec![
             route("/admin", "admin"),
             route("/chat", "user"),

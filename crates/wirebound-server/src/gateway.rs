@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wirebound::engine::Engine;
+use wirebound::store::{MemoryStore, Store};
 use wirebound::{Clock, Entropy, Keys, NodeSecret as EngineSecret, Role, Subject};
 use wirebound_redb::{Options, RedbStore};
 use wirebound_tower::LogWitness;
@@ -26,6 +27,7 @@ use crate::system::{SystemClock, SystemEntropy};
 
 mod answer;
 mod app;
+mod bodies;
 mod cargo;
 mod house;
 mod policy;
@@ -33,6 +35,9 @@ mod routes;
 mod tickets;
 
 pub use app::App;
+
+/// Where the embedded store is, in the data folder.
+const STORE_FOLDER: &str = "sessions";
 
 /// All that a gateway is started with. Everything in it has been checked and opened.
 #[derive(Debug)]
@@ -73,15 +78,24 @@ impl Plan {
     }
 }
 
-/// Serves until `stop` is done, then drains.
+/// Serves until `stop` is done, then drains. Says `ready` once nothing can be refused any more but requests.
 ///
 /// # Errors
 ///
 /// When it cannot start, or fails while running.
-pub async fn run(plan: Plan, stop: impl Future<Output = ()> + Send) -> Result<(), Failure> {
+pub async fn run(
+    plan: Plan,
+    ready: impl FnOnce(),
+    stop: impl Future<Output = ()> + Send,
+) -> Result<(), Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::new());
-    let engine = Arc::new(open_engine(&plan, &entropy)?);
+    let engine = Arc::new(open_engine(
+        &plan.config,
+        &plan.data_dir,
+        &plan.secret,
+        &entropy,
+    )?);
     if plan.secret.current().is_some_and(|(epoch, _)| {
         epoch
             .checked_sub(1)
@@ -125,6 +139,7 @@ pub async fn run(plan: Plan, stop: impl Future<Output = ()> + Send) -> Result<()
         )
     })?;
     let listener = Listener::new(listener, Arc::new(tls), limits(&plan.config));
+    ready();
     let sweep_every = Duration::from_millis(plan.config.session.sweep_interval.as_millis());
     tokio::select! {
         () = wirebound_tower::gate::serve(listener, gate, app.clone(), stop) => {}
@@ -138,25 +153,27 @@ pub async fn run(plan: Plan, stop: impl Future<Output = ()> + Send) -> Result<()
     Ok(())
 }
 
-fn open_engine(plan: &Plan, entropy: &Arc<dyn Entropy>) -> Result<Engine, Failure> {
-    let folder = store_folder(&plan.config, &plan.data_dir)?;
-    let store = RedbStore::open(&folder, Options::default()).map_err(|error| {
-        let hint = "wirebound doctor --data-dir looks the folder over; the file was left as it is";
-        Failure::start(error.to_string(), hint)
-    })?;
+/// The engine over the store of a data folder. Nobody else may hold the folder.
+pub(crate) fn open_engine(
+    config: &Config,
+    data_dir: &DataDir,
+    secrets: &NodeSecret,
+    entropy: &Arc<dyn Entropy>,
+) -> Result<Engine, Failure> {
+    let store = open_store(config, data_dir)?;
     let secret = |epoch: u32| {
-        plan.secret
+        secrets
             .of_epoch(epoch)
             .map(|secret| EngineSecret::new(epoch, secret.duplicate()))
     };
     let lost = || Failure::start("the node secret file holds no secret", "wirebound doctor");
-    let (epoch, _) = plan.secret.current().ok_or_else(lost)?;
+    let (epoch, _) = secrets.current().ok_or_else(lost)?;
     let current = secret(epoch).ok_or_else(lost)?;
     let previous = epoch.checked_sub(1).and_then(secret);
     let keys = Keys::new(&current, previous.as_ref());
-    let policy = policy::of(&plan.config);
+    let policy = policy::of(config);
     Ok(Engine::new(
-        Arc::new(store),
+        store,
         keys,
         policy,
         Arc::clone(entropy),
@@ -164,20 +181,35 @@ fn open_engine(plan: &Plan, entropy: &Arc<dyn Entropy>) -> Result<Engine, Failur
     ))
 }
 
-fn store_folder(config: &Config, data_dir: &DataDir) -> Result<PathBuf, Failure> {
-    let relative = match &config.store.url {
-        None => PathBuf::from("sessions"),
-        Some(url) => match StoreUrl::parse(url) {
-            Some(StoreUrl::File(path)) => path,
-            _ => {
-                return Err(Failure::config(
-                    format!("store.url = {url}: only file: stores are there yet"),
-                    "--store file:sessions",
-                ));
-            }
-        },
+/// Whether an earlier start left a store.
+pub(crate) fn has_store(config: &Config, data_dir: &DataDir) -> bool {
+    let folder = match config.store.url.as_deref().map(StoreUrl::parse) {
+        Some(Some(StoreUrl::File(path))) => path,
+        Some(Some(StoreUrl::Memory) | None) => return false,
+        None => PathBuf::from(STORE_FOLDER),
     };
-    Ok(data_dir.path().join(relative))
+    data_dir.path().join(folder).join("store.redb").exists()
+}
+
+fn open_store(config: &Config, data_dir: &DataDir) -> Result<Arc<dyn Store>, Failure> {
+    let folder = match config.store.url.as_deref().map(StoreUrl::parse) {
+        None => PathBuf::from(STORE_FOLDER),
+        Some(Some(StoreUrl::File(path))) => path,
+        Some(Some(StoreUrl::Memory)) => return Ok(Arc::new(MemoryStore::new())),
+        Some(None) => {
+            return Err(Failure::config(
+                "store.url is neither file:PATH nor memory:",
+                "--store file:sessions",
+            ));
+        }
+    };
+    let store =
+        RedbStore::open(data_dir.path().join(folder), Options::default()).map_err(|error| {
+            let hint =
+                "wirebound doctor --data-dir looks the folder over; the file was left as it is";
+            Failure::start(error.to_string(), hint)
+        })?;
+    Ok(Arc::new(store))
 }
 
 async fn raise_ceilings(engine: &Engine, plan: &Plan, clock: &dyn Clock) -> Result<(), Failure> {
@@ -202,8 +234,8 @@ fn cookie_names(config: &Config) -> Names {
     match config.session_token.samesite {
         crate::config::SameSite::Strict => names,
         crate::config::SameSite::Lax => names.lax(),
-        // Refused at start-up unless under `[danger]`; frames on other sites are not served yet.
-        crate::config::SameSite::None => names.lax(),
+        // Refused at start-up unless under `[danger]`.
+        crate::config::SameSite::None => names.dangerously_cross_site(),
     }
 }
 

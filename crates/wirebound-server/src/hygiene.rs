@@ -1,4 +1,4 @@
-//! Request hygiene: what is refused with 400 before anybody asks who the client is.
+//! Request hygiene: what is refused with 400 before any of it reaches the app.
 //!
 //! Two programs that read one request differently are how rules are walked around: a second `Host`,
 //! `//admin`, `/public/..;/admin`, `%2e%2e`, a session id in a path parameter. What more than one reading

@@ -13,6 +13,7 @@ pub mod doctor;
 pub mod failure;
 pub mod gateway;
 pub mod hygiene;
+pub mod identities;
 pub mod logging;
 pub mod pages;
 pub mod proxy;
@@ -20,3 +21,8 @@ pub mod serve;
 pub mod system;
 pub mod vouch;
 pub mod websocket;
+
+/// The front page, so that its example compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+mod readme {}

@@ -64,6 +64,12 @@ pub fn run(
     logging::start(&config.log)?;
     let now = now()?;
     let data_dir = DataDir::open(&folder(&config, variable)?)?;
+    if gateway::has_store(&config, &data_dir) && !data_dir.has_node_secret() {
+        return Err(Failure::start(
+            "node.secret is gone, but there is a store that was written under it",
+            "put it back from the backup; or move the store away, and everybody signs in anew",
+        ));
+    }
     let secret = data_dir.node_secret(&SystemEntropy::new())?;
     let certificates = Arc::new(open_certificates(&config, &data_dir, now)?);
     let wanted = config.listen.addr;
@@ -91,7 +97,7 @@ pub fn run(
             )
         })?;
     // A closed standard output must not keep a gateway from serving.
-    let _unwritten = out.write_all(banner.as_bytes()).and_then(|()| out.flush());
+    let ready = || drop(out.write_all(banner.as_bytes()).and_then(|()| out.flush()));
     runtime.block_on(async move {
         let stop = stop_signal()?;
         let (clock, entropy) = (SystemClock::new(), SystemEntropy::new());
@@ -102,7 +108,7 @@ pub fn run(
             }
         };
         tokio::select! {
-            ended = gateway::run(plan, stop) => ended,
+            ended = gateway::run(plan, ready, stop) => ended,
             ended = served => ended,
             () = certificates.keep_fresh(&clock, &entropy, CERTIFICATE_CHECK) => Ok(()),
         }

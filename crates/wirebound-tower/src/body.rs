@@ -3,11 +3,13 @@
 use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
+use core::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
+use tokio::time::{Instant, Sleep};
 use wirebound::{Cut, Watch};
 
 /// Any error.
@@ -18,6 +20,49 @@ pub type Body = UnsyncBoxBody<Bytes, BoxError>;
 
 /// Bodies up to here are not watched: they are gone before anybody could end their session.
 const SMALL: u64 = 64 * 1024;
+
+/// What a cut leaves to the answer's head. A body that breaks off at its first poll takes an unsent head with it, and
+/// a browser repeats whatever was reset before an answer's head came, POST included.
+const HEAD_FIRST: Duration = Duration::from_millis(20);
+
+/// A signal that cuts a body, though never before the answer's head has had its time to leave.
+pub struct Fuse<T> {
+    signal: Pin<Box<dyn Future<Output = T> + Send>>,
+    lit: Option<Instant>,
+    burning: Option<(T, Pin<Box<Sleep>>)>,
+}
+
+impl<T: Copy> Fuse<T> {
+    /// Cuts when `signal` is done.
+    pub fn new(signal: impl Future<Output = T> + Send + 'static) -> Self {
+        Self {
+            signal: Box::pin(signal),
+            lit: None,
+            burning: None,
+        }
+    }
+
+    /// Asks before each frame. `None`: go on. `Pending`: no further frame, the head is still leaving. `Ready`: break off.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Option<Poll<T>> {
+        let lit = *self.lit.get_or_insert_with(Instant::now);
+        if self.burning.is_none()
+            && let Poll::Ready(why) = self.signal.as_mut().poll(cx)
+        {
+            let wait = tokio::time::sleep_until(lit.checked_add(HEAD_FIRST).unwrap_or(lit));
+            self.burning = Some((why, Box::pin(wait)));
+        }
+        let (why, wait) = self.burning.as_mut()?;
+        Some(wait.as_mut().poll(cx).map(|()| *why))
+    }
+}
+
+impl<T> core::fmt::Debug for Fuse<T> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Fuse")
+            .field("burning", &self.burning.is_some())
+            .finish_non_exhaustive()
+    }
+}
 
 /// A whole body.
 pub fn full(bytes: impl Into<Bytes>) -> Body {
@@ -45,7 +90,7 @@ where
     match watch {
         Some(watch) => Watched {
             body,
-            cut: Box::pin(async move { watch.cut().await }),
+            fuse: Fuse::new(async move { watch.cut().await }),
         }
         .boxed_unsync(),
         None => body,
@@ -54,7 +99,7 @@ where
 
 struct Watched {
     body: Body,
-    cut: Pin<Box<dyn Future<Output = Cut> + Send>>,
+    fuse: Fuse<Cut>,
 }
 
 impl http_body::Body for Watched {
@@ -66,8 +111,8 @@ impl http_body::Body for Watched {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         // The end of the session comes before anything that is still to be sent.
-        if self.cut.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Some(Err("the session ended".into())));
+        if let Some(burning) = self.fuse.poll(cx) {
+            return burning.map(|_| Some(Err("the session ended".into())));
         }
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         Poll::Ready(frame)

@@ -53,6 +53,14 @@ impl Names {
         self
     }
 
+    /// `SameSite=None`: every site sends the cookie along. The cross-site check is all that is left against forged
+    /// requests; for an app that must live in another site's frame.
+    #[must_use]
+    pub fn dangerously_cross_site(mut self) -> Self {
+        self.same_site = "None";
+        self
+    }
+
     /// The session cookie's name.
     #[must_use]
     pub fn session(&self) -> &str {

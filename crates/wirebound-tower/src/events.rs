@@ -104,7 +104,7 @@ impl Witness for LogWitness {
                 newcomer,
                 holder,
             } => {
-                let hint = "the admin role is frozen: `wirebound identities unfreeze` on the machine gives it back";
+                let hint = "the admin role is frozen: stop the gateway and run `wirebound identities unfreeze`";
                 log!(error, name, subject = %subject, wire = number(&newcomer), newcomer = %text(&newcomer), holder = %text(&holder), hint = hint);
             }
             Event::OlderSessionStands { session, side } => {

@@ -13,9 +13,7 @@ use event_listener::{Event, EventListener};
 
 use crate::event::Side;
 use crate::ids::{Root, SessionId, WireId};
-// The one pointer whose last drop loom has to see.
-use crate::sync::Arc as Joint;
-use crate::sync::{Mutex, MutexGuard, Ordering};
+use crate::sync::{Arc as ModelArc, Mutex, MutexGuard, Ordering};
 use crate::table::{Handle, Inserted, Live, Table};
 use crate::time::{Lifetime, Timestamp};
 use crate::verdict::{Ending, Stock};
@@ -46,7 +44,7 @@ pub(crate) struct Departed {
 struct Bond {
     handle: Handle,
     wires: Vec<Bound>,
-    fate: Joint<Fate>,
+    fate: ModelArc<Fate>,
     strangers: Vec<(Root, Timestamp)>,
     written: Timestamp,
     cargo: Option<Arc<dyn Any + Send + Sync>>,
@@ -99,7 +97,7 @@ pub enum Cut {
 /// Tells when a session ends or its role falls. Hold it beside everything that is sent to the session.
 #[derive(Clone, Debug)]
 pub struct Watch {
-    fate: Joint<Fate>,
+    fate: ModelArc<Fate>,
     falls: u64,
 }
 
@@ -201,7 +199,7 @@ impl Bonds {
         let bond = shard.entry(id).or_insert_with(|| Bond {
             handle: handle.clone(),
             wires: Vec::new(),
-            fate: Joint::default(),
+            fate: ModelArc::default(),
             strangers: Vec::new(),
             written,
             cargo: None,
@@ -320,7 +318,7 @@ impl Bonds {
 
     pub(crate) fn watch(&self, session: SessionId) -> Option<Watch> {
         let shard = self.shard(session);
-        let fate = Joint::clone(&shard.get(&session)?.fate);
+        let fate = ModelArc::clone(&shard.get(&session)?.fate);
         let falls = fate
             .state
             .lock()

@@ -1,6 +1,6 @@
 //! The judge: facts in, a judgement out. Pure; it asks no store, no clock, no connection.
 //!
-//! The order is the order of `DESIGN`: ended or revoked, blocked, expired, come from elsewhere, proof, role and
+//! The order is fixed: ended or revoked, blocked, expired, come from elsewhere, proof, role and
 //! strength. (What cannot be read is refused before there are facts, and a store that cannot say yields none.)
 //! It is the only place where a request that was not yet proved becomes an accepted one.
 

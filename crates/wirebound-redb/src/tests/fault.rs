@@ -111,6 +111,45 @@ fn after_a_failed_sync_nothing_is_claimed_until_a_restart() {
     assert!(failures >= 2, "two-phase commit syncs twice at least");
 }
 
+/// After a full disk the database is opened again. If the disk fails to sync that, a second try may find in the
+/// page cache what the disk never took, and what is built on it is gone with the power.
+#[test]
+fn a_sync_that_fails_while_the_store_picks_itself_up_is_not_tried_again() {
+    let mut failures = 0;
+    for after in 0.. {
+        let (recorder, store) = prepared();
+        let before = store.everything();
+        recorder.fail(Some(Fault {
+            after: 0,
+            kind: ErrorKind::StorageFull,
+            of_syncs: false,
+        }));
+        wait(store.0.commit(changes(), Durability::Durable)).unwrap_err();
+        // There is room again, and nothing is ever synced.
+        recorder.fail(Some(Fault {
+            after,
+            kind: ErrorKind::Other,
+            of_syncs: true,
+        }));
+        let answer = wait(store.0.commit(vec![], Durability::Durable));
+        if recorder.failed() == 0 {
+            assert_eq!(answer.unwrap(), Commit::Done);
+            break;
+        }
+        failures += 1;
+        recorder.fail(None);
+        for answer in [answer, wait(store.0.commit(vec![], Durability::Durable))] {
+            let error = answer.unwrap_err();
+            assert_eq!(error.kind(), StoreErrorKind::Unavailable, "at {after}");
+            assert!(format!("{error:?}").contains("restart"), "{error:?}");
+        }
+        drop(store);
+        let store = Asked(Arc::new(recorder.store()));
+        assert_eq!(store.everything(), before);
+    }
+    assert!(failures >= 2, "opening syncs more than once");
+}
+
 #[test]
 fn an_error_reaches_everybody_who_shared_the_transaction() {
     let (recorder, store) = prepared();

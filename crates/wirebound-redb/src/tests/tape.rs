@@ -1,7 +1,8 @@
-//! A medium that remembers every step, so that power can be cut after any of them; and that can fail.
+//! A medium that remembers every step, so that power can be cut after any of them; that can fail, or stand still.
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Duration;
 
 use redb::StorageBackend;
 
@@ -35,20 +36,84 @@ pub(super) struct Tape {
     steps: Vec<Step>,
     fault: Option<Fault>,
     failed: usize,
+    still: bool,
+    /// Whether somebody wants to step while all stands still.
+    waits: bool,
 }
 
 /// Bytes in memory, with their history.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Recorder(Arc<Mutex<Tape>>);
+pub(super) struct Recorder(Arc<(Mutex<Tape>, Condvar)>);
+
+/// As long as it is there, a step waits before it happens.
+pub(super) struct Still<'a>(&'a Recorder);
+
+impl Still<'_> {
+    /// Returns when somebody wants to step.
+    pub(super) fn until_a_step_waits(&self) {
+        let (tape, turned) = &*self.0.0;
+        // A bound for a store that is stuck: nothing is judged by how long it takes.
+        let (tape, _) = turned
+            .wait_timeout_while(tape.lock().unwrap(), Duration::from_secs(60), |tape| {
+                !tape.waits
+            })
+            .unwrap();
+        assert!(tape.waits, "the store wrote nothing");
+    }
+}
+
+impl Drop for Still<'_> {
+    fn drop(&mut self) {
+        self.0.tape().still = false;
+        self.0.0.1.notify_all();
+    }
+}
 
 impl Recorder {
     /// On a disk that holds these bytes, all synced.
     pub(super) fn on(base: Vec<u8>) -> Self {
-        Self(Arc::new(Mutex::new(Tape {
+        let tape = Tape {
             live: base.clone(),
             base,
             ..Tape::default()
-        })))
+        };
+        Self(Arc::new((Mutex::new(tape), Condvar::new())))
+    }
+
+    /// The disk as the next process finds it if this one is killed now: nothing is lost, and what was not
+    /// synced is not synced yet.
+    pub(super) fn after_a_kill(base: Vec<u8>, unsynced: &[Step]) -> Self {
+        let killed = Self::on(base);
+        {
+            let mut tape = killed.tape();
+            for step in unsynced {
+                tape.step(step.clone()).unwrap();
+            }
+        }
+        killed
+    }
+
+    /// Lets nothing happen on the disk until what it gives is dropped.
+    pub(super) fn still(&self) -> Still<'_> {
+        let mut tape = self.tape();
+        tape.still = true;
+        tape.waits = false;
+        drop(tape);
+        Still(self)
+    }
+
+    fn step(&self, step: Step) -> io::Result<()> {
+        let (tape, turned) = &*self.0;
+        let mut tape = turned
+            .wait_while(tape.lock().unwrap(), |tape| {
+                if tape.still {
+                    tape.waits = true;
+                    turned.notify_all();
+                }
+                tape.still
+            })
+            .unwrap();
+        tape.step(step)
     }
 
     /// With an empty store on it, and nothing recorded yet.
@@ -63,7 +128,7 @@ impl Recorder {
     }
 
     fn tape(&self) -> MutexGuard<'_, Tape> {
-        self.0.lock().unwrap()
+        self.0.0.lock().unwrap()
     }
 
     pub(super) fn live(&self) -> Vec<u8> {
@@ -86,28 +151,15 @@ impl Recorder {
         self.tape().failed
     }
 
-    /// Every image that a loss of power could leave, for every moment from `from` on.
-    ///
-    /// What was synced is there. Of what was not, any part may be: nothing, everything, everything but one
-    /// step, one step alone, a part of the last write, and some parts at random.
-    pub(super) fn images(&self, from: usize, mut see: impl FnMut(usize, &str, Vec<u8>)) {
+    /// For every moment: the number of steps made, what was synced by then, and the steps that were not.
+    pub(super) fn moments(&self, mut see: impl FnMut(usize, &[u8], &[Step])) {
         let (mut image, steps) = {
             let tape = self.tape();
             (tape.base.clone(), tape.steps.clone())
         };
         let mut synced = 0;
-        let mut dice = 0x9e37_79b9_7f4a_7c15_u64;
         for position in 0..=steps.len() {
-            let unsynced = &steps[synced..position];
-            if position >= from {
-                for (name, kept) in losses(unsynced, &mut dice) {
-                    let mut cut = image.clone();
-                    for step in &kept {
-                        apply(&mut cut, step);
-                    }
-                    see(position, &name, cut);
-                }
-            }
+            see(position, &image, &steps[synced..position]);
             if let Some(Step::Sync) = steps.get(position) {
                 for step in &steps[synced..position] {
                     apply(&mut image, step);
@@ -115,6 +167,25 @@ impl Recorder {
                 synced = position + 1;
             }
         }
+    }
+
+    /// Every image that a loss of power could leave, for every moment from `from` on.
+    ///
+    /// What was synced is there. Of what was not, any part may be: nothing, everything, everything but one
+    /// step, one step alone, a part of the last write, and some parts at random.
+    pub(super) fn images(&self, from: usize, mut see: impl FnMut(usize, &str, Vec<u8>)) {
+        let mut dice = 0x9e37_79b9_7f4a_7c15_u64;
+        self.moments(|position, synced, unsynced| {
+            if position >= from {
+                for (name, kept) in losses(unsynced, &mut dice) {
+                    let mut cut = synced.to_vec();
+                    for step in &kept {
+                        apply(&mut cut, step);
+                    }
+                    see(position, &name, cut);
+                }
+            }
+        });
     }
 }
 
@@ -215,14 +286,14 @@ impl StorageBackend for Recorder {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.tape().step(Step::SetLen(len))
+        self.step(Step::SetLen(len))
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.tape().step(Step::Sync)
+        self.step(Step::Sync)
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.tape().step(Step::Write(offset, data.to_vec()))
+        self.step(Step::Write(offset, data.to_vec()))
     }
 }

@@ -229,6 +229,14 @@ impl Config {
                 "use `true`, the default, or accept it with `danger.keep_secret_on_privilege_escalation = true`",
             );
         }
+        if !token.rotation_on_privilege_escalation && danger.keep_secret_on_privilege_escalation {
+            found.not_yet(
+                "session_token.rotation_on_privilege_escalation",
+                false,
+                "an elevation always replaces the secret so far",
+                "use `true`, the default",
+            );
+        }
         if token.bound_to_ip != BoundToIp::Off {
             let name = match token.bound_to_ip {
                 BoundToIp::Off => "off",

@@ -107,7 +107,7 @@ pub struct Limits {
     #[serde(with = "lifetime")]
     #[schemars(with = "LifetimeText")]
     pub connection_idle: Lifetime,
-    /// The most connections at once; more wait in the kernel's queue.
+    /// The most connections at once. At the limit the longest idle one gives way; if all are busy, the newcomer does.
     pub max_connections: u32,
     /// The most connections at once from one address (one /64 for IPv6).
     pub max_connections_per_address: u32,

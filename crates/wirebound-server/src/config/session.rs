@@ -33,7 +33,7 @@ pub struct Session {
     /// the purest form: one live connection per session, and the newest wins.
     pub max_wires: u32,
     /// The most sessions of one subject with a role in force, by role: `[session.max_sessions.admin]`.
-    /// A role that is not named is not limited. `admin` stays at 1 unless it is named here.
+    /// A role that is not named takes the limit of `user`, 100 by default. `admin` is always 1.
     #[schemars(extend("x-file-only" = true))]
     pub max_sessions: BTreeMap<String, RoleLimit>,
     /// After this many evictions within `freeze_window` the admin role of the subject is frozen until an

@@ -47,7 +47,7 @@ impl Default for Upstream {
 }
 
 /// `[armour]`: the app's own cookies, kept in a vault.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Armour {
@@ -55,21 +55,8 @@ pub struct Armour {
     /// browser never sees these cookies; they are put back only on requests that proved themselves.
     /// Empty: nothing is armoured.
     pub cookies: Names,
-    /// The most guests (sessions without any sign of a sign-in) that are kept; beyond it the newest go first,
-    /// so that a flood displaces itself and nobody else.
-    pub max_guests: u32,
     /// How the app's own sign-in is recognised.
     pub login: ArmourLogin,
-}
-
-impl Default for Armour {
-    fn default() -> Self {
-        Self {
-            cookies: Names::default(),
-            max_guests: 10_000,
-            login: ArmourLogin::default(),
-        }
-    }
 }
 
 /// `[armour.login]`: the app's own sign-in.
@@ -189,9 +176,6 @@ pub struct Route {
     /// Asks for nothing, below a prefix that asks for something.
     #[serde(default)]
     pub public: bool,
-    /// Shown in the resource tree to whoever may use it.
-    #[serde(default)]
-    pub listed: bool,
 }
 
 impl Route {
@@ -203,7 +187,6 @@ impl Route {
             role: None,
             strength: None,
             public: false,
-            listed: false,
         }
     }
 
@@ -213,15 +196,6 @@ impl Route {
         Self {
             role: Some(role.to_owned()),
             strength: Some(strength),
-            ..self
-        }
-    }
-
-    /// The same route, shown in the resource tree.
-    #[must_use]
-    pub fn listed(self) -> Self {
-        Self {
-            listed: true,
             ..self
         }
     }

@@ -46,6 +46,7 @@ fn words(status: StatusCode) -> (&'static str, &'static str, &'static str) {
             "This request cannot be read in one way only.",
             "",
         ),
+        StatusCode::PAYLOAD_TOO_LARGE => ("body_too_large", "This upload is too large.", ""),
         StatusCode::GATEWAY_TIMEOUT => (
             "upstream_slow",
             "The app takes too long to answer.",

@@ -20,6 +20,7 @@ use wirebound_tower::gate::{Access, Intent, SignInIntent};
 use wirebound_tower::refusal::Asker;
 
 use super::answer;
+use super::bodies::Bodies;
 use super::cargo::{Cargo, Kept, NotKept};
 use crate::armour::{self, Armour, Life, Names, Notice, Place, Taken, Vault, leak};
 use crate::config::{Config, role_named};
@@ -48,6 +49,11 @@ struct Inner {
     ruled: Paths,
     patience: Patience,
     secure: bool,
+    /// The path whose answered unsafe request is a sign-in, for an app that keeps its cookie through it.
+    login_path: Option<String>,
+    bodies: Bodies,
+    /// What the operator said of idle sessions; by default the app's own cookie says it.
+    idle: Option<Lifetime>,
 }
 
 /// One request's companions.
@@ -98,8 +104,12 @@ impl App {
             } else {
                 Paths::Ruled
             },
-            patience: Patience::default(),
+            patience: patience(config),
             secure: config.session_token.secure_flag,
+            login_path: config.armour.login.path.clone(),
+            bodies: Bodies::of(&config.limits),
+            idle: Some(config.session.idle_timeout)
+                .filter(|idle| *idle != crate::config::Session::default().idle_timeout),
         };
         let app = Self(Arc::new(inner));
         app.recall_names().await?;
@@ -208,7 +218,11 @@ impl App {
             .rebuild(&mut parts.headers, vault.as_deref(), &passage.place())
             .stale;
         let leg = self.leg(&parts, &passage)?;
-        let request = Request::from_parts(parts, body);
+        let cut = leg.cut.clone();
+        if self.0.bodies.too_long(&parts.headers) {
+            return Ok(answer::own(StatusCode::PAYLOAD_TOO_LARGE, passage.asker));
+        }
+        let request = Request::from_parts(parts, self.0.bodies.upload(body));
         if asked == Asked::Exchange {
             let answered = self.0.forwarder.forward(request, leg).await?;
             note_removed(&answered.removed);
@@ -217,8 +231,14 @@ impl App {
             if let Some(vault) = vault.filter(|vault| !vault.is_empty()) {
                 look_for_leaks(&mut response, &vault);
             }
-            let response = response.map(|body| watched(body, None));
-            return self.home(response, vouched, &passage).await;
+            // What the app said to a session that ended meanwhile is for nobody.
+            if let Some(code) = cut.fired() {
+                return Err(Failed::Unanswered(Unanswered::Cut(code)));
+            }
+            let response = self.home(response, vouched, &passage).await?;
+            let last = passage.access.is_ended_by(response.extensions());
+            let response = response.map(|body| if last { body.uncut() } else { body });
+            return Ok(self.0.bodies.download(response));
         }
         let opened = websocket::open(
             &self.0.forwarder,
@@ -275,12 +295,12 @@ impl App {
     }
 
     /// The app's answer: its armoured cookies go into the vault, what it vouched for becomes an intent.
-    async fn home(
+    async fn home<B>(
         &self,
-        mut response: Response<Body>,
+        mut response: Response<B>,
         vouched: Vouched,
         passage: &Passage,
-    ) -> Result<Response<Body>, Failed> {
+    ) -> Result<Response<B>, Failed> {
         let vouched = self.0.vouching.within(vouched).map_err(Failed::Vouching)?;
         if let Vouched::Nothing { disbelieved: 1.. } = vouched {
             tracing::warn!(target: "wirebound::event", event = "vouching_disbelieved", path = %passage.path);
@@ -292,7 +312,10 @@ impl App {
             passage.place().host,
             self.0.secure,
         );
-        if let Some(intent) = self.intent(vouched, taken, passage)? {
+        let signs_in = passage.is_unsafe
+            && self.0.login_path.as_deref() == Some(passage.path.as_str())
+            && (response.status().is_success() || response.status().is_redirection());
+        if let Some(intent) = self.intent(vouched, taken, signs_in, passage)? {
             response.extensions_mut().insert(intent);
         }
         Ok(response)
@@ -335,6 +358,7 @@ impl App {
         &self,
         vouched: Vouched,
         taken: Option<Taken>,
+        signs_in: bool,
         passage: &Passage,
     ) -> Result<Option<Intent>, Failed> {
         let signed_in = passage.access.verified().is_some();
@@ -371,6 +395,8 @@ impl App {
                     intent.role = if is_unsafe { Role::USER } else { Role::GUEST };
                     Some(Intent::SignIn(intent))
                 }
+                // An app that keeps its cookie through the sign-in shows no change: the secret changes all the same.
+                _ if signed_in && signs_in => Some(Intent::Renew),
                 _ => None,
             },
         })
@@ -384,7 +410,8 @@ impl App {
             let now = passage.access.now().as_millis() / 1000;
             let life = Lifetime::from_secs(until.saturating_sub(now));
             intent.persistent = true;
-            (intent.idle, intent.absolute) = (Some(life), Some(life));
+            let idle = self.0.idle.map_or(life, |most| most.min(life));
+            (intent.idle, intent.absolute) = (Some(idle), Some(life));
         }
         intent.vault = self.0.armoured.then(|| vault.to_bytes());
         intent
@@ -529,6 +556,14 @@ fn keep_out_of_caches(headers: &mut HeaderMap) {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
     }
     headers.append(VARY, HeaderValue::from_static("Cookie"));
+}
+
+fn patience(config: &Config) -> Patience {
+    let idle = Duration::from_millis(config.limits.stream_idle.as_millis());
+    Patience {
+        idle,
+        ..Patience::default()
+    }
 }
 
 fn limits(config: &Config) -> proxy::Limits {

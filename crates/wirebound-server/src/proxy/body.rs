@@ -15,6 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use wirebound_tower::body::Fuse;
 
 use super::cut::{CloseCode, Cut};
 use super::strip;
@@ -78,7 +79,7 @@ pub type Observer = Box<dyn FnMut(&[u8]) + Send>;
 /// An upstream's body on its way to the client.
 pub struct Download {
     upstream: Option<Incoming>,
-    cut: Pin<Box<dyn Future<Output = CloseCode> + Send>>,
+    fuse: Fuse<CloseCode>,
     observer: Option<Observer>,
 }
 
@@ -86,7 +87,7 @@ impl Download {
     pub(crate) fn new(upstream: Incoming, cut: Cut) -> Self {
         Self {
             upstream: Some(upstream),
-            cut: Box::pin(cut.closed()),
+            fuse: Fuse::new(cut.closed()),
             observer: None,
         }
     }
@@ -96,9 +97,16 @@ impl Download {
     pub fn empty() -> Self {
         Self {
             upstream: None,
-            cut: Box::pin(std::future::pending()),
+            fuse: Fuse::new(std::future::pending()),
             observer: None,
         }
+    }
+
+    /// Goes out to its end, whatever becomes of the session: the answer that itself ends it.
+    #[must_use]
+    pub fn uncut(mut self) -> Self {
+        self.fuse = Fuse::new(std::future::pending());
+        self
     }
 
     /// Has `observer` see every chunk before the client does. It cannot change or stop them.
@@ -130,9 +138,11 @@ impl Body for Download {
             return Poll::Ready(None);
         };
         // The end of the session is asked first: a stream that always has something ready must not outrun it.
-        if let Poll::Ready(code) = this.cut.as_mut().poll(context) {
-            this.upstream = None;
-            return Poll::Ready(Some(Err(Broken::Cut(code))));
+        if let Some(burning) = this.fuse.poll(context) {
+            return burning.map(|code| {
+                this.upstream = None;
+                Some(Err(Broken::Cut(code)))
+            });
         }
         let polled = Pin::new(upstream).poll_frame(context);
         Poll::Ready(match std::task::ready!(polled) {

@@ -57,6 +57,16 @@ impl Access {
         &self.gate
     }
 
+    /// Whether a response with these extensions ends this request's own session: it goes out whole.
+    #[must_use]
+    pub fn is_ended_by(&self, extensions: &http::Extensions) -> bool {
+        self.verified.is_some()
+            && matches!(
+                extensions.get::<Intent>(),
+                Some(Intent::SignIn(_) | Intent::SignOut(Scope::Session | Scope::All))
+            )
+    }
+
     /// Tells when the session ends. `None`: nobody is signed in, or the session ended just now.
     #[must_use]
     pub fn watch(&self) -> Option<Watch> {

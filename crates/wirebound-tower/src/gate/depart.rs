@@ -1,5 +1,6 @@
 //! The way out: what the inner service asked for is done, durably, before the response head leaves.
 
+use core::time::Duration;
 use std::sync::Arc;
 
 use http::header::{CACHE_CONTROL, LOCATION, VARY};
@@ -13,6 +14,7 @@ use super::{Access, Gate, Intent, SignInIntent};
 use crate::body::{self, Body};
 use crate::cookies::Shown;
 use crate::refusal::{Asker, respond};
+use crate::wired::Wired;
 
 /// What a response still has to carry, decided on the way in.
 #[derive(Debug, Default)]
@@ -21,6 +23,8 @@ pub(super) struct Departure {
     pub(super) hand_on: bool,
     pub(super) clear_echoes: Vec<usize>,
     pub(super) clears_session: bool,
+    /// A session whose genuine cookie came along without a proof.
+    pub(super) older: Option<wirebound::SessionId>,
     pub(super) verified_before: bool,
     /// It offered a cookie of ours, proved or not.
     pub(super) offered: bool,
@@ -120,7 +124,12 @@ impl Gate {
     ) -> Result<(), Failed> {
         match (intent, access.verified()) {
             (Intent::SignIn(intent), _) if departure.may_set_session() => {
-                self.sign_in(access, intent, response).await
+                self.sign_in(access, intent, response).await?;
+                if let Some(older) = departure.older {
+                    self.engine()
+                        .note_older_session(&access.wired().wire, older);
+                }
+                Ok(())
             }
             (Intent::SignIn(_), _) => Ok(()),
             (Intent::Elevate { role, lifetime }, Some(verified)) => {
@@ -181,7 +190,7 @@ impl Gate {
                 wired.connection.close_after_response();
             }
             // It is offered at the next safe request on this wire, which must live until then.
-            None => wired.connection.exempt_from_idle(true),
+            None => wait_for_the_hand_over(wired),
         }
         never_public(response.headers_mut());
         Ok(())
@@ -269,6 +278,20 @@ impl Gate {
         }
         Ok(())
     }
+}
+
+/// Until its hand-over a wire is not closed for being idle: its client has no ticket to come back with. Not for ever:
+/// a client that asks for nothing for this long has to sign in again.
+fn wait_for_the_hand_over(wired: &Wired) {
+    const LONGEST: Duration = Duration::from_mins(30);
+    let connection = Arc::downgrade(&wired.connection);
+    wired.connection.exempt_from_idle(true);
+    tokio::spawn(async move {
+        tokio::time::sleep(LONGEST).await;
+        if let Some(connection) = connection.upgrade() {
+            connection.exempt_from_idle(false);
+        }
+    });
 }
 
 /// Runs to its end even when the client hangs up meanwhile: a sign-in or a sign-out is done whole or not at all.

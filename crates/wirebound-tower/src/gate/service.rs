@@ -140,9 +140,20 @@ impl Gate {
                 let answered = if own {
                     self.own(&access, &departure, &parts).await
                 } else {
+                    // Watched from before it goes in: an ending in the middle of it counts.
+                    let watch = access.watch();
+                    if access.verified().is_some() && watch.is_none() {
+                        let over = Refusal::Unauthenticated;
+                        return Ok(whole(respond(
+                            over,
+                            departure.asker(),
+                            false,
+                            self.answers(),
+                        )));
+                    }
                     parts.extensions.insert(access.clone());
                     let response = inner.call(Request::from_parts(parts, body)).await?;
-                    let watch = access.watch();
+                    let watch = watch.filter(|_| !access.is_ended_by(response.extensions()));
                     response.map(|body| body::watched(body, watch))
                 };
                 Ok(self.depart(&access, departure, answered).await)
@@ -177,6 +188,15 @@ impl Gate {
         };
         let (verified, refusal, mut departure) = match identity {
             Identity::Refused { refusal, told } => {
+                if shown.session.is_none() {
+                    // Nobody was named, so the engine has not told of it.
+                    tracing::info!(
+                        target: "wirebound::event",
+                        event = "refused",
+                        reason = refusal.name(),
+                        wire = wired.wire.id().as_u64(),
+                    );
+                }
                 let close = read.websocket && refusal == Refusal::NotProven;
                 let mut entry = self.refuse(refusal, asker, told, close);
                 self.maybe_clear(&mut entry, refusal, told, asker);
@@ -190,6 +210,7 @@ impl Gate {
                     refusal,
                     Departure {
                         clears_session: clears,
+                        older: self.unproved(&shown, refusal.filter(|_| told)),
                         ..Departure::of(&read, &shown, asker)
                     },
                 )
@@ -238,6 +259,22 @@ impl Gate {
             response: respond(refusal, asker, told, self.answers()),
             close,
             drain: true,
+        }
+    }
+
+    /// The session whose genuine cookie was shown, but not proved.
+    fn unproved(
+        &self,
+        shown: &crate::cookies::Shown<'_>,
+        refusal: Option<Refusal>,
+    ) -> Option<wirebound::SessionId> {
+        match refusal {
+            Some(Refusal::NotProven | Refusal::Contested) => self
+                .engine()
+                .read(shown.session?)
+                .ok()
+                .map(|presented| presented.session()),
+            _ => None,
         }
     }
 

@@ -233,6 +233,65 @@ impl Server {
         }
     }
 
+    /// An app behind the gate, on a store of the test's choice.
+    pub async fn gated<S, R>(
+        app: S,
+        store: Arc<dyn wirebound::store::Store>,
+        needs: wirebound_tower::gate::Needs,
+    ) -> (Self, wirebound_tower::gate::Gate)
+    where
+        S: tower_service::Service<Request<Incoming>, Response = Response<R>>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        S::Future: Send,
+        S::Error: Into<wirebound_tower::body::BoxError>,
+        R: http_body::Body<Data = Bytes> + Send + 'static,
+        R::Error: Into<wirebound_tower::body::BoxError>,
+    {
+        use wirebound_tower::gate::{Gate, GateParts};
+        let mut server = Self::start().await;
+        let tls = Tls::new(TlsParts {
+            listener: "public".into(),
+            certificates: server.pki.resolver(),
+            keys: Arc::clone(&server.keys),
+            grants: Arc::clone(&server.grants),
+            renewals: Arc::clone(&server.renewals),
+            clock: Arc::<TestClock>::clone(&server.clock),
+            entropy: Arc::new(SystemEntropy),
+        });
+        let tcp = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await;
+        let limits = Limits::default();
+        let listener = Listener::new(tcp.unwrap(), Arc::new(tls.unwrap()), limits);
+        let secret = wirebound::Secret::draw(&SystemEntropy).unwrap();
+        let keys = wirebound::Keys::new(&wirebound::NodeSecret::new(1, secret), None);
+        let gate = Gate::new(GateParts {
+            engine: Arc::new(wirebound::Engine::new(
+                store,
+                keys,
+                wirebound::Policy::default(),
+                Arc::new(SystemEntropy),
+                Arc::new(wirebound_tower::LogWitness::new()),
+            )),
+            clock: Arc::<TestClock>::clone(&server.clock),
+            grants: Arc::clone(&server.grants),
+            renewals: Arc::clone(&server.renewals),
+            names: wirebound_tower::cookies::Names::secure(),
+            answers: wirebound_tower::refusal::Answers::default(),
+            needs,
+        });
+        server.addr = listener.local_addr().unwrap();
+        server.census = listener.census();
+        let (stop, stopped) = oneshot::channel();
+        let served = wirebound_tower::gate::serve(listener, gate.clone(), app, async move {
+            drop(stopped.await);
+        });
+        server.task = Some(tokio::spawn(served));
+        server.stop = Some(stop);
+        (server, gate)
+    }
+
     pub fn stop(&mut self) {
         drop(self.stop.take());
     }

@@ -12,6 +12,10 @@ use crate::time::Timestamp;
 use crate::verdict::{Stock, Verified};
 use crate::wire::{Attachment, Wire, WireCore};
 
+/// Sessions that one wire may carry. A client that ignores cookies makes one with each request, where the app hands them
+/// to everybody.
+const SESSIONS: usize = 16;
+
 impl Engine {
     /// Attaches. The caller holds the subject's lock, and `record` is what the store holds now.
     pub(super) fn attach(
@@ -57,12 +61,22 @@ impl Engine {
             family: core.lineage.map(|lineage| lineage.root),
         });
         self.keep_max_wires(record, core);
+        self.keep_few_sessions(core);
         Ok(Verified::new(
             record.id,
             subject,
             role,
             attach.stock.strength(),
         ))
+    }
+
+    /// At the limit the oldest session leaves the wire; its next request has to prove it again.
+    fn keep_few_sessions(&self, core: &WireCore) {
+        let sessions = core.sessions();
+        let over = sessions.len().saturating_sub(SESSIONS);
+        for session in sessions.into_iter().take(over) {
+            self.bonds.leave(session, core);
+        }
     }
 
     /// At the limit the oldest idle wire is closed; if all are busy, the oldest.

@@ -149,7 +149,8 @@ impl Engine {
     }
 
     /// Replaces the secret of a session, offered and acknowledged like that of an elevation: after the app changed its
-    /// own cookie in answer to an unsafe request, say. Wires, lineage and vault stay. `None` if the session is over.
+    /// own cookie in answer to an unsafe request, say. Wires, lineage and vault stay. Whoever was a guest is a user from
+    /// then on: something was signed or sent. `None` if the session is over.
     ///
     /// # Errors
     ///
@@ -157,20 +158,33 @@ impl Engine {
     pub async fn renew(
         &self,
         verified: &Verified,
-        _now: Timestamp,
+        now: Timestamp,
     ) -> Result<Option<(CookieValue, bool)>, StoreError> {
         let session = verified.session();
         let _lock = self.lock(verified.subject()).await;
         for _ in 0..TRIES {
-            let Some(held) = self.load_record(&session).await? else {
+            let (Some(held), Some(identity)) = (
+                self.load_record(&session).await?,
+                self.load_identity(verified.subject()).await?,
+            ) else {
                 return Ok(None);
             };
-            let mut record = held.value;
+            let (mut record, mut identity, version) =
+                (held.value, identity.value, identity.version);
             let secret = Secret::draw(self.entropy.as_ref()).map_err(no_entropy)?;
             let lost = || StoreError::new(StoreErrorKind::Corrupt);
             record.offer(self.keys.digest(record.epoch, &secret).ok_or_else(lost)?);
-            let put = self.put_record(&record, Expect::At(held.version));
-            if self.store.commit(vec![put], Durability::Durable).await? == Commit::Done {
+            let mut changes = Vec::new();
+            if record.role < Role::USER {
+                record.role = Role::USER;
+                identity.sessions.retain(|other| other.id != session);
+                identity.sessions.push(listed(&record));
+                changes.push(self.put_identity(&identity, Expect::At(version)));
+            }
+            changes.push(self.put_record(&record, Expect::At(held.version)));
+            if self.store.commit(changes, Durability::Durable).await? == Commit::Done {
+                let live = self.live(&record, &identity, now)?;
+                self.bonds.update(session, |there| there.role = live.role);
                 let cookie = CookieValue::write(&self.keys, &session, record.epoch, &secret)
                     .ok_or_else(lost)?;
                 return Ok(Some((cookie, record.persistent)));

@@ -79,7 +79,9 @@ impl Engine {
     ///
     /// When the store cannot say.
     pub async fn keep_mark(&self, wire: &Wire, now: Timestamp) -> Result<(), StoreError> {
-        if wire.core.mark_kept.load(Ordering::Relaxed) {
+        // A family without tickets ends with its connection: nothing is to be remembered of it, and a stranger who adds
+        // a forwarding header to each connection must not fill the store.
+        if wire.core.mark_kept.load(Ordering::Relaxed) || !super::hand_over::ticketed(&wire.core) {
             return Ok(());
         }
         for root in roots(wire.core.lineage.as_ref()) {

@@ -185,7 +185,6 @@ fn what_weakens_protection_is_refused_with_key_and_line() {
 fn danger_by_name_and_honest_values_pass() {
     for text in [
         "[session_token]\nsamesite = \"None\"\n[danger]\nsamesite_none = true",
-        "[session_token]\nrotation_on_privilege_escalation = false\n[danger]\nkeep_secret_on_privilege_escalation = true",
         "[session_token]\nsecure_flag = false",
         "[listen]\naddr = \"0.0.0.0:443\"\nkind = \"edge\"",
         "[upstream]\nurl = \"http://127.0.0.1:3000\"",

@@ -1,0 +1,306 @@
+//! An app behind the gateway that does what a test asks: it signs people in, holds answers back, streams, and lies.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ws::{Message, WebSocketUpgrade};
+use axum::extract::{Path, Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, COOKIE, LOCATION, SET_COOKIE};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use tokio::sync::Notify;
+
+use crate::process::until;
+
+/// The app's own cookie.
+const SID: &str = "sid";
+
+#[derive(Default)]
+pub(crate) struct Inside {
+    people: Mutex<HashMap<String, String>>,
+    held: Mutex<HashMap<String, Arc<Notify>>>,
+    heads: Mutex<Vec<String>>,
+}
+
+/// The app, on a free port.
+pub(crate) struct App {
+    pub(crate) url: String,
+    inside: Arc<Inside>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl App {
+    pub(crate) async fn start() -> Self {
+        let inside = Arc::new(Inside::default());
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let router = router(Arc::clone(&inside));
+        let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { url, inside, task }
+    }
+
+    /// Waits until a request for `/hold/KEY` has arrived.
+    pub(crate) async fn holds(&self, key: &str) {
+        let arrived = || self.inside.held.lock().unwrap().contains_key(key);
+        until("a held request", arrived).await;
+    }
+
+    /// Lets the request for `/hold/KEY` be answered.
+    pub(crate) fn release(&self, key: &str) {
+        let held = self.inside.held.lock().unwrap();
+        held[key].notify_one();
+    }
+
+    /// Every value that the app gave to its own cookie.
+    pub(crate) fn secrets(&self) -> Vec<String> {
+        self.inside.people.lock().unwrap().keys().cloned().collect()
+    }
+
+    /// The heads that arrived, one text each.
+    pub(crate) fn heads(&self) -> Vec<String> {
+        self.inside.heads.lock().unwrap().clone()
+    }
+}
+
+impl Drop for App {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn router(inside: Arc<Inside>) -> Router {
+    Router::new()
+        .route("/", get(|| async { "home" }))
+        .route("/me", get(me).post(me))
+        .route("/admin", get(me))
+        .route("/members", get(me).post(me))
+        .route("/login", get(|| async { "login page" }).post(login))
+        .route("/logout", post(|head: HeaderMap| logout(head, "session")))
+        .route(
+            "/logout/others",
+            post(|head: HeaderMap| logout(head, "others")),
+        )
+        .route("/logout/all", post(|head: HeaderMap| logout(head, "all")))
+        .route("/bye", post(bye))
+        .route("/sign-in", post(sign_in_on_a_page))
+        .route("/sign-off", post(sign_off))
+        .route("/change", get(change).post(change))
+        .route("/hold/{key}", get(hold).post(hold))
+        .route("/stream", get(stream))
+        .route("/ws", get(socket))
+        .route("/forge", get(forge).post(forge))
+        .route("/status/{code}", get(status))
+        .route("/head", get(head))
+        .with_state(inside)
+}
+
+fn name_of(inside: &Inside, headers: &HeaderMap) -> String {
+    let lines = headers.get_all(COOKIE).iter();
+    let people = inside.people.lock().unwrap();
+    lines
+        .flat_map(|line| line.to_str().unwrap().split(';'))
+        .filter_map(|pair| pair.trim().strip_prefix("sid="))
+        .find_map(|sid| people.get(sid).cloned())
+        .unwrap_or_else(|| "nobody".to_owned())
+}
+
+/// Who the app thinks it is, and who the gateway says.
+async fn me(State(inside): State<Arc<Inside>>, headers: HeaderMap) -> String {
+    let said = |name: &str| {
+        let value = headers.get(name);
+        value.map_or("", |value| value.to_str().unwrap()).to_owned()
+    };
+    format!(
+        "app={} subject={} role={}",
+        name_of(&inside, &headers),
+        said("wirebound-subject"),
+        said("wirebound-role")
+    )
+}
+
+fn random() -> String {
+    let mut bytes = [0; 16];
+    aws_lc_rs::rand::fill(&mut bytes).unwrap();
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn see_other(to: &'static str) -> Response {
+    (StatusCode::SEE_OTHER, [(LOCATION, to)]).into_response()
+}
+
+fn give(inside: &Inside, response: &mut Response, name: &str, more: &str) {
+    let sid = random();
+    let line = format!("{SID}={sid}; HttpOnly; Path=/{more}");
+    inside.people.lock().unwrap().insert(sid, name.to_owned());
+    let line = HeaderValue::from_str(&line).unwrap();
+    response.headers_mut().append(SET_COOKIE, line);
+}
+
+fn vouch(asked: &HeaderMap, response: &mut Response, name: &'static str, value: &str) {
+    if let Some(nonce) = asked.get("wirebound-request") {
+        let headers = response.headers_mut();
+        headers.insert("wirebound-re", nonce.clone());
+        headers.insert(name, HeaderValue::from_str(value).unwrap());
+    }
+}
+
+async fn login(State(inside): State<Arc<Inside>>, headers: HeaderMap, form: String) -> Response {
+    let value = |key: &str| {
+        form.split('&')
+            .filter_map(|pair| pair.split_once('='))
+            .find(|(name, _)| *name == key)
+            .map(|(_, value)| value.to_owned())
+    };
+    let name = value("name").unwrap();
+    let mut response = see_other("/me");
+    let age = value("age").map_or_else(String::new, |age| format!("; Max-Age={age}"));
+    give(&inside, &mut response, &name, &age);
+    vouch(&headers, &mut response, "wirebound-login", &name);
+    response
+}
+
+async fn logout(headers: HeaderMap, reach: &'static str) -> Response {
+    let mut response = see_other("/");
+    vouch(&headers, &mut response, "wirebound-logout", reach);
+    response
+}
+
+/// Signs out with a page, of known length or in chunks as PHP sends it.
+async fn bye(headers: HeaderMap, form: String) -> Response {
+    let page = "you are signed out ".repeat(8);
+    let mut response = if form.contains("chunked") {
+        let (say, hear) = tokio::sync::mpsc::channel(1);
+        tokio::spawn(async move {
+            for _ in 0..9_000 {
+                say.send(Ok(Bytes::from(page.clone()))).await.unwrap();
+            }
+        });
+        Body::new(http_body_util::StreamBody::new(Frames(hear))).into_response()
+    } else {
+        page.into_response()
+    };
+    vouch(&headers, &mut response, "wirebound-logout", "session");
+    response
+}
+
+/// Signs in with a page where others redirect, as scripts do it.
+async fn sign_in_on_a_page(
+    inside: State<Arc<Inside>>,
+    headers: HeaderMap,
+    form: String,
+) -> Response {
+    let mut response = login(inside, headers, form).await;
+    *response.status_mut() = StatusCode::OK;
+    *response.body_mut() = Body::from("welcome");
+    response
+}
+
+/// Signs out as an app does that knows nothing of gateways.
+async fn sign_off() -> Response {
+    let mut response = see_other("/");
+    let gone = HeaderValue::from_static("sid=; Max-Age=0; Path=/; HttpOnly");
+    response.headers_mut().insert(SET_COOKIE, gone);
+    response
+}
+
+/// Changes its own cookie, as Flask does all the time.
+async fn change(State(inside): State<Arc<Inside>>, headers: HeaderMap) -> Response {
+    let mut response = "changed".into_response();
+    let name = name_of(&inside, &headers);
+    give(&inside, &mut response, &name, "");
+    response
+}
+
+/// Answers when the test says so, with a cookie that may be too late.
+async fn hold(
+    State(inside): State<Arc<Inside>>,
+    Path(key): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    let notify = Arc::new(Notify::new());
+    inside.held.lock().unwrap().insert(key, Arc::clone(&notify));
+    notify.notified().await;
+    let mut response = "held".into_response();
+    let name = name_of(&inside, &headers);
+    give(&inside, &mut response, &format!("late {name}"), "");
+    response
+}
+
+/// Says something every few milliseconds until nobody listens.
+async fn stream() -> Response {
+    let (say, hear) = tokio::sync::mpsc::channel::<Result<Bytes, std::io::Error>>(1);
+    tokio::spawn(async move {
+        while say.send(Ok(Bytes::from("data: tick\n\n"))).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    let body = http_body_util::StreamBody::new(Frames(hear));
+    let kind = [(CONTENT_TYPE, "text/event-stream")];
+    (kind, Body::new(body)).into_response()
+}
+
+struct Frames(tokio::sync::mpsc::Receiver<Result<Bytes, std::io::Error>>);
+
+impl futures_core::Stream for Frames {
+    type Item = Result<http_body::Frame<Bytes>, std::io::Error>;
+
+    fn poll_next(
+        mut self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Self::Item>> {
+        let next = self.0.poll_recv(context);
+        next.map(|next| next.map(|chunk| chunk.map(http_body::Frame::data)))
+    }
+}
+
+async fn socket(upgrade: WebSocketUpgrade) -> Response {
+    upgrade.on_upgrade(|mut socket| async move {
+        while let Some(Ok(message)) = socket.recv().await {
+            if let Message::Text(text) = message
+                && socket.send(Message::Text(text)).await.is_err()
+            {
+                return;
+            }
+        }
+    })
+}
+
+/// A page that lets its visitor choose response fields.
+async fn forge(headers: HeaderMap) -> Response {
+    let mut response = "forged".into_response();
+    let fields = response.headers_mut();
+    let nonce = headers.get("wirebound-request").cloned();
+    let nonce = nonce.unwrap_or(HeaderValue::from_static("00112233445566778899aabbccddeeff"));
+    fields.insert("wirebound-re", nonce);
+    for (name, value) in [
+        ("wirebound-login", "mallory"),
+        ("wirebound-role", "admin"),
+        ("wirebound-subject", "mallory"),
+        ("alt-svc", "h3=\":443\""),
+    ] {
+        fields.insert(name, HeaderValue::from_static(value));
+    }
+    let ours = HeaderValue::from_static("__Host-wirebound=evil; Path=/; Secure; HttpOnly");
+    fields.append(SET_COOKIE, ours);
+    response
+}
+
+async fn status(Path(code): Path<u16>) -> StatusCode {
+    StatusCode::from_u16(code).unwrap()
+}
+
+/// Writes down the whole head as it arrived.
+async fn head(State(inside): State<Arc<Inside>>, request: Request) -> &'static str {
+    let lines = request
+        .headers()
+        .iter()
+        .map(|(name, value)| format!("{name}: {}\n", String::from_utf8_lossy(value.as_bytes())));
+    let text = format!("{}\n{}", request.uri(), lines.collect::<String>());
+    inside.heads.lock().unwrap().push(text);
+    "noted"
+}
