@@ -10,7 +10,8 @@
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
-    reason = "a model that fails has to stop"
+    clippy::print_stdout,
+    reason = "a model that fails has to stop, and says how many orders it tried"
 )]
 
 #[path = "loom/attachments.rs"]
