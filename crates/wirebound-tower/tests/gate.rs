@@ -5,8 +5,6 @@
     clippy::panic,
     clippy::string_slice,
     clippy::indexing_slicing,
-    clippy::string_slice,
-    clippy::panic,
     clippy::disallowed_methods,
     clippy::large_futures,
     clippy::print_stderr,

@@ -13,7 +13,6 @@
     clippy::disallowed_methods,
     clippy::large_futures,
     clippy::expect_used,
-    clippy::string_slice,
     reason = "a test says by panicking what is wrong, and prints what it measured"
 )]
 
