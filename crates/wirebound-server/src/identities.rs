@@ -104,7 +104,10 @@ fn ceiling(role: &str) -> Result<Role, Failure> {
     })
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the shape that map_err wants"
+)]
 fn unsaid(error: StoreError) -> Failure {
     Failure::failed(error.to_string()).with_hint("wirebound doctor")
 }
