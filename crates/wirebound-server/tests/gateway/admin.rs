@@ -1,5 +1,6 @@
 //! One admin session of a subject: the newest stays, the others are told; and nobody plays ping-pong for long.
 
+use crate::app::App;
 use crate::client::{Ask, Client, Http, OURS, sign_in};
 use crate::process::{Gateway, within};
 
@@ -103,4 +104,51 @@ async fn three_evictions_freeze_the_admin_role_for_both_sides() {
     assert_eq!(refused.field("wirebound-reason"), "insufficient_role");
     assert_eq!(sides[0].get("/members").await.status, 200);
     assert_eq!(gateway.events("admin_contended").len(), 1);
+}
+
+const ELEVATES: &str = r#"
+[vouch]
+paths = ["POST /login", "POST /elevate"]
+max_role = "admin"
+[[routes]]
+path = "/admin"
+role = "admin"
+"#;
+
+#[tokio::test]
+async fn an_elevation_raises_this_session_and_no_further_than_the_operator_said() {
+    let app = App::start().await;
+    let mut gateway = Gateway::before(&app.url, ELEVATES).await;
+    let [here, there] = [Http::One, Http::Two].map(|http| Client::new(&gateway, http));
+    for client in [&here, &there] {
+        client.sign_in("alice").await;
+        client.ask(Ask::post("/elevate", "x=1")).await;
+        assert!(!is_admin(client).await, "nobody allowed it");
+    }
+    gateway.stop().await;
+    gateway.identities(&["role", "alice", "admin"]).await;
+    gateway.start_again().await;
+    for client in [&here, &there] {
+        client.hang_up().await;
+        assert!(!is_admin(client).await);
+    }
+    let before = here.cookie(OURS).unwrap();
+    let raised = here.follow(Ask::post("/elevate", "x=1")).await;
+    assert_eq!(raised.body, "app=alice subject=alice role=admin");
+    assert_ne!(here.cookie(OURS).unwrap(), before, "its secret is new");
+    assert!(is_admin(&here).await);
+    assert!(!is_admin(&there).await);
+    let other = there.follow(Ask::post("/elevate", "x=1")).await;
+    assert_eq!(other.body, "app=alice subject=alice role=admin");
+    assert!(!is_admin(&here).await, "one admin session at a time");
+
+    gateway.stop().await;
+    gateway.identities(&["block", "alice"]).await;
+    gateway.start_again().await;
+    for client in [&here, &there] {
+        client.hang_up().await;
+        assert_eq!(client.get("/me").await.body, "app=nobody subject= role=");
+        assert_eq!(client.ask(sign_in("alice")).await.status, 401);
+        assert_eq!(client.get("/me").await.body, "app=nobody subject= role=");
+    }
 }

@@ -87,6 +87,7 @@ fn router(inside: Arc<Inside>) -> Router {
         )
         .route("/logout/all", post(|head: HeaderMap| logout(head, "all")))
         .route("/bye", post(bye))
+        .route("/elevate", post(elevate))
         .route("/sign-in", post(sign_in_on_a_page))
         .route("/sign-off", post(sign_off))
         .route("/change", get(change).post(change))
@@ -167,6 +168,13 @@ async fn login(State(inside): State<Arc<Inside>>, headers: HeaderMap, form: Stri
 async fn logout(headers: HeaderMap, reach: &'static str) -> Response {
     let mut response = see_other("/");
     vouch(&headers, &mut response, "wirebound-logout", reach);
+    response
+}
+
+/// Says that its visitor proved more.
+async fn elevate(headers: HeaderMap) -> Response {
+    let mut response = see_other("/admin");
+    vouch(&headers, &mut response, "wirebound-elevate", "admin");
     response
 }
 

@@ -136,6 +136,14 @@ impl Gateway {
         (self.child, self.address) = (child, address);
     }
 
+    /// Runs `wirebound identities` on the folder of a gateway that was stopped.
+    pub(crate) async fn identities(&self, words: &[&str]) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wirebound"));
+        command.arg("identities").args(words).arg("--data-dir");
+        let done = command.arg(self.data()).output().await.unwrap();
+        assert!(done.status.success(), "{done:?}");
+    }
+
     /// Ends it and answers what lies in its store, as `(space, name length, value)`.
     pub(crate) async fn rows(&mut self) -> Vec<Row> {
         self.stop().await;

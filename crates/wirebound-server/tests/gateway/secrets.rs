@@ -15,7 +15,8 @@ const CONFIG: &str = r#"
 [log]
 filter = "trace"
 [vouch]
-paths = ["POST /login", "POST /logout", "POST /sign-in"]
+paths = ["POST /login", "POST /logout", "POST /sign-in", "POST /elevate"]
+max_role = "admin"
 [session.max_sessions.user]
 max = 1
 [[routes]]
@@ -80,6 +81,9 @@ fn files(folder: &Path, into: &mut Vec<(String, Vec<u8>)>) {
 async fn no_secret_is_in_a_log_a_body_or_a_file_in_any_coding() {
     let app = App::start().await;
     let mut gateway = Gateway::before(&app.url, CONFIG).await;
+    gateway.stop().await;
+    gateway.identities(&["role", "alice", "admin"]).await;
+    gateway.start_again().await;
     let mut seen = Vec::new();
     for http in [Http::One, Http::Two] {
         let alice = Client::new(&gateway, http);
@@ -95,6 +99,8 @@ async fn no_secret_is_in_a_log_a_body_or_a_file_in_any_coding() {
             alice.get(path).await;
         }
         alice.ask(Ask::post("/change", "x=1")).await;
+        let raised = alice.follow(Ask::post("/elevate", "x=1")).await;
+        assert_eq!(raised.body, "app=alice subject=alice role=admin");
         alice.get("/me").await;
         let mut socket = alice.socket("/ws").await;
         socket.echo("hello").await;
