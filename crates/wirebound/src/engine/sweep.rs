@@ -210,34 +210,53 @@ impl Engine {
     pub async fn tidy(&self, now: Timestamp) -> Result<usize, StoreError> {
         let mut written: usize = 0;
         for departed in self.bonds.unwritten() {
-            let done = self.write_down(departed, now).await?;
+            match self.write_down(departed, now).await {
+                Ok(Written::Yes) => written = written.saturating_add(1),
+                Ok(Written::NotNeeded) => {}
+                // Somebody else was faster: it is written at the next turn.
+                Ok(Written::Stale) => continue,
+                // One record that does not read back must not keep the others from being written.
+                Err(error) if error.is_corrupt() => {}
+                Err(error) => return Err(error),
+            }
             self.bonds.written(departed);
-            written = written.saturating_add(usize::from(done));
         }
         Ok(written)
     }
 
-    async fn write_down(&self, departed: Departed, now: Timestamp) -> Result<bool, StoreError> {
+    async fn write_down(&self, departed: Departed, now: Timestamp) -> Result<Written, StoreError> {
         let Some(found) = self.load_record(&departed.session).await? else {
-            return Ok(false);
+            return Ok(Written::NotNeeded);
         };
         let _lock = self.lock(&found.value.subject).await;
         let Some(held) = self.load_record(&departed.session).await? else {
-            return Ok(false);
+            return Ok(Written::NotNeeded);
         };
         if held.value.carrier == Carrier::Raw && self.bonds.watch(departed.session).is_none() {
             self.end_locked(&held, Ending::Logout, now).await?;
-            return Ok(false);
+            return Ok(Written::NotNeeded);
         }
         let Held {
             value: mut record,
             version,
         } = held;
         if departed.last_active <= record.seen {
-            return Ok(false);
+            return Ok(Written::NotNeeded);
         }
         record.seen = departed.last_active;
         let put = self.put_record(&record, Expect::At(version));
-        Ok(self.store.commit(vec![put], Durability::Soon).await? == Commit::Done)
+        Ok(
+            match self.store.commit(vec![put], Durability::Soon).await? {
+                Commit::Done => Written::Yes,
+                Commit::Stale => Written::Stale,
+            },
+        )
     }
+}
+
+/// What became of a last use that was to be written down.
+enum Written {
+    Yes,
+    NotNeeded,
+    Stale,
 }
