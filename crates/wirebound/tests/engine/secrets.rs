@@ -190,3 +190,37 @@ fn a_record_that_no_key_reads_stops_neither_the_sweep_nor_a_sign_in() {
     let swept = block_on(w.engine.sweep(w.now)).unwrap();
     assert_eq!((swept.sessions, swept.unreadable), (1, 1));
 }
+
+#[test]
+fn a_record_that_no_key_reads_does_not_keep_others_from_being_written_down() {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let mut w = World::new(Policy::default(), Arc::clone(&store));
+    let lines: Vec<_> = (0..8).map(|_| w.full()).collect();
+    let sessions: Vec<_> = lines
+        .iter()
+        .enumerate()
+        .map(|(number, line)| {
+            w.sign_in(line, &format!("subject {number}"), Role::USER)
+                .verified
+                .session()
+        })
+        .collect();
+    w.step(Lifetime::from_hours(1));
+    let now = w.now;
+    for line in &lines {
+        // Used at this moment, on the hot path only: the store has not heard of it.
+        let handle = w.engine.authorize_wire(&line.wire, now);
+        assert!(handle.is_ok());
+    }
+    let key = wirebound::store::Key::new(Space::Session, sessions[0].as_bytes());
+    let stored = block_on(store.load(&key)).unwrap().unwrap();
+    let spoilt = wirebound::store::Change::Put {
+        key,
+        expect: wirebound::store::Expect::At(stored.version),
+        value: b"written by somebody else".to_vec(),
+        due: now,
+    };
+    block_on(store.commit(vec![spoilt], wirebound::store::Durability::Durable)).unwrap();
+    drop(lines);
+    assert_eq!(block_on(w.engine.tidy(now)).unwrap(), 7);
+}
