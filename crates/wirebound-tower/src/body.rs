@@ -112,7 +112,7 @@ impl http_body::Body for Watched {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         // The end of the session comes before anything that is still to be sent.
         if let Some(burning) = self.fuse.poll(cx) {
-            return burning.map(|_| Some(Err("the session ended".into())));
+            return burning.map(|_| Some(Err(Ended::new().into())));
         }
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         Poll::Ready(frame)
@@ -142,5 +142,37 @@ where
         if read > most {
             return;
         }
+    }
+}
+
+/// The session ended while an answer was on its way. Over HTTP/2 the stream is reset as CANCEL (RFC 9113 section 7): never as
+/// REFUSED_STREAM, which would tell a client to send its request again.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Ended(h2::Error);
+
+impl Ended {
+    /// It ended.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(h2::Reason::CANCEL.into())
+    }
+}
+
+impl Default for Ended {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl core::fmt::Display for Ended {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("the session ended")
+    }
+}
+
+impl core::error::Error for Ended {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        Some(&self.0)
     }
 }

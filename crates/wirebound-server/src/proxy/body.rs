@@ -67,7 +67,7 @@ where
 pub enum Broken {
     /// The session ended.
     #[error("cut, because the session ended: {}", .0.reason())]
-    Cut(CloseCode),
+    Cut(CloseCode, #[source] wirebound_tower::body::Ended),
     /// The upstream stopped in the middle of its answer.
     #[error("the upstream broke off in the middle of its answer")]
     Upstream(#[source] hyper::Error),
@@ -141,7 +141,7 @@ impl Body for Download {
         if let Some(burning) = this.fuse.poll(context) {
             return burning.map(|code| {
                 this.upstream = None;
-                Some(Err(Broken::Cut(code)))
+                Some(Err(Broken::Cut(code, wirebound_tower::body::Ended::new())))
             });
         }
         let polled = Pin::new(upstream).poll_frame(context);

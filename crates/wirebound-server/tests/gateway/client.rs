@@ -468,7 +468,16 @@ impl Stream {
             loop {
                 match self.body.frame().await {
                     Some(Ok(_)) => {}
-                    Some(Err(_)) => return false,
+                    Some(Err(error)) => {
+                        if let Some(reason) = reset_reason(&error) {
+                            assert_eq!(
+                                reason,
+                                h2::Reason::CANCEL,
+                                "a browser must not send it again"
+                            );
+                        }
+                        return false;
+                    }
                     None => return true,
                 }
             }
@@ -528,4 +537,16 @@ impl Socket {
         let code = within("a close frame", close).await;
         (Instant::now(), code)
     }
+}
+
+/// Why a stream of HTTP/2 was reset, if that is what an error says.
+fn reset_reason(error: &hyper::Error) -> Option<h2::Reason> {
+    let mut next = std::error::Error::source(error);
+    while let Some(error) = next {
+        if let Some(error) = error.downcast_ref::<h2::Error>() {
+            return error.reason();
+        }
+        next = error.source();
+    }
+    None
 }
