@@ -29,6 +29,8 @@ mod answer;
 mod app;
 mod bodies;
 mod cargo;
+mod failed;
+mod home;
 mod house;
 mod policy;
 mod routes;

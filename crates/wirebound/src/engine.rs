@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use async_lock::{Mutex, MutexGuard};
 
+use crate::alarms::Alarms;
 use crate::bonds::{Bonds, Watch};
 use crate::cookie::{self, NotOurs, Presented};
 use crate::event::{Event, Witness};
@@ -23,7 +24,7 @@ use crate::record::{Record, Tombstone};
 use crate::store::{Change, Expect, Space, Store, StoreError, StoreErrorKind, Stored, Version};
 use crate::table::Live;
 use crate::time::{Entropy, EntropyError, Lifetime, Timestamp};
-use crate::wire::{Alarms, Connected, Wire, WireCore, WireIds};
+use crate::wire::{Connected, Wire, WireCore, WireIds};
 
 mod attach;
 mod authorize;
@@ -31,6 +32,7 @@ mod doubt;
 mod echo;
 mod elevate;
 mod end;
+mod evidence;
 mod hand_over;
 mod identities;
 mod node;
@@ -40,6 +42,7 @@ mod shared;
 mod sign_in;
 mod summary;
 mod sweep;
+mod turn_away;
 mod vault;
 
 pub use authorize::Authorized;

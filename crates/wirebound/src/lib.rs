@@ -4,6 +4,7 @@
 //! cookie with [`Engine::read`], asks [`Engine::authorize`] (no store, nanoseconds) and, where the wire cannot say by
 //! itself, [`Engine::prove`]. The words are those of the project's glossary in `ARCHITECTURE.md`.
 
+mod alarms;
 mod bonds;
 mod codec;
 mod cookie;

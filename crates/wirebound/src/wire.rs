@@ -6,7 +6,6 @@
 use core::fmt;
 use core::future::Future;
 use core::pin::Pin;
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock, PoisonError};
 
@@ -18,9 +17,7 @@ use crate::event::Side;
 use crate::families::Families;
 use crate::ids::{Authority, Root, SessionId, Subject, WireId};
 use crate::role::Strength;
-use crate::sync::{
-    AtomicBool, AtomicU64, Mutex, Ordering, RwLock, RwLockReadGuard, RwLockWriteGuard,
-};
+use crate::sync::{AtomicBool, AtomicU64, Ordering, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use crate::table::{Handle, Over};
 use crate::time::{Lifetime, Timestamp};
 use crate::verdict::{By, Stock, Verified};
@@ -508,48 +505,5 @@ pub(crate) struct WireIds(AtomicU64);
 impl WireIds {
     pub(crate) fn next(&self) -> WireId {
         WireId(self.0.fetch_add(1, Ordering::Relaxed).saturating_add(1))
-    }
-}
-
-/// Counts alarms per session, so that one is told in a minute and the rest are numbers.
-#[derive(Debug, Default)]
-pub(crate) struct Alarms(Mutex<HashMap<(SessionId, &'static str), Rung>>);
-
-/// When it was last told, and how many were not told since.
-type Rung = (Timestamp, u32);
-
-/// How many sessions with alarms are remembered.
-const ALARMS: usize = 4096;
-const ALARM_EVERY: Lifetime = Lifetime::from_mins(1);
-
-impl Alarms {
-    /// Whether to tell, and how many were not told since the last.
-    pub(crate) fn ring(
-        &self,
-        session: SessionId,
-        what: &'static str,
-        now: Timestamp,
-    ) -> Option<u32> {
-        let mut rung = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if rung.len() >= ALARMS {
-            rung.retain(|_, (at, _)| now.since(*at) < ALARM_EVERY);
-        }
-        match rung.get_mut(&(session, what)) {
-            Some((at, silent)) if now.since(*at) < ALARM_EVERY => {
-                *silent = silent.saturating_add(1);
-                None
-            }
-            Some(entry) => {
-                let silent = entry.1;
-                *entry = (now, 0);
-                Some(silent)
-            }
-            None => {
-                if rung.len() < ALARMS {
-                    rung.insert((session, what), (now, 0));
-                }
-                Some(0)
-            }
-        }
     }
 }

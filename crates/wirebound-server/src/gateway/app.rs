@@ -11,23 +11,25 @@ use std::time::Duration;
 
 use http::request::Parts;
 use http::uri::Scheme;
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
-use wirebound::engine::{Engine, Scope};
-use wirebound::{Entropy, Lifetime, Role, Subject, Verified};
+use wirebound::engine::Engine;
+use wirebound::{Entropy, Lifetime, Verified};
 use wirebound_tower::body::{Body, watched};
-use wirebound_tower::gate::{Access, Intent, SignInIntent};
+use wirebound_tower::gate::Access;
 use wirebound_tower::refusal::Asker;
 
 use super::answer;
 use super::bodies::Bodies;
-use super::cargo::{Cargo, Kept, NotKept};
-use crate::armour::{self, Armour, Life, Names, Notice, Place, Taken, Vault, leak};
-use crate::config::{Config, role_named};
+use super::cargo::{Cargo, NotKept};
+use super::failed::Failed;
+use super::home::notice;
+use crate::armour::{Armour, Names, Notice, Place, Vault, leak};
+use crate::config::Config;
 use crate::failure::Failure;
 use crate::hygiene::{self, Paths};
 use crate::proxy::{self, CloseCode, Cut, Cutter, Forwarder, Leg, Told, Unanswered, Upstream};
-use crate::vouch::{Nonce, Reach, Vouched, Vouching};
+use crate::vouch::{Nonce, Vouched, Vouching};
 use crate::websocket::{self, Asked, Patience, Tunnel};
 
 /// Under which name the armoured cookies' names are kept over a restart.
@@ -36,40 +38,40 @@ const KEEP_NAMES_EVERY: Duration = Duration::from_secs(30);
 
 /// The gateway's inner service. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct App(Arc<Inner>);
+pub struct App(pub(super) Arc<Inner>);
 
 #[derive(Debug)]
-struct Inner {
-    engine: Arc<Engine>,
-    entropy: Arc<dyn Entropy>,
-    forwarder: Forwarder,
-    armour: Armour,
-    armoured: bool,
-    vouching: Vouching,
-    ruled: Paths,
-    patience: Patience,
-    secure: bool,
+pub(super) struct Inner {
+    pub(super) engine: Arc<Engine>,
+    pub(super) entropy: Arc<dyn Entropy>,
+    pub(super) forwarder: Forwarder,
+    pub(super) armour: Armour,
+    pub(super) armoured: bool,
+    pub(super) vouching: Vouching,
+    pub(super) ruled: Paths,
+    pub(super) patience: Patience,
+    pub(super) secure: bool,
     /// The path whose answered unsafe request is a sign-in, for an app that keeps its cookie through it.
-    login_path: Option<String>,
-    bodies: Bodies,
+    pub(super) login_path: Option<String>,
+    pub(super) bodies: Bodies,
     /// What the operator said of idle sessions; by default the app's own cookie says it.
-    idle: Option<Lifetime>,
-    stopping: Cutter,
+    pub(super) idle: Option<Lifetime>,
+    pub(super) stopping: Cutter,
 }
 
 /// One request's companions.
-struct Passage {
-    access: Access,
-    authority: String,
-    path: String,
-    is_unsafe: bool,
-    asker: Asker,
-    cargo: Option<Arc<Cargo>>,
-    stale: Vec<String>,
+pub(super) struct Passage {
+    pub(super) access: Access,
+    pub(super) authority: String,
+    pub(super) path: String,
+    pub(super) is_unsafe: bool,
+    pub(super) asker: Asker,
+    pub(super) cargo: Option<Arc<Cargo>>,
+    pub(super) stale: Vec<String>,
 }
 
 impl Passage {
-    fn place(&self) -> Place<'_> {
+    pub(super) fn place(&self) -> Place<'_> {
         let seconds = self.access.now().as_millis() / 1000;
         Place::new(&self.authority, &self.path, self.is_unsafe, seconds)
     }
@@ -292,145 +294,13 @@ impl App {
         Ok(leg)
     }
 
-    fn random(&self) -> Result<[u8; 16], Failed> {
+    pub(super) fn random(&self) -> Result<[u8; 16], Failed> {
         let mut random = [0; 16];
         self.0
             .entropy
             .fill(&mut random)
             .map_err(|_| Failed::Randomness)?;
         Ok(random)
-    }
-
-    /// The app's answer: its armoured cookies go into the vault, what it vouched for becomes an intent.
-    async fn home<B>(
-        &self,
-        mut response: Response<B>,
-        vouched: Vouched,
-        passage: &Passage,
-    ) -> Result<Response<B>, Failed> {
-        let vouched = self.0.vouching.within(vouched).map_err(Failed::Vouching)?;
-        if let Vouched::Nothing { disbelieved: 1.. } = vouched {
-            tracing::warn!(target: "wirebound::event", event = "vouching_disbelieved", path = %passage.path);
-        }
-        let taken = self.take(response.headers_mut(), passage).await?;
-        armour::expire(
-            response.headers_mut(),
-            &passage.stale,
-            passage.place().host,
-            self.0.secure,
-        );
-        let signs_in = passage.is_unsafe
-            && self.0.login_path.as_deref() == Some(passage.path.as_str())
-            && (response.status().is_success() || response.status().is_redirection());
-        if let Some(intent) = self.intent(vouched, taken, signs_in, passage)? {
-            response.extensions_mut().insert(intent);
-        }
-        Ok(response)
-    }
-
-    async fn take(
-        &self,
-        headers: &mut HeaderMap,
-        passage: &Passage,
-    ) -> Result<Option<Taken>, Failed> {
-        if !self.0.armoured {
-            return Ok(None);
-        }
-        let kept = match (&passage.cargo, passage.access.verified()) {
-            (Some(cargo), Some(verified)) => {
-                let (engine, session) = (&self.0.engine, verified.session());
-                cargo
-                    .take(engine, session, &self.0.armour, headers, &passage.place())
-                    .await?
-            }
-            _ => {
-                let taken = self
-                    .0
-                    .armour
-                    .take(headers, &Vault::default(), &passage.place());
-                Kept::Done(Box::new(taken.map_err(NotKept::TooMuch)?))
-            }
-        };
-        let Kept::Done(taken) = kept else {
-            return Ok(None);
-        };
-        taken.notices.iter().for_each(notice);
-        if taken.removed > 0 {
-            keep_out_of_caches(headers);
-        }
-        Ok(Some(*taken))
-    }
-
-    fn intent(
-        &self,
-        vouched: Vouched,
-        taken: Option<Taken>,
-        signs_in: bool,
-        passage: &Passage,
-    ) -> Result<Option<Intent>, Failed> {
-        let signed_in = passage.access.verified().is_some();
-        Ok(match vouched {
-            Vouched::Login { subject, role } => {
-                let subject = Subject::new(&subject).map_err(|_| Failed::Subject)?;
-                let mut intent = self.sign_in(subject, taken, passage);
-                intent.role = role.as_deref().and_then(role_named).unwrap_or(Role::USER);
-                Some(Intent::SignIn(intent))
-            }
-            Vouched::Elevate { role } => {
-                let role = role_named(&role).unwrap_or(Role::USER);
-                Some(Intent::Elevate {
-                    role,
-                    lifetime: self.0.engine.policy().admin_role,
-                })
-            }
-            Vouched::Logout(reach) => Some(Intent::SignOut(match reach {
-                Reach::Session => Scope::Session,
-                Reach::Others => Scope::Others,
-                Reach::All => Scope::All,
-            })),
-            Vouched::Nothing { .. } => match taken {
-                Some(taken) if signed_in && taken.batch.gone => {
-                    Some(Intent::SignOut(Scope::Session))
-                }
-                Some(taken) if signed_in && taken.batch.changed && taken.batch.after_unsafe => {
-                    Some(Intent::Renew)
-                }
-                // The first armoured cookie makes the session; its subject has no name.
-                Some(taken) if !signed_in && taken.batch.first => {
-                    let is_unsafe = passage.is_unsafe;
-                    let mut intent = self.sign_in(self.nameless()?, Some(taken), passage);
-                    intent.role = if is_unsafe { Role::USER } else { Role::GUEST };
-                    Some(Intent::SignIn(intent))
-                }
-                // An app that keeps its cookie through the sign-in shows no change: the secret changes all the same.
-                _ if signed_in && signs_in => Some(Intent::Renew),
-                _ => None,
-            },
-        })
-    }
-
-    fn sign_in(&self, subject: Subject, taken: Option<Taken>, passage: &Passage) -> SignInIntent {
-        let mut intent = SignInIntent::new(subject);
-        let vault = taken.map_or_else(Vault::default, |taken| taken.vault);
-        if let Life::Until(until) = vault.life() {
-            // Ours is kept exactly when the app's is, and lives as long as it does, idle or not.
-            let now = passage.access.now().as_millis() / 1000;
-            let life = Lifetime::from_secs(until.saturating_sub(now));
-            intent.persistent = true;
-            let idle = self.0.idle.map_or(life, |most| most.min(life));
-            (intent.idle, intent.absolute) = (Some(idle), Some(life));
-        }
-        intent.vault = self.0.armoured.then(|| vault.to_bytes());
-        intent
-    }
-
-    /// A subject that nobody named.
-    fn nameless(&self) -> Result<Subject, Failed> {
-        let name = self
-            .random()?
-            .iter()
-            .fold(String::from("a:"), |name, byte| format!("{name}{byte:02x}"));
-        Subject::new(name.as_bytes()).map_err(|_| Failed::Subject)
     }
 }
 
@@ -446,59 +316,6 @@ impl tower_service::Service<Request<Incoming>> for App {
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
         let app = self.clone();
         Box::pin(async move { Ok(app.answer(request).await) })
-    }
-}
-
-/// Why the app's answer does not go out.
-#[derive(Debug)]
-enum Failed {
-    Unanswered(Unanswered),
-    Vouching(crate::vouch::Fault),
-    NotKept(NotKept),
-    Subject,
-    Randomness,
-    /// The session ended while the request was on its way.
-    Over,
-}
-
-impl From<Unanswered> for Failed {
-    fn from(unanswered: Unanswered) -> Self {
-        Self::Unanswered(unanswered)
-    }
-}
-
-impl From<NotKept> for Failed {
-    fn from(not_kept: NotKept) -> Self {
-        Self::NotKept(not_kept)
-    }
-}
-
-impl Failed {
-    fn answer(self, asker: Asker) -> Response<Body> {
-        let status = match self {
-            Self::Unanswered(unanswered) => {
-                if !matches!(unanswered, Unanswered::Cut(_)) {
-                    tracing::warn!(error = %unanswered, cause = core::error::Error::source(&unanswered).map(tracing::field::display), "the app gave no answer");
-                }
-                unanswered.status()
-            }
-            Self::Vouching(fault) => {
-                tracing::error!(target: "wirebound::event", event = "vouching_refused", %fault);
-                StatusCode::BAD_GATEWAY
-            }
-            Self::NotKept(NotKept::TooMuch(fault)) => {
-                tracing::error!(target: "wirebound::event", event = "vault_full", %fault);
-                StatusCode::BAD_GATEWAY
-            }
-            Self::NotKept(NotKept::Store(error)) => {
-                tracing::error!(%error, "the vault cannot be used: answered 503");
-                StatusCode::SERVICE_UNAVAILABLE
-            }
-            Self::Subject => StatusCode::BAD_GATEWAY,
-            Self::Randomness => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Over => StatusCode::UNAUTHORIZED,
-        };
-        answer::own(status, asker)
     }
 }
 
@@ -536,33 +353,10 @@ fn look_for_leaks(response: &mut Response<proxy::Download>, vault: &Vault) {
     }
 }
 
-fn notice(notice: &Notice) {
-    match notice {
-        Notice::Unarmoured { name, wider_domain } => {
-            tracing::warn!(target: "wirebound::event", event = "unarmoured_cookie", name = %name.escape_default(), wider_domain);
-        }
-        Notice::Leak { name } => {
-            tracing::warn!(target: "wirebound::event", event = "armour_leak", name = %name.escape_default());
-        }
-        Notice::TooManyNames => {
-            tracing::warn!(target: "wirebound::event", event = "too_many_cookie_names");
-        }
-    }
-}
-
 fn note_removed(removed: &proxy::Removed) {
     if *removed != proxy::Removed::default() {
         tracing::debug!(?removed, "fields of the app's answer were removed");
     }
-}
-
-/// An answer that lost its cookie would look fit for a shared cache.
-fn keep_out_of_caches(headers: &mut HeaderMap) {
-    use http::header::{CACHE_CONTROL, HeaderValue, VARY};
-    if !headers.contains_key(CACHE_CONTROL) {
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
-    }
-    headers.append(VARY, HeaderValue::from_static("Cookie"));
 }
 
 fn patience(config: &Config) -> Patience {

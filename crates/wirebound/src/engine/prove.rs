@@ -6,10 +6,9 @@ use super::hand_over::{take_nonce, ticketed};
 use super::{Engine, Held};
 use crate::bonds::Joining;
 use crate::cookie::Presented;
-use crate::event::{Event, Side};
+use crate::event::Side;
 use crate::families::roots;
 use crate::identity::Identity;
-use crate::ids::SessionId;
 use crate::judge::{
     Attach, Company, Consequence, Facts, Judgement, Known, Nonce, Offered, Proof, Recourse,
     Verdict, attachment, judge,
@@ -21,8 +20,8 @@ use crate::role::{Role, Strength};
 use crate::secret::Secret;
 use crate::store::{Commit, Durability, Expect, StoreError};
 use crate::time::{Lifetime, Timestamp};
-use crate::verdict::{Ending, Need, Refusal, Stock, Verified};
-use crate::wire::{Recognised, Wire};
+use crate::verdict::{Need, Refusal, Verified};
+use crate::wire::Wire;
 
 use super::echo::EchoToken;
 
@@ -84,9 +83,9 @@ pub enum Outcome {
 }
 
 /// The session as the store holds it, with its identity.
-struct Found {
-    record: Held<Record>,
-    identity: Identity,
+pub(super) struct Found {
+    pub(super) record: Held<Record>,
+    pub(super) identity: Identity,
 }
 
 impl Engine {
@@ -193,7 +192,7 @@ impl Engine {
     }
 
     #[expect(clippy::unused_self, reason = "reads as a question to the engine")]
-    const fn blank(&self, offer: &Offer<'_>, offered: Offered) -> Facts {
+    pub(super) const fn blank(&self, offer: &Offer<'_>, offered: Offered) -> Facts {
         Facts {
             known: Known::Live,
             offered,
@@ -209,151 +208,6 @@ impl Engine {
             ceiling: Role::GUEST,
             need: offer.need,
         }
-    }
-
-    fn facts(
-        &self,
-        found: &Found,
-        wire: &Wire,
-        offer: &Offer<'_>,
-        shared: bool,
-        company: Company,
-        now: Timestamp,
-    ) -> Facts {
-        let record = &found.record.value;
-        let shown = offer
-            .nonce
-            .as_ref()
-            .and_then(|nonce| self.keys.digest(record.epoch, nonce));
-        let offered = self.offered(record, offer);
-        Facts {
-            blocked: found.identity.blocked,
-            over: self.over(record, &found.identity, now),
-            proof: self.proof(record, wire, offer, now),
-            shared,
-            company,
-            nonce: self.nonce(record, &wire.core, shown.as_ref(), now),
-            recourse: self.recourse(wire, offer),
-            role: self.role_shown(record, found.identity.ceiling(), offer, now),
-            ceiling: found.identity.ceiling(),
-            ..self.blank(offer, offered)
-        }
-    }
-
-    #[expect(clippy::unused_self, reason = "reads as a question to the engine")]
-    fn offered(&self, record: &Record, offer: &Offer<'_>) -> Offered {
-        let presented = offer.presented;
-        // A session belongs to the authority it was made for; at another its cookie is one of a stranger.
-        if record.epoch != presented.epoch || record.authority != *offer.authority {
-            return Offered::Bad;
-        }
-        match record.secret(&presented.digest) {
-            Some(SecretState::Current | SecretState::Offered) => Offered::Current,
-            Some(SecretState::Old) => Offered::Old,
-            None => Offered::Bad,
-        }
-    }
-
-    /// The role that this request's secret is good for: an offered secret acknowledges the elevation it came with.
-    #[expect(clippy::unused_self, reason = "reads as a question to the engine")]
-    fn role_shown(
-        &self,
-        record: &Record,
-        ceiling: Role,
-        offer: &Offer<'_>,
-        now: Timestamp,
-    ) -> Role {
-        if record.secret(&offer.presented.digest) == Some(SecretState::Offered) {
-            let mut after = record.clone();
-            after.acknowledge(&offer.presented.digest);
-            return after.role_at(ceiling, now);
-        }
-        record.role_at(ceiling, now)
-    }
-
-    /// Why the session is over, if it is: by its own time or its identity's.
-    pub(super) fn over(
-        &self,
-        record: &Record,
-        identity: &Identity,
-        now: Timestamp,
-    ) -> Option<Ending> {
-        let seen = record
-            .seen
-            .max(self.bonds.last_active(record.id).unwrap_or_default());
-        // What was granted before a removal or a block stays over, also where ending it failed half-way.
-        let revoked = record.generation < identity.generation;
-        if identity.removed || revoked {
-            Some(Ending::Removed)
-        } else if now >= record.absolute {
-            Some(Ending::ExpiredAbsolute)
-        } else if identity.is_expired(now) {
-            Some(Ending::Removed)
-        } else if now.since(seen) >= record.idle {
-            Some(Ending::ExpiredIdle)
-        } else {
-            None
-        }
-    }
-
-    fn proof(&self, record: &Record, wire: &Wire, offer: &Offer<'_>, now: Timestamp) -> Proof {
-        match wire
-            .core
-            .recognise(record.id, &offer.presented.digest.short(), None, now)
-        {
-            Recognised::Known(verified) => return Proof::Attached(verified.strength()),
-            Recognised::OtherSecret(strength) => return Proof::Attached(strength),
-            Recognised::Over | Recognised::Stranger => {}
-        }
-        let stock = roots(wire.core.lineage.as_ref())
-            .filter_map(|root| record.stock(&root))
-            .max();
-        stock.map_or(Proof::Nothing, Proof::Lineage)
-    }
-
-    fn recourse(&self, wire: &Wire, offer: &Offer<'_>) -> Recourse {
-        if !offer.can_follow {
-            Recourse::CannotFollow
-        } else if wire.core.lineage.is_none()
-            || Self::tries(offer.echoes, offer.presented.id, offer.request)
-                >= self.policy.echo_tries
-        {
-            Recourse::Exhausted
-        } else {
-            Recourse::Echo
-        }
-    }
-
-    /// Who else of the session is there. A live wire is asked whether it is alive before it is held against anybody;
-    /// nobody is asked where the answer would not matter.
-    async fn company(
-        &self,
-        record: &Record,
-        wire: &Wire,
-        offer: &Offer<'_>,
-        shared: bool,
-        now: Timestamp,
-    ) -> Company {
-        let strange = matches!(self.proof(record, wire, offer, now), Proof::Nothing) || shared;
-        let matters = !strange || self.recourse(wire, offer) == Recourse::Exhausted;
-        if !matters || self.offered(record, offer) == Offered::Bad {
-            return Company::Nobody;
-        }
-        let mut company = Company::Nobody;
-        for bound in self.bonds.wires(record.id) {
-            if bound.wire.id == wire.core.id || company == Company::Trunk {
-                continue;
-            }
-            if strange && !bound.wire.transport.alive().await {
-                bound.wire.transport.close();
-                continue;
-            }
-            company = match bound.stock {
-                Stock::Trunk => Company::Trunk,
-                Stock::Graft => Company::Graft,
-            };
-        }
-        company
     }
 
     /// The wire is proved: write down what changed, attach it, tell it the secret it showed.
@@ -457,131 +311,9 @@ impl Engine {
             now,
         )
     }
-
-    /// Not proved: challenge, or refuse with what follows.
-    async fn turn_away(
-        &self,
-        wire: &Wire,
-        offer: &Offer<'_>,
-        found: &Found,
-        facts: &Facts,
-        judgement: Judgement,
-        now: Timestamp,
-    ) -> Result<Outcome, StoreError> {
-        let record = &found.record.value;
-        let refusal = match judgement.verdict {
-            Verdict::Challenge => return self.challenge(wire, offer, record.id, now),
-            Verdict::Refuse(refusal) => refusal,
-            Verdict::Accept { .. } => Refusal::Unauthenticated,
-        };
-        self.follow(wire, found, facts, judgement.consequence, now)
-            .await?;
-        self.tell_refused(wire, record.id, refusal);
-        Ok(refused(refusal, facts.offered == Offered::Current))
-    }
-
-    fn challenge(
-        &self,
-        wire: &Wire,
-        offer: &Offer<'_>,
-        session: SessionId,
-        now: Timestamp,
-    ) -> Result<Outcome, StoreError> {
-        if !offer.held
-            && let Some((joining, longest)) = self.hold(session, wire, now)
-        {
-            return Ok(Outcome::Hold(joining, longest));
-        }
-        let Some(lineage) = wire.core.lineage else {
-            return Ok(refused(Refusal::NotProven, false));
-        };
-        let tries = Self::tries(offer.echoes, session, offer.request).saturating_add(1);
-        let text = self
-            .make_echo(wire, session, lineage.root, offer.request, tries, now)
-            .map_err(super::sign_in::no_entropy)?;
-        Ok(Outcome::Challenge(text))
-    }
-
-    /// What a judgement brings with it for the session.
-    async fn follow(
-        &self,
-        wire: &Wire,
-        found: &Found,
-        facts: &Facts,
-        consequence: Consequence,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let record = &found.record.value;
-        let session = record.id;
-        let newcomer = wire.core.side();
-        let holder = self
-            .bonds
-            .holder(session)
-            .unwrap_or_else(|| earlier(record));
-        match consequence {
-            Consequence::Nothing => {}
-            Consequence::NotProven => {
-                if self.alarms.ring(session, "not_proven", now).is_some() {
-                    let cause = cause(wire, facts);
-                    self.tell(Event::NotProven {
-                        session,
-                        cause,
-                        newcomer,
-                        holder,
-                    });
-                }
-            }
-            Consequence::Contested => {
-                if let Some(unreported) = self.alarms.ring(session, "contested", now) {
-                    self.tell(Event::Contested {
-                        session,
-                        newcomer,
-                        holder,
-                        unreported,
-                    });
-                }
-            }
-            Consequence::Theft { ends } => {
-                let subject = record.subject.clone();
-                self.tell(Event::Theft {
-                    session,
-                    subject,
-                    newcomer,
-                    holder,
-                    ended: ends,
-                });
-                if ends {
-                    self.end_locked(&found.record, Ending::Theft, now).await?;
-                }
-            }
-            Consequence::Expire(ending) => {
-                self.end_locked(&found.record, ending, now).await?;
-            }
-            // No preset makes grafts yet; a graft that is met all the same loses its wires.
-            Consequence::CutGraft => self.cut_grafts(session),
-        }
-        Ok(())
-    }
-
-    fn cut_grafts(&self, session: SessionId) {
-        for bound in self.bonds.wires(session) {
-            if bound.stock == Stock::Graft {
-                self.bonds.leave(session, &bound.wire);
-                bound.wire.transport.close();
-            }
-        }
-    }
-
-    pub(super) fn tell_refused(&self, wire: &Wire, session: SessionId, refusal: Refusal) {
-        self.tell(Event::Refused {
-            session: Some(session),
-            refusal,
-            side: wire.core.side(),
-        });
-    }
 }
 
-const fn refused(refusal: Refusal, told: bool) -> Outcome {
+pub(super) const fn refused(refusal: Refusal, told: bool) -> Outcome {
     Outcome::Refused { refusal, told }
 }
 
@@ -603,29 +335,6 @@ fn is_attached_and_refused_for_need(facts: &Facts, judgement: Judgement) -> bool
         )
     );
     for_need && matches!(facts.proof, Proof::Attached(_))
-}
-
-fn cause(wire: &Wire, facts: &Facts) -> &'static str {
-    match wire.core.lineage {
-        _ if facts.shared => "shared_family",
-        _ if facts.offered == Offered::Old => "old_secret",
-        None => "no_tls",
-        Some(lineage) if lineage.resumed => "other_family",
-        Some(_) => "full_handshake",
-    }
-}
-
-/// Where the session was last proved from, when no wire of it is left to ask.
-pub(super) fn earlier(record: &Record) -> Side {
-    let (address, client) = record
-        .last_side
-        .split_once(' ')
-        .unwrap_or((&record.last_side, ""));
-    Side {
-        wire: None,
-        address: address.parse().ok(),
-        client: client.to_owned(),
-    }
 }
 
 pub(super) fn side_text(side: &Side) -> String {

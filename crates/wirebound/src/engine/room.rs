@@ -185,7 +185,7 @@ impl Engine {
             self.tell(Event::AdminContended {
                 subject: identity.subject.clone(),
                 newcomer: wire.core.side(),
-                holder: super::prove::earlier(last),
+                holder: super::turn_away::earlier(last),
             });
         }
     }

@@ -1,0 +1,170 @@
+//! The app's answer on its way home: its armoured cookies go into the vault, what it vouched for becomes an intent.
+
+use http::{HeaderMap, Response};
+use wirebound::engine::Scope;
+use wirebound::{Lifetime, Role, Subject};
+use wirebound_tower::gate::{Intent, SignInIntent};
+
+use super::app::{App, Passage};
+use super::cargo::{Kept, NotKept};
+use super::failed::Failed;
+use crate::armour::{self, Life, Notice, Taken, Vault};
+use crate::config::role_named;
+use crate::vouch::{Reach, Vouched};
+
+impl App {
+    /// The app's answer: its armoured cookies go into the vault, what it vouched for becomes an intent.
+    pub(super) async fn home<B>(
+        &self,
+        mut response: Response<B>,
+        vouched: Vouched,
+        passage: &Passage,
+    ) -> Result<Response<B>, Failed> {
+        let vouched = self.0.vouching.within(vouched).map_err(Failed::Vouching)?;
+        if let Vouched::Nothing { disbelieved: 1.. } = vouched {
+            tracing::warn!(target: "wirebound::event", event = "vouching_disbelieved", path = %passage.path);
+        }
+        let taken = self.take(response.headers_mut(), passage).await?;
+        armour::expire(
+            response.headers_mut(),
+            &passage.stale,
+            passage.place().host,
+            self.0.secure,
+        );
+        let signs_in = passage.is_unsafe
+            && self.0.login_path.as_deref() == Some(passage.path.as_str())
+            && (response.status().is_success() || response.status().is_redirection());
+        if let Some(intent) = self.intent(vouched, taken, signs_in, passage)? {
+            response.extensions_mut().insert(intent);
+        }
+        Ok(response)
+    }
+
+    async fn take(
+        &self,
+        headers: &mut HeaderMap,
+        passage: &Passage,
+    ) -> Result<Option<Taken>, Failed> {
+        if !self.0.armoured {
+            return Ok(None);
+        }
+        let kept = match (&passage.cargo, passage.access.verified()) {
+            (Some(cargo), Some(verified)) => {
+                let (engine, session) = (&self.0.engine, verified.session());
+                cargo
+                    .take(engine, session, &self.0.armour, headers, &passage.place())
+                    .await?
+            }
+            _ => {
+                let taken = self
+                    .0
+                    .armour
+                    .take(headers, &Vault::default(), &passage.place());
+                Kept::Done(Box::new(taken.map_err(NotKept::TooMuch)?))
+            }
+        };
+        let Kept::Done(taken) = kept else {
+            return Ok(None);
+        };
+        taken.notices.iter().for_each(notice);
+        if taken.removed > 0 {
+            keep_out_of_caches(headers);
+        }
+        Ok(Some(*taken))
+    }
+
+    fn intent(
+        &self,
+        vouched: Vouched,
+        taken: Option<Taken>,
+        signs_in: bool,
+        passage: &Passage,
+    ) -> Result<Option<Intent>, Failed> {
+        let signed_in = passage.access.verified().is_some();
+        Ok(match vouched {
+            Vouched::Login { subject, role } => {
+                let subject = Subject::new(&subject).map_err(|_| Failed::Subject)?;
+                let mut intent = self.sign_in(subject, taken, passage);
+                intent.role = role.as_deref().and_then(role_named).unwrap_or(Role::USER);
+                Some(Intent::SignIn(intent))
+            }
+            Vouched::Elevate { role } => {
+                let role = role_named(&role).unwrap_or(Role::USER);
+                Some(Intent::Elevate {
+                    role,
+                    lifetime: self.0.engine.policy().admin_role,
+                })
+            }
+            Vouched::Logout(reach) => Some(Intent::SignOut(match reach {
+                Reach::Session => Scope::Session,
+                Reach::Others => Scope::Others,
+                Reach::All => Scope::All,
+            })),
+            Vouched::Nothing { .. } => match taken {
+                Some(taken) if signed_in && taken.batch.gone => {
+                    Some(Intent::SignOut(Scope::Session))
+                }
+                Some(taken) if signed_in && taken.batch.changed && taken.batch.after_unsafe => {
+                    Some(Intent::Renew)
+                }
+                // The first armoured cookie makes the session; its subject has no name.
+                Some(taken) if !signed_in && taken.batch.first => {
+                    let is_unsafe = passage.is_unsafe;
+                    let mut intent = self.sign_in(self.nameless()?, Some(taken), passage);
+                    intent.role = if is_unsafe { Role::USER } else { Role::GUEST };
+                    Some(Intent::SignIn(intent))
+                }
+                // An app that keeps its cookie through the sign-in shows no change: the secret changes all the same.
+                _ if signed_in && signs_in => Some(Intent::Renew),
+                _ => None,
+            },
+        })
+    }
+
+    fn sign_in(&self, subject: Subject, taken: Option<Taken>, passage: &Passage) -> SignInIntent {
+        let mut intent = SignInIntent::new(subject);
+        let vault = taken.map_or_else(Vault::default, |taken| taken.vault);
+        if let Life::Until(until) = vault.life() {
+            // Ours is kept exactly when the app's is, and lives as long as it does, idle or not.
+            let now = passage.access.now().as_millis() / 1000;
+            let life = Lifetime::from_secs(until.saturating_sub(now));
+            intent.persistent = true;
+            let idle = self.0.idle.map_or(life, |most| most.min(life));
+            (intent.idle, intent.absolute) = (Some(idle), Some(life));
+        }
+        intent.vault = self.0.armoured.then(|| vault.to_bytes());
+        intent
+    }
+
+    /// A subject that nobody named.
+    fn nameless(&self) -> Result<Subject, Failed> {
+        let name = self
+            .random()?
+            .iter()
+            .fold(String::from("a:"), |name, byte| format!("{name}{byte:02x}"));
+        Subject::new(name.as_bytes()).map_err(|_| Failed::Subject)
+    }
+}
+
+pub(super) fn notice(notice: &Notice) {
+    match notice {
+        Notice::Unarmoured { name, wider_domain } => {
+            tracing::warn!(target: "wirebound::event", event = "unarmoured_cookie", name = %name.escape_default(), wider_domain);
+        }
+        Notice::Leak { name } => {
+            tracing::warn!(target: "wirebound::event", event = "armour_leak", name = %name.escape_default());
+        }
+        Notice::TooManyNames => {
+            tracing::warn!(target: "wirebound::event", event = "too_many_cookie_names");
+        }
+    }
+}
+
+/// An answer that lost its cookie would look fit for a shared cache.
+fn keep_out_of_caches(headers: &mut HeaderMap) {
+    use http::header::{CACHE_CONTROL, HeaderValue, VARY};
+    if !headers.contains_key(CACHE_CONTROL) {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
+    }
+    headers.append(VARY, HeaderValue::from_static("Cookie"));
+}

@@ -1,0 +1,159 @@
+//! A request that was not proved: challenged, or refused with what follows for the session.
+
+use super::Engine;
+use super::prove::{Found, Offer, Outcome, refused};
+use crate::event::{Event, Side};
+use crate::ids::SessionId;
+use crate::judge::{Consequence, Facts, Judgement, Offered, Verdict};
+use crate::record::Record;
+use crate::store::StoreError;
+use crate::time::Timestamp;
+use crate::verdict::{Ending, Refusal, Stock};
+use crate::wire::Wire;
+
+impl Engine {
+    /// Not proved: challenge, or refuse with what follows.
+    pub(super) async fn turn_away(
+        &self,
+        wire: &Wire,
+        offer: &Offer<'_>,
+        found: &Found,
+        facts: &Facts,
+        judgement: Judgement,
+        now: Timestamp,
+    ) -> Result<Outcome, StoreError> {
+        let record = &found.record.value;
+        let refusal = match judgement.verdict {
+            Verdict::Challenge => return self.challenge(wire, offer, record.id, now),
+            Verdict::Refuse(refusal) => refusal,
+            Verdict::Accept { .. } => Refusal::Unauthenticated,
+        };
+        self.follow(wire, found, facts, judgement.consequence, now)
+            .await?;
+        self.tell_refused(wire, record.id, refusal);
+        Ok(refused(refusal, facts.offered == Offered::Current))
+    }
+
+    pub(super) fn challenge(
+        &self,
+        wire: &Wire,
+        offer: &Offer<'_>,
+        session: SessionId,
+        now: Timestamp,
+    ) -> Result<Outcome, StoreError> {
+        if !offer.held
+            && let Some((joining, longest)) = self.hold(session, wire, now)
+        {
+            return Ok(Outcome::Hold(joining, longest));
+        }
+        let Some(lineage) = wire.core.lineage else {
+            return Ok(refused(Refusal::NotProven, false));
+        };
+        let tries = Self::tries(offer.echoes, session, offer.request).saturating_add(1);
+        let text = self
+            .make_echo(wire, session, lineage.root, offer.request, tries, now)
+            .map_err(super::sign_in::no_entropy)?;
+        Ok(Outcome::Challenge(text))
+    }
+
+    /// What a judgement brings with it for the session.
+    pub(super) async fn follow(
+        &self,
+        wire: &Wire,
+        found: &Found,
+        facts: &Facts,
+        consequence: Consequence,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let record = &found.record.value;
+        let session = record.id;
+        let newcomer = wire.core.side();
+        let holder = self
+            .bonds
+            .holder(session)
+            .unwrap_or_else(|| earlier(record));
+        match consequence {
+            Consequence::Nothing => {}
+            Consequence::NotProven => {
+                if self.alarms.ring(session, "not_proven", now).is_some() {
+                    let cause = cause(wire, facts);
+                    self.tell(Event::NotProven {
+                        session,
+                        cause,
+                        newcomer,
+                        holder,
+                    });
+                }
+            }
+            Consequence::Contested => {
+                if let Some(unreported) = self.alarms.ring(session, "contested", now) {
+                    self.tell(Event::Contested {
+                        session,
+                        newcomer,
+                        holder,
+                        unreported,
+                    });
+                }
+            }
+            Consequence::Theft { ends } => {
+                let subject = record.subject.clone();
+                self.tell(Event::Theft {
+                    session,
+                    subject,
+                    newcomer,
+                    holder,
+                    ended: ends,
+                });
+                if ends {
+                    self.end_locked(&found.record, Ending::Theft, now).await?;
+                }
+            }
+            Consequence::Expire(ending) => {
+                self.end_locked(&found.record, ending, now).await?;
+            }
+            // No preset makes grafts yet; a graft that is met all the same loses its wires.
+            Consequence::CutGraft => self.cut_grafts(session),
+        }
+        Ok(())
+    }
+
+    pub(super) fn cut_grafts(&self, session: SessionId) {
+        for bound in self.bonds.wires(session) {
+            if bound.stock == Stock::Graft {
+                self.bonds.leave(session, &bound.wire);
+                bound.wire.transport.close();
+            }
+        }
+    }
+
+    pub(super) fn tell_refused(&self, wire: &Wire, session: SessionId, refusal: Refusal) {
+        self.tell(Event::Refused {
+            session: Some(session),
+            refusal,
+            side: wire.core.side(),
+        });
+    }
+}
+
+fn cause(wire: &Wire, facts: &Facts) -> &'static str {
+    match wire.core.lineage {
+        _ if facts.shared => "shared_family",
+        _ if facts.offered == Offered::Old => "old_secret",
+        None => "no_tls",
+        Some(lineage) if lineage.resumed => "other_family",
+        Some(_) => "full_handshake",
+    }
+}
+
+/// Where the session was last proved from, when no wire of it is left to ask.
+pub(super) fn earlier(record: &Record) -> Side {
+    let (address, client) = record
+        .last_side
+        .split_once(' ')
+        .unwrap_or((&record.last_side, ""));
+    Side {
+        wire: None,
+        address: address.parse().ok(),
+        client: client.to_owned(),
+    }
+}
