@@ -151,23 +151,11 @@ fn main() {
             let entry = map.get(&named[n].id).unwrap();
             u64::from(entry.check(&named[n].digest, NOW).unwrap().rank())
         };
-        let retain = || locked.write().unwrap().retain(|_, e| e.absolute > NOW);
         percentiles(&format!("{round} rwlock hashmap, alone"), by_lock, None);
-        percentiles(
-            &format!("{round} rwlock hashmap, a sweep beside it"),
-            by_lock,
-            Some(&retain),
-        );
         let by_dash = |n: usize| {
             let entry = dash.get(&named[n].id).unwrap();
             u64::from(entry.check(&named[n].digest, NOW).unwrap().rank())
         };
-        let retain = || dash.retain(|_, e| e.absolute > NOW);
         percentiles(&format!("{round} dashmap, alone"), by_dash, None);
-        percentiles(
-            &format!("{round} dashmap, a sweep beside it"),
-            by_dash,
-            Some(&retain),
-        );
     }
 }
