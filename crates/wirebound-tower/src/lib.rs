@@ -5,6 +5,7 @@
 //! [`gate::Session`].
 
 pub mod body;
+pub mod caches;
 pub mod cookies;
 pub mod csrf;
 mod events;

@@ -203,7 +203,7 @@ pub fn respond(refusal: Refusal, asker: Asker, told: bool, answers: &Answers) ->
     let what = table(refusal, asker, told);
     let mut response = match asker {
         Asker::Person => page(&what, answers),
-        Asker::Program => problem(&what),
+        Asker::Program => problem(what.status, what.code, what.title, what.detail),
     };
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -241,18 +241,25 @@ fn page(what: &Told, answers: &Answers) -> Response<Bytes> {
     response
 }
 
-fn problem(what: &Told) -> Response<Bytes> {
+/// An RFC 9457 problem document; `code` is also the end of its `type`.
+#[must_use]
+pub fn problem(
+    status: StatusCode,
+    code: &str,
+    title: &str,
+    detail: Option<&str>,
+) -> Response<Bytes> {
     let mut document = serde_json::json!({
-        "type": format!("urn:wirebound:problem:{}", what.code),
-        "title": what.title,
-        "status": what.status.as_u16(),
-        "code": what.code,
+        "type": format!("urn:wirebound:problem:{code}"),
+        "title": title,
+        "status": status.as_u16(),
+        "code": code,
     });
-    if let (Some(detail), Some(map)) = (what.detail, document.as_object_mut()) {
+    if let (Some(detail), Some(map)) = (detail, document.as_object_mut()) {
         map.insert("detail".to_owned(), detail.into());
     }
     let mut response = Response::new(Bytes::from(document.to_string()));
-    *response.status_mut() = what.status;
+    *response.status_mut() = status;
     response.headers_mut().insert(
         CONTENT_TYPE,
         HeaderValue::from_static("application/problem+json"),

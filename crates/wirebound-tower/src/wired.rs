@@ -5,7 +5,7 @@ use core::future::Future;
 use core::pin::Pin;
 use std::sync::Arc;
 
-use wirebound::{Connected, Engine, Lineage, Transport, Wire};
+use wirebound::{Authority, Connected, Engine, Lineage, Transport, Wire};
 
 use crate::listen::Connection;
 use crate::transport::Liveness;
@@ -19,6 +19,8 @@ pub struct Wired {
     pub wire: Wire,
     /// The connection.
     pub connection: Arc<Connection>,
+    /// The server name it asked for, as authorities are compared.
+    pub(crate) host: Option<Authority>,
 }
 
 impl Wired {
@@ -38,7 +40,12 @@ impl Wired {
             }),
             opened: connection.opened,
         });
-        Self { wire, connection }
+        let host = connection.sni.as_deref().map(Authority::of);
+        Self {
+            wire,
+            connection,
+            host,
+        }
     }
 }
 

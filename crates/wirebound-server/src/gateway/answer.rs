@@ -4,36 +4,33 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use http::{HeaderValue, Response, StatusCode};
 use wirebound_tower::body::{self, Body};
-use wirebound_tower::refusal::Asker;
+use wirebound_tower::refusal::{Asker, problem};
 
 use crate::pages;
 
 /// What a client is told when the app cannot answer. Nothing in it comes from an error.
 pub(super) fn own(status: StatusCode, asker: Asker) -> Response<Body> {
     let (code, title, hint) = words(status);
-    let (kind, text) = match asker {
-        Asker::Person => (
-            "text/html; charset=utf-8",
-            pages::page(status.as_u16(), code, title, hint, None),
-        ),
-        Asker::Program => {
-            let document = serde_json::json!({
-                "type": format!("urn:wirebound:problem:{code}"),
-                "title": title,
-                "status": status.as_u16(),
-                "code": code,
-            });
-            ("application/problem+json", document.to_string())
-        }
+    let mut response = match asker {
+        Asker::Person => person(status, code, title, hint),
+        Asker::Program => problem(status, code, title, None),
     };
-    let mut response = Response::new(body::full(Bytes::from(text)));
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response.map(body::full)
+}
+
+fn person(status: StatusCode, code: &str, title: &str, hint: &str) -> Response<Bytes> {
+    let page = pages::page(status.as_u16(), code, title, hint, None);
+    let mut response = Response::new(Bytes::from(page));
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if asker == Asker::Person
-        && let Ok(policy) = HeaderValue::from_str(&pages::page_csp())
-    {
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/html; charset=utf-8"),
+    );
+    if let Ok(policy) = HeaderValue::from_str(&pages::page_csp()) {
         headers.insert(CONTENT_SECURITY_POLICY, policy);
     }
     response

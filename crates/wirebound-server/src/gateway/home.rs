@@ -3,6 +3,7 @@
 use http::{HeaderMap, Response};
 use wirebound::engine::Scope;
 use wirebound::{Lifetime, Role, Subject};
+use wirebound_tower::caches::keep_private;
 use wirebound_tower::gate::{Intent, SignInIntent};
 
 use super::app::{App, Passage};
@@ -68,7 +69,8 @@ impl App {
         };
         taken.notices.iter().for_each(notice);
         if taken.removed > 0 {
-            keep_out_of_caches(headers);
+            // An answer that lost its cookie would look fit for a shared cache.
+            keep_private(headers);
         }
         Ok(Some(*taken))
     }
@@ -158,13 +160,4 @@ pub(super) fn notice(notice: &Notice) {
             tracing::warn!(target: "wirebound::event", event = "too_many_cookie_names");
         }
     }
-}
-
-/// An answer that lost its cookie would look fit for a shared cache.
-fn keep_out_of_caches(headers: &mut HeaderMap) {
-    use http::header::{CACHE_CONTROL, HeaderValue, VARY};
-    if !headers.contains_key(CACHE_CONTROL) {
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
-    }
-    headers.append(VARY, HeaderValue::from_static("Cookie"));
 }

@@ -3,8 +3,8 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use http::header::{CACHE_CONTROL, LOCATION, VARY};
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::header::LOCATION;
+use http::{Response, StatusCode};
 use wirebound::engine::{Elevate, NotElevated, NotSignedIn, Scope, SignIn};
 use wirebound::store::{StoreError, StoreErrorKind};
 use wirebound::{Authority, Refusal, Verified};
@@ -12,6 +12,7 @@ use wirebound::{Authority, Refusal, Verified};
 use super::identify::Read;
 use super::{Access, Gate, Intent, SignInIntent};
 use crate::body::{self, Body};
+use crate::caches::{keep_private, never_public};
 use crate::cookies::Shown;
 use crate::refusal::{Asker, respond};
 use crate::wired::Wired;
@@ -324,40 +325,10 @@ fn redirects_home(response: &Response<Body>, authority: &str) -> bool {
         })
 }
 
-/// What a session was used for is not for shared caches. What the app said is never weakened.
-fn keep_private(headers: &mut HeaderMap) {
-    if !headers.contains_key(CACHE_CONTROL) {
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
-    }
-    let varies = headers.get_all(VARY).iter().any(|value| {
-        value.to_str().is_ok_and(|text| {
-            text.split(',').any(|name| {
-                matches!(name.trim(), "*") || name.trim().eq_ignore_ascii_case("cookie")
-            })
-        })
-    });
-    if !varies {
-        headers.append(VARY, HeaderValue::from_static("Cookie"));
-    }
-}
-
-/// A response that carries a secret is kept by nobody.
-fn never_public(headers: &mut HeaderMap) {
-    let shared = headers.get_all(CACHE_CONTROL).iter().any(|value| {
-        value.to_str().is_ok_and(|text| {
-            let text = text.to_ascii_lowercase();
-            ["public", "s-maxage", "immutable"]
-                .iter()
-                .any(|word| text.contains(word))
-        })
-    });
-    if shared || !headers.contains_key(CACHE_CONTROL) {
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     fn redirect(status: u16, location: &str) -> Response<Body> {
@@ -389,29 +360,5 @@ mod tests {
                 "{status} {location}"
             );
         }
-    }
-
-    #[test]
-    fn a_response_with_a_secret_is_never_left_in_a_shared_cache() {
-        for (said, expected) in [
-            ("public, max-age=60", "no-store"),
-            ("s-maxage=9", "no-store"),
-            ("no-cache", "no-cache"),
-        ] {
-            let mut headers = HeaderMap::new();
-            headers.insert(CACHE_CONTROL, HeaderValue::from_static(said));
-            never_public(&mut headers);
-            assert_eq!(headers[CACHE_CONTROL], expected);
-        }
-    }
-
-    #[test]
-    fn what_the_app_said_of_caches_is_not_weakened() {
-        let mut headers = HeaderMap::new();
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.insert(VARY, HeaderValue::from_static("Accept, cookie"));
-        keep_private(&mut headers);
-        assert_eq!(headers[CACHE_CONTROL], "no-store");
-        assert_eq!(headers.get_all(VARY).iter().count(), 1);
     }
 }

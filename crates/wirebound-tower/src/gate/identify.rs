@@ -60,7 +60,8 @@ pub(super) struct Read {
     pub(super) websocket: bool,
     pub(super) surprise: bool,
     pub(super) need: Need,
-    pub(super) request: [u8; 8],
+    /// The authority as sessions and server names are compared with it.
+    pub(super) host: Authority,
     pub(super) safe: bool,
 }
 
@@ -68,14 +69,10 @@ impl Read {
     pub(super) fn of(gate: &Gate, parts: &Parts) -> Result<Self, Refusal> {
         let authority = authority(parts).ok_or(Refusal::Malformed)?;
         let websocket = is_websocket(parts);
-        let target = parts
-            .uri
-            .path_and_query()
-            .map_or("/", http::uri::PathAndQuery::as_str);
         Ok(Self {
             surprise: csrf::is_surprise(&parts.method, &parts.headers, &authority, websocket),
             need: (gate.0.needs)(parts),
-            request: request_key(parts.method.as_str(), target),
+            host: Authority::of(&authority),
             safe: parts.method.is_safe(),
             websocket,
             authority,
@@ -106,6 +103,15 @@ fn authority(parts: &Parts) -> Option<String> {
     }
 }
 
+/// Names a request, for counting its tries; hashed on the slow path only.
+fn request_of(parts: &Parts) -> [u8; 8] {
+    let target = parts
+        .uri
+        .path_and_query()
+        .map_or("/", http::uri::PathAndQuery::as_str);
+    request_key(parts.method.as_str(), target)
+}
+
 /// A WebSocket handshake: an upgrade on HTTP/1.1, an extended CONNECT on HTTP/2 (RFC 8441).
 fn is_websocket(parts: &Parts) -> bool {
     let upgrade = parts.headers.get(http::header::UPGRADE);
@@ -121,13 +127,9 @@ fn is_websocket(parts: &Parts) -> bool {
 
 impl Gate {
     /// Rule 2 of lineage, before anything else: a request is answered on a connection of its own host only.
-    pub(super) fn is_misdirected(wired: &Wired, authority: &str) -> bool {
-        let asked = Authority::of(authority);
-        match &wired.connection.sni {
-            Some(sni) => Authority::of(sni) != asked,
-            // Without a server name only an address can be meant; a name here is the sign of a proxy, handled as one.
-            None => false,
-        }
+    pub(super) fn is_misdirected(wired: &Wired, read: &Read) -> bool {
+        // Without a server name only an address can be meant; a name here is the sign of a proxy, handled as one.
+        wired.host.as_ref().is_some_and(|host| *host != read.host)
     }
 
     /// Signs that somebody in the middle shares this connection among people. A new one is written down first.
@@ -135,10 +137,10 @@ impl Gate {
         &self,
         wired: &Wired,
         parts: &Parts,
-        authority: &str,
+        read: &Read,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let sign = self.sign(wired, parts, authority);
+        let sign = self.sign(wired, parts, &read.host);
         if let Some(sign) = sign
             && self.0.engine.mark_shared(&wired.wire, sign)
         {
@@ -147,19 +149,14 @@ impl Gate {
         Ok(())
     }
 
-    fn sign(&self, wired: &Wired, parts: &Parts, authority: &str) -> Option<Sign> {
+    fn sign(&self, wired: &Wired, parts: &Parts, host: &Authority) -> Option<Sign> {
         if parts.version < Version::HTTP_11 {
             return Some(Sign::OldHttp);
         }
         if has_forwarding(&parts.headers) {
             return Some(Sign::ForwardingHeader);
         }
-        if wired.connection.sni.is_none()
-            && Authority::of(authority)
-                .as_str()
-                .parse::<std::net::IpAddr>()
-                .is_err()
-        {
+        if wired.connection.sni.is_none() && host.as_str().parse::<std::net::IpAddr>().is_err() {
             return Some(Sign::NoServerName);
         }
         let client = parts
@@ -178,6 +175,7 @@ impl Gate {
     pub(super) async fn identify(
         &self,
         wired: &Wired,
+        parts: &Parts,
         read: &Read,
         shown: &Shown<'_>,
         now: Timestamp,
@@ -193,10 +191,9 @@ impl Gate {
             }
         };
         let echoes = engine.open_echoes(shown.echoes(), now);
-        let asked = Authority::of(&read.authority);
         if !read.surprise
             && let Authorized::Accepted(verified) =
-                engine.authorize_at(&wired.wire, &presented, &asked, now)
+                engine.authorize_at(&wired.wire, &presented, &read.host, now)
             && read
                 .need
                 .met_by(verified.role(), verified.role(), verified.strength())
@@ -217,11 +214,11 @@ impl Gate {
             presented: &presented,
             nonce: shown.hand_over.and_then(Secret::parse),
             echoes: &echoes,
-            request: read.request,
+            request: request_of(parts),
             can_follow: read.can_follow(),
             held: false,
             surprise: read.surprise,
-            authority: &asked,
+            authority: &read.host,
             need: read.need,
         };
         let mut now = now;

@@ -167,7 +167,7 @@ impl Gate {
             Ok(read) => read,
             Err(refusal) => return self.refuse(refusal, asker, false, true),
         };
-        if Self::is_misdirected(wired, &read.authority) {
+        if Self::is_misdirected(wired, &read) {
             return self.refuse(Refusal::Misdirected, asker, false, false);
         }
         let Ok(shown) = self.names().read(&parts.headers) else {
@@ -178,9 +178,8 @@ impl Gate {
             return self.refuse(Refusal::StoreUnavailable, asker, false, false);
         };
         let known = async {
-            self.look_for_signs(wired, parts, &read.authority, now)
-                .await?;
-            self.identify(wired, &read, &shown, now).await
+            self.look_for_signs(wired, parts, &read, now).await?;
+            self.identify(wired, parts, &read, &shown, now).await
         };
         let identity = match known.await {
             Ok(identity) => identity,

@@ -5,7 +5,7 @@ use crate::cookie::Presented;
 use crate::ids::Authority;
 use crate::table::Over;
 use crate::time::Timestamp;
-use crate::verdict::{By, Refusal, Verified};
+use crate::verdict::{Refusal, Verified};
 use crate::wire::{HandOverKind, Recognised, Wire};
 
 /// What the wire alone can say about a request.
@@ -115,12 +115,5 @@ impl Engine {
             policy.renew_family,
             now,
         )
-    }
-
-    /// Whether the wire was attached by the sign-in itself.
-    #[must_use]
-    pub fn signed_in_here(&self, wire: &Wire, verified: &Verified) -> bool {
-        wire.attached_by(verified.session())
-            .is_some_and(|(by, _)| by == By::SignIn)
     }
 }

@@ -1,7 +1,5 @@
 //! The slow path: a wire that cannot say by itself. The store is asked, the judge judges, a proved wire is attached.
 
-use std::sync::Arc;
-
 use super::hand_over::{take_nonce, ticketed};
 use super::{Engine, Held};
 use crate::bonds::Joining;
@@ -13,7 +11,6 @@ use crate::judge::{
     Attach, Company, Consequence, Facts, Judgement, Known, Nonce, Offered, Proof, Recourse,
     Verdict, attachment, judge,
 };
-use crate::keys::Digest;
 use crate::policy::Policy;
 use crate::record::{Record, SecretState};
 use crate::role::{Role, Strength};
@@ -347,12 +344,6 @@ pub(super) fn side_text(side: &Side) -> String {
 
 /// Held by nobody but the compiler: the slow path must stay `Send`.
 #[expect(dead_code, reason = "a check at compile time")]
-fn prove_is_send(
-    engine: &Arc<Engine>,
-    wire: &Wire,
-    offer: &Offer<'_>,
-    digest: Digest,
-) -> impl Send {
-    let _ = digest;
+fn prove_is_send(engine: &Engine, wire: &Wire, offer: &Offer<'_>) -> impl Send {
     engine.prove(wire, offer, Timestamp::ZERO)
 }
