@@ -10,6 +10,18 @@ use crate::ids::{Root, SessionId, Subject};
 use crate::sync::{Mutex, MutexGuard};
 use crate::wire::{Lineage, WireCore};
 
+/// How what a request calls its client fits what its family called itself before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "whoever asks must meet each")]
+pub enum Client {
+    /// As before.
+    Same,
+    /// Otherwise: a switched browser, or somebody else. Its family proves nothing for it until it signed in.
+    Other,
+    /// Two names in turn (A, B, A): two clients.
+    InTurn,
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Families(Mutex<HashMap<Root, Known>>);
 
@@ -17,7 +29,10 @@ pub(crate) struct Families(Mutex<HashMap<Root, Known>>);
 struct Known {
     wires: Vec<Arc<WireCore>>,
     shared: bool,
+    /// What its clients call themselves.
     client: Option<String>,
+    /// Another name that showed up since.
+    other: Option<String>,
     /// The session served last, and the one before it; an ended one is struck out.
     turns: [Option<(SessionId, Subject)>; 2],
 }
@@ -67,12 +82,36 @@ impl Families {
         roots(lineage).any(|root| known.get(&root).is_some_and(|family| family.shared))
     }
 
-    /// Whether the client calls itself what the family's other wires called themselves.
-    pub(crate) fn same_client(&self, root: &Root, client: &str) -> bool {
+    /// How a client's name fits what the family's wires called themselves.
+    pub(crate) fn client(&self, root: &Root, name: &str) -> Client {
         let mut known = self.known();
-        known
-            .get_mut(root)
-            .is_none_or(|family| family.client.get_or_insert_with(|| client.to_owned()) == client)
+        let Some(family) = known.get_mut(root) else {
+            return Client::Same;
+        };
+        let first = family.client.get_or_insert_with(|| name.to_owned());
+        if first != name {
+            if family.other.as_deref() != Some(name) {
+                family.other = Some(name.to_owned());
+            }
+            for wire in &family.wires {
+                wire.look_twice();
+            }
+            return Client::Other;
+        }
+        if family.other.is_some() {
+            Client::InTurn
+        } else {
+            Client::Same
+        }
+    }
+
+    /// Somebody signed in on the family: the name that showed up last is its name from now on.
+    pub(crate) fn settle(&self, root: &Root) {
+        if let Some(family) = self.known().get_mut(root)
+            && let Some(other) = family.other.take()
+        {
+            family.client = Some(other);
+        }
     }
 
     /// Notes whose turn it is; answers whether two subjects take turns (A, B, A).
@@ -93,6 +132,10 @@ impl Families {
             return true;
         }
         *before = last.replace((session, subject.clone()));
+        // Each wire says again whose turn it is, also one that never changed hands itself.
+        for wire in &family.wires {
+            wire.forget_turn();
+        }
         false
     }
 
@@ -156,6 +199,38 @@ mod tests {
         assert!(!families.take_turns(&HERE, session(3), &alice));
         assert!(!families.take_turns(&HERE, session(4), &bob));
         assert!(families.take_turns(&HERE, session(3), &alice), "both live");
+    }
+
+    #[test]
+    fn two_names_in_turn_are_two_clients_and_one_switch_is_none() {
+        let families = Families::default();
+        families.came(&core_of(1, Some(HERE)));
+        let client = |name| families.client(&HERE, name);
+        assert_eq!(client("phone"), Client::Same);
+        assert_eq!(client("phone"), Client::Same);
+        assert_eq!(client("desktop"), Client::Other);
+        assert_eq!(client("desktop"), Client::Other, "until it signs in");
+        families.settle(&HERE);
+        assert_eq!(client("desktop"), Client::Same);
+        assert_eq!(client("phone"), Client::Other);
+        assert_eq!(client("tablet"), Client::Other);
+        assert_eq!(client("desktop"), Client::InTurn);
+        assert_eq!(client("desktop"), Client::InTurn);
+    }
+
+    #[test]
+    fn a_wire_that_never_changes_hands_still_says_whose_turn_it_is() {
+        let families = Families::default();
+        let (one, two) = (core_of(1, Some(HERE)), core_of(2, Some(HERE)));
+        families.came(&one);
+        families.came(&two);
+        let turn = |core: &WireCore, byte: u8| {
+            core.changes_session(session(byte))
+                && families.take_turns(&HERE, session(byte), &subject(&[byte]))
+        };
+        assert!(!turn(&one, b'a'));
+        assert!(!turn(&two, b'b'));
+        assert!(turn(&one, b'a'), "a, b, a over two wires");
     }
 
     #[test]
