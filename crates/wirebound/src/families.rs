@@ -1,9 +1,12 @@
-//! What is known of TLS families while one of their wires lives: who uses them, and whether they are shared.
+//! What is known of TLS families: who uses them, and whether they are shared.
+//!
+//! A family is known while one of its wires lives, and for a while longer if somebody was proved on it: each hand-over
+//! closes the wire that it was signed in on, and whoever comes next must not be taken for the first.
 //!
 //! A proxy that re-encrypts chains all its users into one family without adding a header. The signs that give it
 //! away are collected here; a family that showed one proves nothing any more.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, PoisonError};
 
 use crate::ids::{Root, SessionId, Subject};
@@ -22,8 +25,35 @@ pub enum Client {
     InTurn,
 }
 
+/// Families without a wire that are remembered; the one that lost its last wire first is forgotten first. (About
+/// 300 bytes each.)
+const RESTING: usize = if cfg!(loom) { 2 } else { 8192 };
+
 #[derive(Debug, Default)]
-pub(crate) struct Families(Mutex<HashMap<Root, Known>>);
+pub(crate) struct Families(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    known: HashMap<Root, Known>,
+    /// Families that lost their last wire, each as often as it did.
+    resting: VecDeque<Root>,
+}
+
+impl Inner {
+    /// Keeps a family that nobody is connected to, and forgets the one that rests longest.
+    fn rest(&mut self, root: Root) {
+        self.resting.push_back(root);
+        if self.resting.len() > RESTING
+            && let Some(oldest) = self.resting.pop_front()
+            && self
+                .known
+                .get(&oldest)
+                .is_some_and(|family| family.wires.is_empty())
+        {
+            self.known.remove(&oldest);
+        }
+    }
+}
 
 #[derive(Debug, Default)]
 struct Known {
@@ -38,13 +68,13 @@ struct Known {
 }
 
 impl Families {
-    fn known(&self) -> MutexGuard<'_, HashMap<Root, Known>> {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A wire of this family was opened; answers whether the family is known to be shared.
     pub(crate) fn came(&self, wire: &Arc<WireCore>) -> bool {
-        let mut known = self.known();
+        let known = &mut self.inner().known;
         let mut shared = false;
         for root in roots(wire.lineage.as_ref()) {
             let family = known.entry(root).or_default();
@@ -54,22 +84,28 @@ impl Families {
         shared
     }
 
-    /// A wire of this family is gone. What was known of a family goes with its last wire; its mark is in the store.
+    /// A wire of this family is gone.
     pub(crate) fn left(&self, wire: &WireCore) {
-        let mut known = self.known();
+        let mut inner = self.inner();
         for root in roots(wire.lineage.as_ref()) {
-            if let Some(family) = known.get_mut(&root) {
-                family.wires.retain(|other| other.id != wire.id);
-                if family.wires.is_empty() {
-                    known.remove(&root);
-                }
+            let Some(family) = inner.known.get_mut(&root) else {
+                continue;
+            };
+            family.wires.retain(|other| other.id != wire.id);
+            if !family.wires.is_empty() {
+                continue;
+            }
+            if family.turns.iter().any(Option::is_some) {
+                inner.rest(root);
+            } else {
+                inner.known.remove(&root);
             }
         }
     }
 
     /// Marks a family; answers all its wires that live now.
     pub(crate) fn mark(&self, root: Root) -> Vec<Arc<WireCore>> {
-        let mut known = self.known();
+        let known = &mut self.inner().known;
         let Some(family) = known.get_mut(&root) else {
             return Vec::new();
         };
@@ -78,13 +114,13 @@ impl Families {
     }
 
     pub(crate) fn is_shared(&self, lineage: Option<&Lineage>) -> bool {
-        let known = self.known();
+        let known = &self.inner().known;
         roots(lineage).any(|root| known.get(&root).is_some_and(|family| family.shared))
     }
 
     /// How a client's name fits what the family's wires called themselves.
     pub(crate) fn client(&self, root: &Root, name: &str) -> Client {
-        let mut known = self.known();
+        let known = &mut self.inner().known;
         let Some(family) = known.get_mut(root) else {
             return Client::Same;
         };
@@ -107,7 +143,7 @@ impl Families {
 
     /// Somebody signed in on the family: the name that showed up last is its name from now on.
     pub(crate) fn settle(&self, root: &Root) {
-        if let Some(family) = self.known().get_mut(root)
+        if let Some(family) = self.inner().known.get_mut(root)
             && let Some(other) = family.other.take()
         {
             family.client = Some(other);
@@ -116,7 +152,7 @@ impl Families {
 
     /// Notes whose turn it is; answers whether two subjects take turns (A, B, A).
     pub(crate) fn take_turns(&self, root: &Root, session: SessionId, subject: &Subject) -> bool {
-        let mut known = self.known();
+        let known = &mut self.inner().known;
         let Some(family) = known.get_mut(root) else {
             return false;
         };
@@ -141,7 +177,7 @@ impl Families {
 
     /// A session is over: whoever signs out, lets another sign in and comes back takes no turns.
     pub(crate) fn ended(&self, root: &Root, session: SessionId) {
-        if let Some(family) = self.known().get_mut(root) {
+        if let Some(family) = self.inner().known.get_mut(root) {
             let [last, before] = &mut family.turns;
             before.take_if(|(other, _)| *other == session);
             if last.as_ref().is_some_and(|(other, _)| *other == session) {
@@ -152,7 +188,7 @@ impl Families {
 
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        self.known().len()
+        self.inner().known.len()
     }
 }
 
@@ -231,6 +267,37 @@ mod tests {
         assert!(!turn(&one, b'a'));
         assert!(!turn(&two, b'b'));
         assert!(turn(&one, b'a'), "a, b, a over two wires");
+    }
+
+    #[test]
+    fn two_subjects_are_told_apart_although_each_comes_over_a_wire_of_its_own() {
+        let families = Families::default();
+        for (id, byte, turns) in [(1, b'a', false), (2, b'b', false), (3, b'a', true)] {
+            let core = core_of(id, Some(HERE));
+            families.came(&core);
+            let seen = families.take_turns(&HERE, session(byte), &subject(&[byte]));
+            assert_eq!(seen, turns, "{id}");
+            families.left(&core);
+        }
+    }
+
+    #[test]
+    fn what_rests_is_bounded_and_the_longest_rest_ends_first() {
+        let families = Families::default();
+        let root = |number: usize| {
+            let mut bytes = [0; 16];
+            bytes[..8].copy_from_slice(&number.to_le_bytes());
+            Root::from_bytes(bytes)
+        };
+        for number in 0..RESTING + 10 {
+            let core = core_of(1, Some(root(number)));
+            families.came(&core);
+            families.take_turns(&root(number), session(1), &subject(b"a"));
+            families.left(&core);
+        }
+        assert_eq!(families.len(), RESTING);
+        let known = &families.inner().known;
+        assert!(!known.contains_key(&root(9)) && known.contains_key(&root(10)));
     }
 
     #[test]
