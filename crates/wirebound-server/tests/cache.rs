@@ -327,6 +327,11 @@ async fn walk(front: SocketAddr, log: &dyn Fn() -> String) {
     }
     // A copy that calls itself otherwise is refused, and its refusal is nobody else's.
     let mut thief = alice.thief().calls_itself("curl/8");
+    for (kind, ..) in PAGES {
+        // What was kept for her is not served to a copy of her jar: her connection is what he lacks.
+        let his = thief.get(&format!("/{kind}")).await;
+        assert!(!his.body.contains("alice"), "{kind}: {his:?}");
+    }
     let navigates = [("accept", "text/html"), ("sec-fetch-mode", "navigate")];
     let refused = thief.get_with("/members/heuristic", &navigates).await;
     assert_eq!(refused.status, 401, "{refused:?}");

@@ -15,28 +15,27 @@ const OVERRULING: [&str; 5] = [
     "x-litespeed-cache-control",
 ];
 
-/// A session was used for this answer. Where the app said nothing it is for no shared cache; where it said something
-/// short of `public`, each Cookie field has an answer of its own.
+/// A session was used for this answer: it is for no shared cache, unless the app called it public.
+///
+/// An age alone (`max-age=600`) is not enough to share it: what is stored under a Cookie field is served to whoever has a
+/// copy of that field, and the connection, which would tell him from its owner, no cache looks at.
 pub fn keep_private(headers: &mut HeaderMap) {
-    if !headers.contains_key(CACHE_CONTROL) {
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
-    }
-    if !is_public(headers) {
-        vary_by_cookie(headers);
-    }
-}
-
-/// The app's own cookie was taken out of this answer. With it the answer would have been kept by no careful cache,
-/// whatever its age; without it it would look like everybody's. Only what the app called public stays so.
-pub fn lost_its_cookie(headers: &mut HeaderMap) {
     if is_public(headers) {
         return;
     }
-    remove_overruling(headers);
     if !is_private(headers) {
         headers.append(CACHE_CONTROL, HeaderValue::from_static("private"));
     }
     vary_by_cookie(headers);
+}
+
+/// The app's own cookie was taken out of this answer. With it the answer would have been kept by no cache, whatever else
+/// it says; without it it would look like everybody's. Only what the app called public stays so.
+pub fn lost_its_cookie(headers: &mut HeaderMap) {
+    if !is_public(headers) {
+        remove_overruling(headers);
+    }
+    keep_private(headers);
 }
 
 /// A response that carries a secret is kept by nobody but, where the app said `private`, the browser it is for.
@@ -135,8 +134,14 @@ mod tests {
         let mut headers = saying("public, max-age=60");
         keep_private(&mut headers);
         assert_eq!(headers.len(), 1, "{headers:?}");
+    }
+
+    #[test]
+    fn an_age_alone_shares_nothing_that_a_session_was_used_for() {
         let mut headers = saying("max-age=60");
         keep_private(&mut headers);
+        let all: Vec<_> = headers.get_all(CACHE_CONTROL).iter().collect();
+        assert_eq!(all, ["max-age=60", "private"]);
         assert_eq!(headers[VARY], "Cookie");
     }
 
