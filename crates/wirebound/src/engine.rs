@@ -45,6 +45,7 @@ mod sweep;
 mod turn_away;
 mod vault;
 
+pub use crate::families::Client;
 pub use authorize::Authorized;
 pub use echo::{EchoToken, request_key};
 pub use elevate::{Elevate, Elevated, NotElevated};

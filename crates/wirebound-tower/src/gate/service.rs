@@ -142,7 +142,9 @@ impl Gate {
                 } else {
                     // Watched from before it goes in: an ending in the middle of it counts.
                     let watch = access.watch();
-                    if access.verified().is_some() && watch.is_none() {
+                    // Over, or the wire was found to be shared since it was judged.
+                    let gone = watch.is_none() || wired.wire.is_shared();
+                    if access.verified().is_some() && gone {
                         let over = Refusal::Unauthenticated;
                         return Ok(whole(respond(
                             over,
@@ -178,8 +180,9 @@ impl Gate {
             return self.refuse(Refusal::StoreUnavailable, asker, false, false);
         };
         let known = async {
-            self.look_for_signs(wired, parts, &read, now).await?;
-            self.identify(wired, parts, &read, &shown, now).await
+            let client = self.look_for_signs(wired, parts, &read, now).await?;
+            self.identify(wired, parts, &read, &shown, client, now)
+                .await
         };
         let identity = match known.await {
             Ok(identity) => identity,
