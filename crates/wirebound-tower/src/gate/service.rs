@@ -156,7 +156,14 @@ impl Gate {
                     parts.extensions.insert(access.clone());
                     let response = inner.call(Request::from_parts(parts, body)).await?;
                     let watch = watch.filter(|_| !access.is_ended_by(response.extensions()));
-                    response.map(|body| body::watched(body, watch))
+                    response.map(|body| match watch {
+                        None => body::boxed(body),
+                        Some(watch) => {
+                            let gate = self.clone();
+                            let signal = || async move { gate.cut(&watch).await };
+                            body::watched(body, signal, access.when_stuck())
+                        }
+                    })
                 };
                 Ok(self.depart(&access, departure, answered).await)
             }
