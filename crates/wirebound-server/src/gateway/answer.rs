@@ -1,9 +1,10 @@
 //! Answers of the gateway's own where the app has none: 400, 502, 504.
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use http::header::CACHE_CONTROL;
 use http::{HeaderValue, Response, StatusCode};
 use wirebound_tower::body::{self, Body};
+use wirebound_tower::pages::{Html, Sheet};
 use wirebound_tower::refusal::{Asker, problem};
 
 use crate::pages;
@@ -22,18 +23,14 @@ pub(super) fn own(status: StatusCode, asker: Asker) -> Response<Body> {
 }
 
 fn person(status: StatusCode, code: &str, title: &str, hint: &str) -> Response<Bytes> {
-    let page = pages::page(status.as_u16(), code, title, hint, None);
-    let mut response = Response::new(Bytes::from(page));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static("text/html; charset=utf-8"),
-    );
-    if let Ok(policy) = HeaderValue::from_str(&pages::page_csp()) {
-        headers.insert(CONTENT_SECURITY_POLICY, policy);
-    }
-    response
+    pages::look().page(&Sheet {
+        status,
+        code,
+        title,
+        text: hint,
+        content: Html::new(),
+        script: None,
+    })
 }
 
 fn words(status: StatusCode) -> (&'static str, &'static str, &'static str) {
