@@ -232,7 +232,10 @@ async fn an_ended_session_cancels_a_request_that_waits_for_its_answer() {
     assert_eq!(left.recv().await, Some("head"));
     cutter.fire(CloseCode::Ended(Ending::Logout));
     let answer = waiting.await.unwrap().unwrap_err();
-    assert!(matches!(answer, Unanswered::Cut(CloseCode::Ended(Ending::Logout))));
+    assert!(matches!(
+        answer,
+        Unanswered::Cut(CloseCode::Ended(Ending::Logout))
+    ));
     assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
     assert_eq!(left.recv().await, Some("closed"));
 }

@@ -42,6 +42,7 @@ impl Config {
         self.check_token(&mut found);
         self.check_armour(&mut found);
         self.check_vouch(&mut found);
+        self.check_arrival(&mut found);
         self.check_routes(&mut found);
         self.check_limits(&mut found);
         self.check_store(&mut found);
@@ -341,6 +342,20 @@ impl Config {
         }
     }
 
+    fn check_arrival(&self, found: &mut Findings) {
+        for path in &self.arrival.cross_site_post {
+            found.path("arrival.cross_site_post", path);
+            if path.starts_with("/.wirebound/") {
+                found.refuse(
+                    "arrival.cross_site_post",
+                    quoted(path),
+                    "nobody else's form may reach the gateway's own pages",
+                    "name paths of the app",
+                );
+            }
+        }
+    }
+
     fn check_routes(&self, found: &mut Findings) {
         for (index, route) in self.routes.iter().enumerate() {
             found.path(&format!("routes[{index}].path"), &route.path);
@@ -353,6 +368,14 @@ impl Config {
                     true,
                     "the same route asks for a role or a strength",
                     "drop `public`, or drop `role` and `strength`",
+                );
+            }
+            if route.title.is_some() && !route.listed {
+                found.refuse(
+                    &format!("routes[{index}].title"),
+                    quoted(route.title.as_deref().unwrap_or_default()),
+                    "the route is not listed, so nobody would see it",
+                    "add `listed = true`, or drop `title`",
                 );
             }
             if self

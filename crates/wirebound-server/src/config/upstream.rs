@@ -176,6 +176,12 @@ pub struct Route {
     /// Asks for nothing, below a prefix that asks for something.
     #[serde(default)]
     pub public: bool,
+    /// Stands in the list of pages at `/.wirebound/tree`, for whoever may use it. The link leads to exactly `path`.
+    #[serde(default)]
+    pub listed: bool,
+    /// What it is called in that list; the path itself where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
 }
 
 impl Route {
@@ -187,6 +193,8 @@ impl Route {
             role: None,
             strength: None,
             public: false,
+            listed: false,
+            title: None,
         }
     }
 

@@ -79,6 +79,9 @@ mod tests {
             tokio::join!(stopping.stop(), streams, safe, unsafe_ones);
         assert_eq!(streams, Duration::ZERO);
         assert!(safe <= drain / 3, "{safe:?}");
-        assert!(unsafe_ones > drain / 2 && unsafe_ones < drain, "{unsafe_ones:?}");
+        assert!(
+            unsafe_ones > drain / 2 && unsafe_ones < drain,
+            "{unsafe_ones:?}"
+        );
     }
 }

@@ -18,6 +18,7 @@
 
 mod admin;
 mod app;
+mod arrival;
 mod client;
 mod crash;
 mod endings;

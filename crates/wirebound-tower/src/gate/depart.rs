@@ -24,6 +24,8 @@ pub(super) struct Departure {
     pub(super) hand_on: bool,
     pub(super) clear_echoes: Vec<usize>,
     pub(super) clears_session: bool,
+    /// The mark of a bounce came along: it has done its work.
+    pub(super) clears_bounce: bool,
     /// A session whose genuine cookie came along without a proof.
     pub(super) older: Option<wirebound::SessionId>,
     pub(super) verified_before: bool,
@@ -37,6 +39,7 @@ impl Departure {
     pub(super) fn of(read: &Read, shown: &Shown<'_>, asker: Asker) -> Self {
         Self {
             offered: shown.session.is_some(),
+            clears_bounce: shown.bounced(),
             safe: read.safe,
             person: asker == Asker::Person,
             ..Self::default()
@@ -84,6 +87,9 @@ impl Gate {
         }
         self.names()
             .clear_echoes(response.headers_mut(), &departure.clear_echoes);
+        if departure.clears_bounce {
+            self.names().clear_bounce(response.headers_mut());
+        }
         if departure.clears_session {
             self.names().clear_session(response.headers_mut());
         }

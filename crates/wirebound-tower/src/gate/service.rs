@@ -15,6 +15,7 @@ use tower_service::Service;
 use wirebound::store::StoreError;
 use wirebound::{HandOverKind, Refusal, Timestamp, Verified};
 
+use super::arrival::{self, Met};
 use super::depart::Departure;
 use super::identify::{Identity, Read};
 use super::{Access, Gate, endpoints};
@@ -84,6 +85,8 @@ where
 /// A request that was let in, or what it was answered instead.
 enum Entry {
     In(Box<Entered>),
+    /// A form from another site, to be posted again.
+    PostAgain,
     Answered {
         response: Response<Bytes>,
         close: bool,
@@ -121,11 +124,28 @@ impl Gate {
             )));
         };
         match self.enter(&wired, &parts).await {
+            Entry::PostAgain => {
+                tracing::debug!(
+                    path = parts.uri.path(),
+                    "a form from another site is posted again"
+                );
+                Ok(whole(self.post_again(&parts, body).await))
+            }
             Entry::Answered {
-                response,
+                mut response,
                 close,
                 drain: drains,
             } => {
+                // Kept over a 307: it is the same arrival still.
+                let done = !response.status().is_redirection();
+                if done
+                    && self
+                        .names()
+                        .read(&parts.headers)
+                        .is_ok_and(|shown| shown.bounced())
+                {
+                    self.names().clear_bounce(response.headers_mut());
+                }
                 if drains {
                     drop(tokio::time::timeout(DRAIN_TIME, drain(body, DRAIN_BYTES)).await);
                 }
@@ -154,6 +174,9 @@ impl Gate {
                         )));
                     }
                     parts.extensions.insert(access.clone());
+                    if departure.clears_bounce {
+                        arrival::tell_whence(&mut parts);
+                    }
                     let response = inner.call(Request::from_parts(parts, body)).await?;
                     let watch = watch.filter(|_| !access.is_ended_by(response.extensions()));
                     response.map(|body| match watch {
@@ -182,6 +205,17 @@ impl Gate {
         let Ok(shown) = self.names().read(&parts.headers) else {
             return self.refuse(Refusal::Malformed, asker, false, true);
         };
+        match self.meets(parts, &read, &shown) {
+            Some(Met::Bounce) => {
+                return Entry::Answered {
+                    response: self.bounce(),
+                    close: false,
+                    drain: false,
+                };
+            }
+            Some(Met::PostAgain) => return Entry::PostAgain,
+            None => {}
+        }
         let Some(now) = self.now() else {
             tracing::error!("the clock cannot say what time it is: nobody is let in");
             return self.refuse(Refusal::StoreUnavailable, asker, false, false);
