@@ -18,6 +18,11 @@ use crate::nss;
 
 pub mod raw;
 
+use raw::{RawThief, Tickets};
+
+/// What a thief says he is.
+pub(crate) const AGENT: &str = "Mozilla/5.0 (X11; Linux x86_64)";
+
 /// Redirects that a thief follows before it gives up.
 const REDIRECTS: usize = 10;
 
@@ -38,6 +43,58 @@ impl Loot {
     pub fn tells(&self, name: &str) -> bool {
         self.body.contains(name)
     }
+}
+
+/// What thieves are after.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    /// The authority that the server's certificate is of.
+    pub ca: &'a Path,
+    /// Where the thieves connect, whatever host the address names.
+    pub server: SocketAddr,
+    /// What they speak.
+    pub http: Http,
+    /// A page that tells whose it is.
+    pub url: &'a str,
+    /// How often each of them tries.
+    pub tries: usize,
+}
+
+/// Every thief there is, each with the whole copy: curl, a client that keeps TLS tickets and one that drops them, and
+/// `second`, another profile of a real browser.
+///
+/// # Errors
+/// When one of them gets no answer at all.
+pub async fn all(
+    target: &Target<'_>,
+    copy: &Jar,
+    second: &Chromium,
+) -> Result<Vec<(String, Loot)>> {
+    let Target {
+        ca,
+        server,
+        http,
+        url,
+        tries,
+    } = *target;
+    let mut loot = Vec::new();
+    for _ in 0..tries {
+        let got = curl(ca, server, http, copy, url).await?;
+        loot.push(("curl".to_owned(), got));
+    }
+    for tickets in [Tickets::Kept, Tickets::Dropped] {
+        let mut raw = RawThief::new(ca, server, http, tickets, AGENT, copy.clone())?;
+        for _ in 0..tries {
+            let got = raw.get(url).await?;
+            loot.push((format!("raw client, tickets {tickets:?}"), got));
+            raw.hang_up();
+        }
+    }
+    second.set_cookies(copy).await?;
+    for _ in 0..tries {
+        loot.push(("second profile".to_owned(), browse(second, url).await?));
+    }
+    Ok(loot)
 }
 
 /// Asks for `url` with curl and the jar. Every name resolves to `server`'s address.
