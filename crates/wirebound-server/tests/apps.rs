@@ -11,11 +11,16 @@
 use std::path::Path;
 
 use wirebound_testkit::apps::Kind;
-use wirebound_testkit::apps::robbery::{Spoils, rob};
+use wirebound_testkit::apps::robbery::{Spoils, opens, rob};
 use wirebound_testkit::apps::site::{HOST, Site};
 use wirebound_testkit::apps::walk::{Cost, Member, Way, may_hold};
 use wirebound_testkit::chromium::{Answer, Chromium, Http, Profile};
+use wirebound_testkit::firefox::{self, Firefox};
 use wirebound_testkit::jar::Jar;
+use wirebound_testkit::provider::Provider;
+
+/// The ways to sign in that are walked.
+const WAYS: &[Way] = &[Way::Form];
 
 fn gateway() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_wirebound"))
@@ -69,7 +74,7 @@ async fn walk(kind: Kind, http: Http) {
         site: &site,
     };
     let mut costs = Vec::new();
-    for way in Way::ALL {
+    for &way in WAYS {
         costs.push(member.sign_in(way).await.unwrap());
         member.work(&format!("{way:?}")).await.unwrap();
         let jar = browser.cookies().await.unwrap().of_host(HOST);
@@ -77,6 +82,8 @@ async fn walk(kind: Kind, http: Http) {
         let spoils = rob(&browser, &member, &second, http).await.unwrap();
         worth_nothing(kind, way, &spoils, &site);
         member.sign_out().await.unwrap();
+        let still = opens(&site, http, &jar).await.unwrap();
+        assert!(!still, "{kind:?} by {way:?}: a copy outlives the sign-out");
         tab.forget_answers();
     }
     print(kind, &costs);
@@ -115,6 +122,32 @@ async fn php_behind_the_gateway() {
 #[tokio::test]
 async fn php_that_keeps_its_id_behind_the_gateway() {
     walk(Kind::PhpKeepingItsId, Http::One).await;
+}
+
+/// The same walk in a real Firefox, without the thefts.
+#[tokio::test]
+async fn php_behind_the_gateway_in_firefox() {
+    let site = Site::behind_the_gateway(gateway(), Kind::Php)
+        .await
+        .unwrap();
+    let hosts = [HOST, Provider::HOST, Provider::MAIL].map(str::to_owned);
+    let profile = firefox::Profile::new(&site.ca(), Http::Two, &hosts)
+        .await
+        .unwrap();
+    let browser = Firefox::start(profile).await.unwrap();
+    let member = Member {
+        browser: &browser,
+        site: &site,
+    };
+    let mut costs = Vec::new();
+    for &way in WAYS {
+        costs.push(member.sign_in(way).await.unwrap());
+        member.work(&format!("{way:?}")).await.unwrap();
+        keeps_its_cookie(Kind::Php, &[], &browser.cookies().await.unwrap());
+        member.sign_out().await.unwrap();
+    }
+    print(Kind::Php, &costs);
+    browser.quit().await.unwrap();
 }
 
 /// The control: with nothing before the app every thief is served.

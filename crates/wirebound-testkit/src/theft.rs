@@ -95,7 +95,7 @@ pub async fn copy_the_jar(before: &Before, http: Http) -> Result<Outcome> {
                 url: &format!("{base}/m/page?thief=1"),
                 tries: TRIES,
             };
-            for (who, loot) in thief::all(&target, &copy, &second).await? {
+            for (who, loot) in Box::pin(thief::all(&target, &copy, &second)).await? {
                 outcome.tries += 1;
                 if loot.tells(NAME) {
                     outcome.served.push(format!("{time}, {age} copy: {who}"));

@@ -60,8 +60,8 @@ pub struct Target<'a> {
     pub tries: usize,
 }
 
-/// Every thief there is, each with the whole copy: curl, a client that keeps TLS tickets and one that drops them, and
-/// `second`, another profile of a real browser.
+/// Every thief there is, all at once, each with the whole copy: curl, a client that keeps TLS tickets and one that drops
+/// them, and `second`, another profile of a real browser.
 ///
 /// # Errors
 /// When one of them gets no answer at all.
@@ -70,29 +70,48 @@ pub async fn all(
     copy: &Jar,
     second: &Chromium,
 ) -> Result<Vec<(String, Loot)>> {
+    let (by_curl, keeping, dropping, browsing) = tokio::try_join!(
+        times(target.tries, async || {
+            curl(target.ca, target.server, target.http, copy, target.url).await
+        }),
+        by_raw(target, copy, Tickets::Kept),
+        by_raw(target, copy, Tickets::Dropped),
+        async {
+            second.set_cookies(copy).await?;
+            times(target.tries, async || browse(second, target.url).await).await
+        }
+    )?;
+    let crew = [
+        ("curl", by_curl),
+        ("raw client, tickets kept", keeping),
+        ("raw client, tickets dropped", dropping),
+        ("second profile", browsing),
+    ];
+    let named = |(who, loot): (&str, Vec<Loot>)| {
+        loot.into_iter()
+            .map(|l| (who.to_owned(), l))
+            .collect::<Vec<_>>()
+    };
+    Ok(crew.into_iter().flat_map(named).collect())
+}
+
+async fn by_raw(target: &Target<'_>, copy: &Jar, tickets: Tickets) -> Result<Vec<Loot>> {
     let Target {
-        ca,
-        server,
-        http,
-        url,
-        tries,
+        ca, server, http, ..
     } = *target;
+    let mut raw = RawThief::new(ca, server, http, tickets, AGENT, copy.clone())?;
+    let mut loot = Vec::new();
+    for _ in 0..target.tries {
+        loot.push(raw.get(target.url).await?);
+        raw.hang_up();
+    }
+    Ok(loot)
+}
+
+async fn times(tries: usize, mut ask: impl AsyncFnMut() -> Result<Loot>) -> Result<Vec<Loot>> {
     let mut loot = Vec::new();
     for _ in 0..tries {
-        let got = curl(ca, server, http, copy, url).await?;
-        loot.push(("curl".to_owned(), got));
-    }
-    for tickets in [Tickets::Kept, Tickets::Dropped] {
-        let mut raw = RawThief::new(ca, server, http, tickets, AGENT, copy.clone())?;
-        for _ in 0..tries {
-            let got = raw.get(url).await?;
-            loot.push((format!("raw client, tickets {tickets:?}"), got));
-            raw.hang_up();
-        }
-    }
-    second.set_cookies(copy).await?;
-    for _ in 0..tries {
-        loot.push(("second profile".to_owned(), browse(second, url).await?));
+        loot.push(ask().await?);
     }
     Ok(loot)
 }

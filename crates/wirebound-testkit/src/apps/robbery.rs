@@ -6,15 +6,19 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::USER;
-use super::site::HOST;
+use super::site::{HOST, Site};
 use super::walk::{Browser, Member};
 use crate::chromium::{Chromium, Http};
 use crate::jar::Jar;
 use crate::line::Ending;
+use crate::thief::raw::{RawThief, Tickets};
 use crate::thief::{self, Target};
 use crate::wait;
 
 const BOUND: Duration = Duration::from_secs(10);
+
+/// A browser that has made no connection for so long makes none by itself.
+const SETTLED: Duration = Duration::from_millis(200);
 
 /// What came of it.
 #[derive(Clone, Debug, Default)]
@@ -43,8 +47,7 @@ pub async fn rob<B: Browser>(
     let mut spoils = Spoils::default();
     for time in ["connected", "away", "back"] {
         if time == "away" {
-            site.line.end_all(Ending::Fin);
-            site.line.empty(BOUND).await?;
+            leave(site).await?;
         } else if let Err(error) = member.is_served().await {
             spoils.lost.push(format!("{time}: {error:#}"));
         }
@@ -56,9 +59,9 @@ pub async fn rob<B: Browser>(
             url: &format!("{}/members?thief=1", site.base()),
             tries: 1,
         };
-        for (who, loot) in thief::all(&target, &copy, second).await? {
+        for (who, loot) in Box::pin(thief::all(&target, &copy, second)).await? {
             spoils.tries += 1;
-            if loot.tells(&format!("data-user=\"{USER}\"")) {
+            if loot.tells(&mark()) {
                 spoils.served.push(format!("{time}: {who}"));
             }
         }
@@ -69,6 +72,32 @@ pub async fn rob<B: Browser>(
     let taken = |line: &&String| line.contains("thief=1") && line.ends_with(USER);
     spoils.served_by_app = site.app.log().iter().filter(taken).count();
     Ok(spoils)
+}
+
+/// Ends every connection of the member, those too that a browser makes in advance when it loses one.
+async fn leave(site: &Site) -> Result<()> {
+    wait::until("the member to be away", BOUND, || async {
+        site.line.end_all(Ending::Fin);
+        wait::moment(SETTLED).await;
+        Ok((site.line.live() == 0).then_some(()))
+    })
+    .await
+}
+
+/// Whether a copy of a jar is worth anything now, to a client that keeps its TLS tickets.
+///
+/// # Errors
+/// When there is no answer.
+pub async fn opens(site: &Site, http: Http, copy: &Jar) -> Result<bool> {
+    let (ca, server) = (site.ca(), site.server());
+    let mut raw = RawThief::new(&ca, server, http, Tickets::Kept, thief::AGENT, copy.clone())?;
+    let loot = raw.get(&format!("{}/members?thief=1", site.base())).await?;
+    Ok(loot.tells(&mark()))
+}
+
+/// What tells on a page that it is the member's.
+fn mark() -> String {
+    format!("data-user=\"{USER}\"")
 }
 
 /// The member's jar, once no nonce of a hand-over is left in it.

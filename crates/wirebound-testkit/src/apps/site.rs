@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
+use serde_json::Value;
 
 use super::{App, Kind};
 use crate::authority::Authority;
@@ -21,8 +22,8 @@ pub const HOST: &str = "app.w.test";
 /// Where a line leads before there is a front: its address must be known first.
 const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9);
 
-/// The paths to which a form from elsewhere may be posted.
-const FROM_ELSEWHERE: &str = "/saml/acs";
+/// How many lines of each log a failing test shows.
+const TOLD: usize = 30;
 
 /// An app and all around it. Everything ends when it is dropped.
 pub struct Site {
@@ -51,12 +52,7 @@ impl Site {
     pub async fn behind_the_gateway(program: &Path, kind: Kind) -> Result<Self> {
         let line = Line::lay(NOWHERE, Duration::ZERO).await?;
         let (authority, provider, app) = around(kind, "").await?;
-        let mut setting = Setting::new(program, &app.url());
-        if std::env::var("WB_NEW").is_ok() {
-            setting.config = Some(format!(
-                "[arrival]\ncross_site_post = [\"{FROM_ELSEWHERE}\"]\n"
-            ));
-        }
+        let setting = Setting::new(program, &app.url());
         let protected = Protected::under(authority, setting).await?;
         Ok(Self::with(
             app,
@@ -120,20 +116,37 @@ impl Site {
         Ok(self.front.data())
     }
 
-    /// Everything that was told, for a failing test's message.
+    /// Starts the gateway again, on the same data folder.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub async fn start_the_gateway_again(&mut self) -> Result<()> {
+        self.front.start_again().await?;
+        self.line.lead_to(self.front.address());
+        Ok(())
+    }
+
+    /// The last of everything that was told, for a failing test's message.
     #[must_use]
     pub fn told(&self) -> String {
         let events = self.events();
-        let lines = events
-            .iter()
-            .map(|e| serde_json::Value::Object(e.fields.clone()).to_string());
-        let gateway = lines.collect::<Vec<_>>().join("\n");
-        let app = self.app.log().join("\n");
+        let events: Vec<String> = events
+            .into_iter()
+            .map(|e| Value::Object(e.fields).to_string())
+            .collect();
+        let printed = self.app.said();
+        let printed: Vec<String> = printed.lines().map(str::to_owned).collect();
         format!(
-            "the gateway:\n{gateway}\nthe app:\n{app}\nits server:\n{}",
-            self.app.said()
+            "the gateway:\n{}\nthe app:\n{}\nits server:\n{}",
+            last(&events),
+            last(&self.app.log()),
+            last(&printed)
         )
     }
+}
+
+fn last(lines: &[String]) -> String {
+    lines[lines.len().saturating_sub(TOLD)..].join("\n")
 }
 
 fn base(line: &Line) -> String {

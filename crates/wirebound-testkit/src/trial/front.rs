@@ -113,6 +113,14 @@ impl Front {
         gateway.start_again().await
     }
 
+    /// Starts the gateway after [`Self::stop`].
+    pub(crate) async fn start_again(&mut self) -> Result<()> {
+        match self {
+            Self::Gateway(p) => p.gateway.start_again().await,
+            Self::Bare(_) => Ok(()),
+        }
+    }
+
     /// The gateway's data folder; where there is no gateway, none.
     pub(crate) fn data(&self) -> PathBuf {
         match self {
