@@ -277,6 +277,13 @@ fn certificate(loaded: &Loaded, folder: &Path, now: Option<Timestamp>) -> Findin
         facts.names.join(" "),
         facts.not_after_text()
     );
+    if let Some((one, next)) = loaded.config.tls.cert.as_deref().and_then(broken_chain) {
+        return Finding::bad(
+            ABOUT,
+            format!("{about}; in its chain, {one} is not signed by what follows, {next}"),
+            "write the server's own certificate first, then each one that signed the one before",
+        );
+    }
     let local = loaded.config.tls.cert.is_none();
     if facts.not_after <= now && !local {
         return Finding::bad(
@@ -307,6 +314,21 @@ fn certificate(loaded: &Loaded, folder: &Path, now: Option<Timestamp>) -> Findin
         );
     }
     Finding::good(ABOUT, about)
+}
+
+/// Two neighbours of a certificate file of which the second did not sign the first, by their names. Browsers that do not
+/// happen to know the missing one refuse such a chain.
+fn broken_chain(cert: &Path) -> Option<(String, String)> {
+    let chain: Vec<_> = CertificateDer::pem_file_iter(cert)
+        .ok()?
+        .filter_map(|der| CertificateFacts::read(&der.ok()?))
+        .collect();
+    chain.windows(2).find_map(|pair| match pair {
+        [one, next] if one.issuer != next.subject => {
+            Some((one.subject.clone(), next.subject.clone()))
+        }
+        _ => None,
+    })
 }
 
 fn port(loaded: &Loaded, folder: &Path) -> Finding {
