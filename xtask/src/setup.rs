@@ -14,7 +14,7 @@ use crate::root;
 use crate::run::{find, silent, typed};
 
 /// Programs, and the Debian packages that bring them.
-const PROGRAMS: [(&str, &str); 7] = [
+const PROGRAMS: [(&str, &str); 11] = [
     ("chromium", "chromium"),
     ("firefox-esr", "firefox-esr"),
     ("certutil", "libnss3-tools"),
@@ -22,6 +22,10 @@ const PROGRAMS: [(&str, &str); 7] = [
     ("curl", "curl"),
     ("openssl", "openssl"),
     ("python3", "python3"),
+    ("nginx", "nginx-light"),
+    ("valgrind", "valgrind"),
+    ("wrk", "wrk"),
+    ("h2load", "nghttp2-client"),
 ];
 
 /// The Django that the tests run, with all that it stands on.
