@@ -21,6 +21,7 @@ mod app;
 mod client;
 mod crash;
 mod endings;
+mod guests;
 mod hostile;
 mod identity;
 mod process;

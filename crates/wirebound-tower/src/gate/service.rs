@@ -15,7 +15,7 @@ use tower_service::Service;
 use wirebound::store::StoreError;
 use wirebound::{HandOverKind, Refusal, Timestamp, Verified};
 
-use super::depart::Departure;
+use super::depart::{Departure, wait_for_the_hand_over};
 use super::identify::{Identity, Read};
 use super::{Access, Gate, endpoints};
 use crate::body::{self, Body, BoxError, drain};
@@ -185,6 +185,7 @@ impl Gate {
             Ok(identity) => identity,
             Err(error) => return self.cannot_say(&error, asker),
         };
+        let mut redeemed = false;
         let (verified, refusal, mut departure) = match identity {
             Identity::Refused { refusal, told } => {
                 if shown.session.is_none() {
@@ -209,6 +210,7 @@ impl Gate {
                     refusal,
                     Departure {
                         clears_session: clears,
+                        dead: refusal == Some(Refusal::Unauthenticated),
                         older: self.unproved(&shown, refusal.filter(|_| told)),
                         ..Departure::of(&read, &shown, asker)
                     },
@@ -220,10 +222,13 @@ impl Gate {
             Identity::Known {
                 accepted,
                 echoes_returned,
+                sealed,
             } => {
+                redeemed = accepted.redeemed;
                 let departure = Departure {
                     nonce_spent: accepted.nonce_spent,
                     hand_on: accepted.hand_on,
+                    sealed,
                     clear_echoes: if echoes_returned {
                         shown.echo_slots()
                     } else {
@@ -237,6 +242,7 @@ impl Gate {
         if let Some(verified) = &verified {
             match self.hand_over(wired, parts, &read, verified, now).await {
                 Ok(Some(entry)) => return entry,
+                Ok(None) if redeemed => wait_for_the_hand_over(wired),
                 Ok(None) => {}
                 Err(error) => return self.cannot_say(&error, asker),
             }
