@@ -291,6 +291,7 @@ async fn walk(browser: &Browser, site: &Site) {
     sign_in_elsewhere(browser, site).await;
     form_from_elsewhere(browser, site).await;
     forged_form(browser, site).await;
+    own_pages(browser, site).await;
     for event in site.gateway.events() {
         assert!(
             !["theft", "contested", "not_proven"].contains(&event.name.as_str()),
@@ -368,6 +369,24 @@ async fn forged_form(browser: &Browser, site: &Site) {
     assert_eq!(site.log.all("/pay"), []);
 }
 
+/// The page that lists one's sessions: its forms pass its own policy and the check of where they come from.
+async fn own_pages(browser: &Browser, site: &Site) {
+    let page = format!("{}/.wirebound/sessions", site.home);
+    browser.open(&page).await;
+    browser.shows("Where you are signed in").await;
+    browser.click("form[action$=end-all] button").await;
+    let out = format!("{}/", site.home);
+    wait::until("the way out", BOUND, || async {
+        Ok((browser.url().await == out).then_some(()))
+    })
+    .await
+    .unwrap();
+    browser.open(&format!("{}/home", site.home)).await;
+    browser.shows("OUT").await;
+    browser.open(&page).await;
+    browser.shows("Please sign in.").await;
+}
+
 async fn in_chromium(http: Http) {
     let site = Site::start().await;
     let profile = chromium::Profile::new(&site.gateway.ca(), http)
@@ -382,6 +401,9 @@ async fn in_chromium(http: Http) {
 
 async fn without_scripts(tab: &Tab, site: &Site) {
     let browser = Browser::Chromium(tab.clone());
+    browser.open(&format!("{}/login", site.home)).await;
+    browser.click("button").await;
+    browser.shows("IN").await;
     let off = serde_json::json!({ "value": true });
     tab.call("Emulation.setScriptExecutionDisabled", off)
         .await

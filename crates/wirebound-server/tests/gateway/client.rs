@@ -54,6 +54,10 @@ impl Ask {
         ask.field("content-type", "application/x-www-form-urlencoded")
     }
 
+    pub(crate) fn delete(path: &str) -> Self {
+        Self::new(Method::DELETE, path)
+    }
+
     fn new(method: Method, path: &str) -> Self {
         Self {
             method,
@@ -154,6 +158,7 @@ pub(crate) struct Client {
     gateway: SocketAddr,
     host: String,
     http: Http,
+    place: std::net::Ipv4Addr,
     agent: String,
     tls: Arc<ClientConfig>,
     wire: Arc<tokio::sync::Mutex<Option<Wire>>>,
@@ -167,11 +172,21 @@ impl Client {
             gateway: gateway.address(),
             host: "localhost".to_owned(),
             http,
+            place: std::net::Ipv4Addr::LOCALHOST,
             agent: "e2e/1".to_owned(),
             tls: Arc::new(tls(gateway, http)),
             wire: Arc::default(),
             jar: Arc::default(),
             seen: Arc::default(),
+        }
+    }
+
+    /// The same client from another address of this machine, over a connection of its own.
+    pub(crate) fn at(&self, place: [u8; 4]) -> Self {
+        Self {
+            place: place.into(),
+            wire: Arc::default(),
+            ..self.clone()
         }
     }
 
@@ -231,7 +246,9 @@ impl Client {
     }
 
     async fn tls(&self) -> std::io::Result<TlsStream<TcpStream>> {
-        let stream = TcpStream::connect(self.gateway).await?;
+        let socket = tokio::net::TcpSocket::new_v4()?;
+        socket.bind((self.place, 0).into())?;
+        let stream = socket.connect(self.gateway).await?;
         stream.set_nodelay(true)?;
         let name = ServerName::try_from(self.host.clone()).unwrap();
         let connector = TlsConnector::from(Arc::clone(&self.tls));

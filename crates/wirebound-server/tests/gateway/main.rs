@@ -24,6 +24,8 @@ mod crash;
 mod endings;
 mod hostile;
 mod identity;
+mod owners;
 mod process;
 mod refusals;
 mod secrets;
+mod taxonomy;

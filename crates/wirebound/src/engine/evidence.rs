@@ -4,6 +4,7 @@
 
 use super::Engine;
 use super::prove::{Found, Offer};
+use super::turn_away::earlier;
 use crate::families::roots;
 use crate::identity::Identity;
 use crate::judge::{Company, Facts, Offered, Proof, Recourse};
@@ -34,6 +35,7 @@ impl Engine {
             over: self.over(record, &found.identity, now),
             proof: self.proof(record, wire, offer, now),
             shared,
+            elsewhere: self.is_elsewhere(record, wire, offer, now),
             company,
             nonce: self.nonce(record, &wire.core, shown.as_ref(), now),
             recourse: self.recourse(wire, offer),
@@ -118,6 +120,19 @@ impl Engine {
             .filter_map(|root| record.stock(&root))
             .max();
         stock.map_or(Proof::Nothing, Proof::Lineage)
+    }
+
+    /// Whether a wire that is not attached comes from an address that the session is not held to.
+    fn is_elsewhere(
+        &self,
+        record: &Record,
+        wire: &Wire,
+        offer: &Offer<'_>,
+        now: Timestamp,
+    ) -> bool {
+        let attached = matches!(self.proof(record, wire, offer, now), Proof::Attached(_));
+        let (before, here) = (earlier(record).address, wire.core.side().address);
+        !attached && !self.policy.bound_to_ip.allows(before, here)
     }
 
     pub(super) fn recourse(&self, wire: &Wire, offer: &Offer<'_>) -> Recourse {
