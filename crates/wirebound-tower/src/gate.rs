@@ -17,6 +17,7 @@ use crate::tls::{Grants, Renewals};
 
 mod access;
 mod arrival;
+mod cut;
 mod depart;
 mod endpoints;
 mod extract;

@@ -156,6 +156,7 @@ pub(crate) type Seen = Arc<Mutex<Vec<(HeaderMap, String)>>>;
 #[derive(Clone)]
 pub(crate) struct Client {
     gateway: SocketAddr,
+    front: Option<SocketAddr>,
     host: String,
     http: Http,
     place: std::net::Ipv4Addr,
@@ -168,13 +169,18 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(gateway: &Gateway, http: Http) -> Self {
+        Self::with(gateway, http, &gateway.ca())
+    }
+
+    fn with(gateway: &Gateway, http: Http, ca: &std::path::Path) -> Self {
         Self {
             gateway: gateway.address(),
+            front: None,
             host: "localhost".to_owned(),
             http,
             place: std::net::Ipv4Addr::LOCALHOST,
             agent: "e2e/1".to_owned(),
-            tls: Arc::new(tls(gateway, http)),
+            tls: Arc::new(tls(ca, http)),
             wire: Arc::default(),
             jar: Arc::default(),
             seen: Arc::default(),
@@ -190,9 +196,27 @@ impl Client {
         }
     }
 
+    /// Trusts this certificate in place of the local authority's.
+    pub(crate) fn trusting(gateway: &Gateway, ca: &std::path::Path, http: Http) -> Self {
+        Self::with(gateway, http, ca)
+    }
+
+    /// The certificate that a new connection is shown; nothing if it is not one that is trusted.
+    pub(crate) async fn served_certificate(&self) -> Option<Vec<u8>> {
+        let stream = within("connect", self.tls()).await.ok()?;
+        let shown = stream.get_ref().1.peer_certificates()?.first()?.to_vec();
+        Some(shown)
+    }
+
     /// Speaks to the address, and so sends no server name.
     pub(crate) fn by_address(mut self) -> Self {
         "127.0.0.1".clone_into(&mut self.host);
+        self
+    }
+
+    /// Connects to this address, where a proxy listens that passes TCP through.
+    pub(crate) fn through(mut self, front: SocketAddr) -> Self {
+        self.front = Some(front);
         self
     }
 
@@ -246,9 +270,14 @@ impl Client {
     }
 
     async fn tls(&self) -> std::io::Result<TlsStream<TcpStream>> {
-        let socket = tokio::net::TcpSocket::new_v4()?;
-        socket.bind((self.place, 0).into())?;
-        let stream = socket.connect(self.gateway).await?;
+        let to = self.front.unwrap_or(self.gateway);
+        let stream = if self.place != std::net::Ipv4Addr::LOCALHOST {
+            let socket = tokio::net::TcpSocket::new_v4()?;
+            socket.bind((self.place, 0).into())?;
+            socket.connect(to).await?
+        } else {
+            TcpStream::connect(to).await?
+        };
         stream.set_nodelay(true)?;
         let name = ServerName::try_from(self.host.clone()).unwrap();
         let connector = TlsConnector::from(Arc::clone(&self.tls));
@@ -470,12 +499,12 @@ pub(crate) fn sign_in(name: &str) -> Ask {
     Ask::post("/login", &form).field("accept", "text/html,*/*")
 }
 
-fn tls(gateway: &Gateway, http: Http) -> ClientConfig {
+fn tls(ca: &std::path::Path, http: Http) -> ClientConfig {
     let alpn: &[&[u8]] = match http {
         Http::One => &[b"http/1.1"],
         Http::Two => &[b"h2"],
     };
-    authority::client(&gateway.ca(), alpn).unwrap()
+    authority::client(ca, alpn).unwrap()
 }
 
 /// An answer that does not end by itself.
