@@ -289,7 +289,13 @@ async fn of_several_reasons_the_first_counts() {
             403,
             "csrf_surprise",
         ),
-        ("proof before the role", &thief, Ask::get("/admin"), 401, "not_proven"),
+        (
+            "proof before the role",
+            &thief,
+            Ask::get("/admin"),
+            401,
+            "not_proven",
+        ),
         (
             "the role before the strength",
             &alice,
