@@ -77,9 +77,11 @@ fn page(title: &str) -> Html<String> {
     Html(format!("<!doctype html><title>{title}</title>{title}"))
 }
 
-async fn visit(State(log): State<Arc<Log>>, uri: Uri, headers: HeaderMap) -> Html<String> {
+/// A page that is asked for anew whenever somebody comes back to it.
+async fn visit(State(log): State<Arc<Log>>, uri: Uri, headers: HeaderMap) -> Response {
     let signed_in = log.note("GET", &uri, &headers, "");
-    page(if signed_in { "IN" } else { "OUT" })
+    let fresh = [(http::header::CACHE_CONTROL, "no-store")];
+    (fresh, page(if signed_in { "IN" } else { "OUT" })).into_response()
 }
 
 async fn take(
@@ -334,7 +336,7 @@ async fn back_and_forward(browser: &Browser, site: &Site) {
     browser.forward().await;
     browser.shows("IN").await;
     let arrived = site.log.all("/page?q=1");
-    eprintln!("back and forward: {arrived:?}");
+    eprintln!("back and forward: {} requests, {arrived:?}", arrived.len());
     assert!(arrived.iter().all(|one| one.signed_in), "{arrived:#?}");
 }
 

@@ -129,7 +129,11 @@ impl Gate {
                     path = parts.uri.path(),
                     "a form from another site is posted again"
                 );
-                Ok(whole(self.post_again(&parts, body).await))
+                let mut body = core::pin::pin!(body);
+                let response = self.post_again(&parts, body.as_mut()).await;
+                // What was not read of a form that is refused, so that the answer arrives.
+                drop(tokio::time::timeout(DRAIN_TIME, drain(body, DRAIN_BYTES)).await);
+                Ok(whole(response))
             }
             Entry::Answered {
                 mut response,
