@@ -53,6 +53,8 @@ pub(super) struct Inner {
     pub(super) ruled: Paths,
     pub(super) patience: Patience,
     pub(super) secure: bool,
+    /// `Origin` keeps the client's scheme on the way to the app.
+    pub(super) keeps_origin: bool,
     /// The path whose answered unsafe request is a sign-in, for an app that keeps its cookie through it.
     pub(super) login_path: Option<String>,
     pub(super) bodies: Bodies,
@@ -111,6 +113,7 @@ impl App {
             },
             patience: patience(config),
             secure: config.session_token.secure_flag,
+            keeps_origin: config.upstream.origin == crate::config::OriginScheme::Client,
             login_path: config.armour.login.path.clone(),
             bodies: Bodies::of(&config.limits),
             idle: config.session.idle_timeout,
@@ -286,7 +289,8 @@ impl App {
 
     fn leg(&self, parts: &Parts, passage: &Passage) -> Result<Leg, Failed> {
         let peer = passage.access.wired().connection.peer.ip();
-        let mut leg = Leg::new(peer, passage.authority.clone(), Scheme::HTTPS);
+        let mut leg = Leg::new(peer, passage.authority.clone(), Scheme::HTTPS)
+            .keeping_origin(self.0.keeps_origin);
         if let Some(verified) = passage.access.verified() {
             leg = leg.told(told(verified));
             // Ended this very moment: whatever was to be sent must not be.

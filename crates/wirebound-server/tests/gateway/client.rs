@@ -54,6 +54,10 @@ impl Ask {
         ask.field("content-type", "application/x-www-form-urlencoded")
     }
 
+    pub(crate) fn delete(path: &str) -> Self {
+        Self::new(Method::DELETE, path)
+    }
+
     fn new(method: Method, path: &str) -> Self {
         Self {
             method,
@@ -155,6 +159,7 @@ pub(crate) struct Client {
     front: Option<SocketAddr>,
     host: String,
     http: Http,
+    place: std::net::Ipv4Addr,
     agent: String,
     tls: Arc<ClientConfig>,
     wire: Arc<tokio::sync::Mutex<Option<Wire>>>,
@@ -173,11 +178,21 @@ impl Client {
             front: None,
             host: "localhost".to_owned(),
             http,
+            place: std::net::Ipv4Addr::LOCALHOST,
             agent: "e2e/1".to_owned(),
             tls: Arc::new(tls(ca, http)),
             wire: Arc::default(),
             jar: Arc::default(),
             seen: Arc::default(),
+        }
+    }
+
+    /// The same client from another address of this machine, over a connection of its own.
+    pub(crate) fn at(&self, place: [u8; 4]) -> Self {
+        Self {
+            place: place.into(),
+            wire: Arc::default(),
+            ..self.clone()
         }
     }
 
@@ -255,7 +270,14 @@ impl Client {
     }
 
     async fn tls(&self) -> std::io::Result<TlsStream<TcpStream>> {
-        let stream = TcpStream::connect(self.front.unwrap_or(self.gateway)).await?;
+        let to = self.front.unwrap_or(self.gateway);
+        let stream = if self.place != std::net::Ipv4Addr::LOCALHOST {
+            let socket = tokio::net::TcpSocket::new_v4()?;
+            socket.bind((self.place, 0).into())?;
+            socket.connect(to).await?
+        } else {
+            TcpStream::connect(to).await?
+        };
         stream.set_nodelay(true)?;
         let name = ServerName::try_from(self.host.clone()).unwrap();
         let connector = TlsConnector::from(Arc::clone(&self.tls));
