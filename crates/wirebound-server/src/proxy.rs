@@ -19,6 +19,7 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{HttpConnector, capture_connection};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -115,7 +116,7 @@ impl Unanswered {
 /// Speaks HTTP/1.1 to one upstream over a pool of kept connections. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Forwarder {
-    client: Client<HttpConnector, Upload>,
+    client: Client<HttpsConnector<HttpConnector>, Upload>,
     upstream: Upstream,
     limits: Limits,
 }
@@ -127,6 +128,9 @@ impl Forwarder {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(limits.connect));
         connector.set_nodelay(true);
+        // The other scheme is the one around it.
+        connector.enforce_http(false);
+        let connector = HttpsConnector::from((connector, upstream.tls()));
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(limits.idle)

@@ -48,16 +48,31 @@ role = "user"
 const PAGES: [(&str, u16, &[(&str, &str)], bool); 12] = [
     ("silent", 200, &[], false),
     ("silent-sets", 200, &[], true),
-    ("private", 200, &[("cache-control", "private, max-age=600")], false),
+    (
+        "private",
+        200,
+        &[("cache-control", "private, max-age=600")],
+        false,
+    ),
     (
         "heuristic",
         200,
         &[("last-modified", "Mon, 02 Jan 2023 00:00:00 GMT")],
         false,
     ),
-    ("expires", 200, &[("expires", "Fri, 01 Jan 2100 00:00:00 GMT")], false),
+    (
+        "expires",
+        200,
+        &[("expires", "Fri, 01 Jan 2100 00:00:00 GMT")],
+        false,
+    ),
     ("max-age", 200, &[("cache-control", "max-age=600")], false),
-    ("max-age-sets", 200, &[("cache-control", "max-age=600")], true),
+    (
+        "max-age-sets",
+        200,
+        &[("cache-control", "max-age=600")],
+        true,
+    ),
     ("no-cache-sets", 200, &[("cache-control", "no-cache")], true),
     ("accel-sets", 200, &[("x-accel-expires", "600")], true),
     ("missing", 404, &[], false),
@@ -161,7 +176,9 @@ async fn page(
 async fn etag(State(inside): State<Arc<Inside>>, headers: HeaderMap) -> Response {
     let name = name_of(&inside, &headers);
     let tag = format!("\"{name}\"");
-    let same = headers.get("if-none-match").is_some_and(|asked| asked == tag.as_str());
+    let same = headers
+        .get("if-none-match")
+        .is_some_and(|asked| asked == tag.as_str());
     let mut response = if same {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
@@ -260,7 +277,11 @@ fn text_of(answer: &Answer) -> String {
 async fn walk(front: SocketAddr, log: &dyn Fn() -> String) {
     let mut alice = Person::at(front);
     let signed_in = alice.sign_in("alice").await;
-    assert!(signed_in.body.starts_with("for alice,"), "{signed_in:?} {}", log());
+    assert!(
+        signed_in.body.starts_with("for alice,"),
+        "{signed_in:?} {}",
+        log()
+    );
     let mut bob = Person::at(front);
 
     for (kind, status, ..) in PAGES {
@@ -290,7 +311,9 @@ async fn walk(front: SocketAddr, log: &dyn Fn() -> String) {
         assert!(own && hers.field("cache-control") == "private", "{hers:?}");
         assert!(hers.status != 304 || tag.contains("alice"), "{hers:?}");
     }
-    let his = bob.get_with("/etag", &[("if-none-match", "\"alice\"")]).await;
+    let his = bob
+        .get_with("/etag", &[("if-none-match", "\"alice\"")])
+        .await;
     assert!(his.body.starts_with("for nobody,"), "{his:?}");
     // A part of hers is no part of his.
     alice.get_with("/max-age", &[("range", "bytes=0-8")]).await;
@@ -374,7 +397,9 @@ async fn a_revalidation_of_a_personal_answer_says_private_again() {
     let mut alice = Person::at(nginx.address());
     alice.sign_in("alice").await;
     let whole = alice.get("/etag").await;
-    let same = alice.get_with("/etag", &[("if-none-match", "\"alice\"")]).await;
+    let same = alice
+        .get_with("/etag", &[("if-none-match", "\"alice\"")])
+        .await;
     assert_eq!((whole.status.as_u16(), same.status.as_u16()), (200, 304));
     for answer in [whole, same] {
         assert_eq!(answer.field("cache-control"), "private");

@@ -145,7 +145,8 @@ async fn the_second_person_behind_a_stock_nginx_makes_the_family_shared_and_a_co
 }
 
 #[tokio::test]
-async fn a_copy_that_calls_itself_otherwise_is_refused_behind_a_stock_nginx_from_the_first_request() {
+async fn a_copy_that_calls_itself_otherwise_is_refused_behind_a_stock_nginx_from_the_first_request()
+{
     let app = App::start().await;
     let gateway = Gateway::before(&app.url, CONFIG).await;
     let nginx = nginx(gateway.address(), Stock::Named).await;
@@ -171,7 +172,10 @@ async fn a_nginx_that_gives_itself_away_is_known_at_its_first_request() {
         let nginx = nginx(gateway.address(), stock).await;
         let mut alice = Person::at(nginx.address());
         let public = alice.get("/").await;
-        assert_eq!((public.status.as_u16(), public.body.as_str()), (200, "home"));
+        assert_eq!(
+            (public.status.as_u16(), public.body.as_str()),
+            (200, "home")
+        );
         let refused = alice.try_sign_in("alice").await;
         assert_eq!(refused.status, 403, "{refused:?}");
         assert_eq!(gateway.events("family.shared")[0]["sign"], sign);
@@ -228,7 +232,10 @@ async fn a_crowd_behind_any_proxy_that_ends_tls_is_never_mixed_up() {
         };
         let (known, asked) = crowd(front).await;
         let marks = gateway.events("family.shared");
-        eprintln!("{kind}: {asked} asked, {known} known before the mark, {} marks", marks.len());
+        eprintln!(
+            "{kind}: {asked} asked, {known} known before the mark, {} marks",
+            marks.len()
+        );
         assert!(!marks.is_empty(), "{kind}: {:#?}", gateway.printed());
         assert_eq!(asked, 360);
     }
@@ -282,7 +289,10 @@ async fn a_caddy_in_front_is_known_by_its_forwarding_fields_before_anybody_is_si
     let marks = gateway.events("family.shared");
     assert_eq!(marks[0]["sign"], "forwarding_header");
     let hint = marks[0]["hint"].as_str().unwrap();
-    assert!(hint.contains("forwarding field") && hint.contains("mode tcp"), "{hint}");
+    assert!(
+        hint.contains("forwarding field") && hint.contains("mode tcp"),
+        "{hint}"
+    );
 }
 
 /// The way out that the event names.

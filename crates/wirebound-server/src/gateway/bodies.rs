@@ -114,9 +114,7 @@ where
             self.waiting = None;
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
-        let waiting = self
-            .waiting
-            .get_or_insert_with(|| Box::pin(sleep(silence)));
+        let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(silence)));
         waiting
             .as_mut()
             .poll(cx)
@@ -171,10 +169,7 @@ mod tests {
     impl futures_core::Stream for Heard {
         type Item = Result<Frame<Bytes>, BoxError>;
 
-        fn poll_next(
-            mut self: Pin<&mut Self>,
-            cx: &mut Context<'_>,
-        ) -> Poll<Option<Self::Item>> {
+        fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
             self.0.poll_recv(cx)
         }
     }

@@ -37,7 +37,7 @@ impl Failed {
         let status = match self {
             Self::Unanswered(unanswered) => {
                 if !matches!(unanswered, Unanswered::Cut(_)) {
-                    tracing::warn!(error = %unanswered, cause = core::error::Error::source(&unanswered).map(tracing::field::display), "the app gave no answer");
+                    tracing::warn!(error = %unanswered, cause = causes(&unanswered), "the app gave no answer");
                 }
                 unanswered.status()
             }
@@ -59,4 +59,15 @@ impl Failed {
         };
         answer::own(status, asker)
     }
+}
+
+/// What lies behind an error, from the outside in; nothing of a request is in it.
+fn causes(error: &dyn core::error::Error) -> Option<String> {
+    let mut next = error.source();
+    let mut all = Vec::new();
+    while let Some(error) = next {
+        all.push(error.to_string());
+        next = error.source();
+    }
+    (!all.is_empty()).then(|| all.join(": "))
 }

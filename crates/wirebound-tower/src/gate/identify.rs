@@ -4,7 +4,9 @@ use core::time::Duration;
 
 use http::request::Parts;
 use http::{HeaderMap, Method, Version};
-use wirebound::engine::{Accepted, Authorized, Client, EchoToken, Offer, Outcome, Sign, request_key};
+use wirebound::engine::{
+    Accepted, Authorized, Client, EchoToken, Offer, Outcome, Sign, request_key,
+};
 use wirebound::store::StoreError;
 use wirebound::{Authority, Need, NotOurs, Refusal, Secret, Timestamp, Verified};
 

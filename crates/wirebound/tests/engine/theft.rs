@@ -469,7 +469,8 @@ fn signing_out_in_as_another_and_back_keeps_an_honest_family() {
 }
 
 #[test]
-fn one_switch_of_the_user_agent_proves_nothing_until_it_signed_in_and_two_in_turn_are_two_clients() {
+fn one_switch_of_the_user_agent_proves_nothing_until_it_signed_in_and_two_in_turn_are_two_clients()
+{
     let mut w = world();
     let line = w.settle("alice", Role::USER);
     let cookie = w.browser.cookie.clone();
