@@ -215,7 +215,7 @@ pub trait AskedFor {
 impl AskedFor for tokio::signal::unix::Signal {
     async fn asked(&mut self) {
         if self.recv().await.is_none() {
-            core::future::pending().await
+            core::future::pending::<()>().await;
         }
     }
 }

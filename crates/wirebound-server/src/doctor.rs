@@ -424,7 +424,7 @@ fn ask_head(
         .trim_end_matches(']');
     let port = authority
         .port_u16()
-        .unwrap_or(if tls.is_some() { 443 } else { 80 });
+        .unwrap_or_else(|| if tls.is_some() { 443 } else { 80 });
     let address = (bare, port)
         .to_socket_addrs()
         .map_err(text)?
