@@ -34,6 +34,7 @@ mod home;
 mod house;
 mod policy;
 mod routes;
+mod stopping;
 mod tickets;
 
 pub use app::App;
@@ -144,15 +145,24 @@ pub async fn run(
     ready();
     let sweep_every = Duration::from_millis(plan.config.session.sweep_interval.as_millis());
     let leaving = app.clone();
+    let (say, stopped) = tokio::sync::oneshot::channel();
     let stop = async move {
         stop.await;
-        leaving.going_away();
+        // Nobody hears it only where everything is over already.
+        say.send(()).unwrap_or_default();
+    };
+    let goodbyes = async move {
+        if stopped.await.is_ok() {
+            leaving.going_away().await;
+        }
+        core::future::pending::<()>().await;
     };
     tokio::select! {
         () = wirebound_tower::gate::serve(listener, gate, app.clone(), stop) => {}
         () = house::keep(&engine, &clock, sweep_every) => {}
         () = tickets::rotate(&engine, &keys, &clock, &entropy) => {}
         () = app.keep_names() => {}
+        () = goodbyes => {}
     }
     app.write_names().await;
     house::tidy(&engine, clock.as_ref()).await;

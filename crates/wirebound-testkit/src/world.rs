@@ -134,6 +134,8 @@ pub struct Ask<'a> {
     pub host: &'a str,
     /// The same for the same request.
     pub request: u8,
+    /// Its client calls itself otherwise than before.
+    pub other_client: bool,
 }
 
 impl<'a> Ask<'a> {
@@ -148,6 +150,7 @@ impl<'a> Ask<'a> {
             need: Need::NOTHING,
             host: HOST,
             request: 1,
+            other_client: false,
         }
     }
 }
@@ -390,7 +393,7 @@ impl World {
         let presented = self.engine.read(ask.cookie.as_bytes()).unwrap();
         match self.engine.authorize(&line.wire, &presented, self.now) {
             // A route that asks for more is judged on the slow path here, to see its reason.
-            Authorized::Accepted(verified) if ask.need.is_nothing() => {
+            Authorized::Accepted(verified) if ask.need.is_nothing() && !ask.other_client => {
                 return Answer::Hot(verified);
             }
             Authorized::Accepted(_) | Authorized::Ask => {}
@@ -406,6 +409,7 @@ impl World {
             can_follow: ask.follow,
             held: ask.held,
             surprise: false,
+            other_client: ask.other_client,
             authority: &authority,
             need: ask.need,
         };

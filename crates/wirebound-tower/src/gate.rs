@@ -16,6 +16,7 @@ use crate::refusal::Answers;
 use crate::tls::{Grants, Renewals};
 
 mod access;
+mod cut;
 mod depart;
 mod endpoints;
 mod extract;

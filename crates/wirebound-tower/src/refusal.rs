@@ -118,6 +118,12 @@ pub fn table(refusal: Refusal, asker: Asker, told: bool) -> Told {
             "insufficient_strength",
             "Please sign in again to do this.",
         ),
+        Refusal::SharedWire => plain(
+            StatusCode::FORBIDDEN,
+            "insufficient_strength",
+            "You cannot be signed in here: something between you and this site mixes the connections of several people. \
+             Its operator can tell what to change.",
+        ),
         Refusal::StepUpRequired => plain(
             StatusCode::FORBIDDEN,
             "step_up_required",
@@ -305,6 +311,7 @@ csrf_surprise: 403 csrf_surprise | 403 csrf_surprise | 403 csrf_surprise
 not_proven: 401 - | 401 - | 401 not_proven
 contested: 404 - | 401 - | 401 -
 insufficient_role: 403 insufficient_role | 403 insufficient_role | 403 insufficient_role
+insufficient_strength: 403 insufficient_strength | 403 insufficient_strength | 403 insufficient_strength
 insufficient_strength: 403 insufficient_strength | 403 insufficient_strength | 403 insufficient_strength
 step_up_required: 403 step_up_required | 403 step_up_required | 403 step_up_required
 forbidden: 403 forbidden | 403 forbidden | 403 forbidden

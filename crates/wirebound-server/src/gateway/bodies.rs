@@ -1,7 +1,9 @@
-//! Bounds of bodies on their way through: how large an upload may be, how long either side may be silent.
+//! Bounds of bodies on their way through: how large an upload may be, how long either side may be silent, and what
+//! becomes of an upload whose request was answered early.
 
 use core::pin::Pin;
-use core::task::{Context, Poll};
+use core::task::{Context, Poll, ready};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,83 +12,21 @@ use http::{HeaderMap, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::Limited;
 use tokio::time::{Instant, Sleep};
-use wirebound_tower::body::{Body, BoxError, watched};
+use wirebound_tower::body::{self, Body, BoxError, Ended, Fuse, boxed};
+use wirebound_tower::gate::Access;
+use wirebound_tower::listen::Connection;
+use wirebound_tower::tls::Protocol;
 
 use crate::config;
+use crate::proxy::{CloseCode, Cut};
 
 /// An upload within its bounds.
-pub(super) type Upload<B> = Limited<Heard<B>>;
+pub(super) type Upload<B> = Limited<Patient<Heard<B>>>;
 
-/// A body whose sender may be silent for so long. What is known of its length stays known: an app is not sent a body
-/// where the client has none, and an answer that is small need not be watched.
-#[derive(Debug)]
-pub(super) struct Heard<B> {
-    body: B,
-    silence: Duration,
-    /// Made when it is first waited for: most bodies are there at once.
-    alarm: Option<Pin<Box<Sleep>>>,
-    waiting: bool,
-}
-
-/// The sender of a body was silent for too long.
-#[derive(Debug, thiserror::Error)]
-#[error("nothing more came for {0:?}")]
-pub(super) struct Silent(Duration);
-
-impl<B> Heard<B> {
-    const fn new(silence: Duration, body: B) -> Self {
-        Self {
-            body,
-            silence,
-            alarm: None,
-            waiting: false,
-        }
-    }
-
-    fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let silence = self.silence;
-        let alarm = self
-            .alarm
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(silence)));
-        if !self.waiting {
-            self.waiting = true;
-            let now = Instant::now();
-            alarm
-                .as_mut()
-                .reset(now.checked_add(silence).unwrap_or(now));
-        }
-        alarm.as_mut().poll(cx)
-    }
-}
-
-impl<B> HttpBody for Heard<B>
-where
-    B: HttpBody + Unpin,
-    B::Error: Into<BoxError>,
-{
-    type Data = B::Data;
-    type Error = BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
-        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
-            self.waiting = false;
-            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
-        }
-        let silent = Silent(self.silence);
-        self.poll_alarm(cx).map(|()| Some(Err(silent.into())))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
+/// How much of an upload is read away after its request was answered, and for how long: an HTTP/1.1 browser reads no
+/// answer before it has sent everything, and if it is cut off it sends the request again.
+const READ_AWAY: u64 = 64 * 1024 * 1024;
+const READ_AWAY_TIME: Duration = Duration::from_secs(30);
 
 /// The bounds.
 #[derive(Clone, Copy, Debug)]
@@ -115,12 +55,20 @@ impl Bodies {
     }
 
     /// What was not announced is counted, and cut off at the bound; so is a client that falls silent.
-    pub(super) fn upload<B: HttpBody<Data = Bytes>>(&self, body: B) -> Upload<B> {
-        Limited::new(Heard::new(self.silence, body), self.largest)
+    pub(super) fn upload<B>(&self, body: B, access: &Access) -> Upload<B>
+    where
+        B: HttpBody<Data = Bytes> + Unpin + Send + 'static,
+    {
+        let heard = Heard {
+            body: Some(body),
+            access: access.clone(),
+        };
+        Limited::new(Patient::new(self.silence, heard), self.largest)
     }
 
-    /// An app that falls silent in the middle of an answer is cut off; event streams may be silent for longer.
-    pub(super) fn download<B>(&self, response: Response<B>) -> Response<Body>
+    /// An app that falls silent in the middle of an answer is cut off; event streams may be silent for longer, and end at
+    /// once when the gateway stops: nobody would wait for them to end.
+    pub(super) fn download<B>(&self, response: Response<B>, stopping: Cut) -> Response<Body>
     where
         B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<BoxError>,
@@ -130,12 +78,171 @@ impl Bodies {
             .get(CONTENT_TYPE)
             .and_then(|kind| kind.to_str().ok());
         let stream = kind.is_some_and(|kind| kind.starts_with("text/event-stream"));
-        let silence = if stream {
-            self.stream_silence
-        } else {
-            self.silence
+        if !stream {
+            return response.map(|body| boxed(Patient::new(self.silence, body)));
+        }
+        response.map(|body| {
+            boxed(UntilTheStop {
+                body: boxed(Patient::new(self.stream_silence, body)),
+                fuse: Fuse::new(stopping.closed()),
+            })
+        })
+    }
+}
+
+/// A body whose sender may be silent for so long. What is known of its length stays known: an app is sent no body where
+/// the client has none, and an answer that is small need not be watched.
+#[derive(Debug)]
+pub(super) struct Patient<B> {
+    body: B,
+    silence: Duration,
+    /// Made when it is first waited for: most bodies are there at once.
+    alarm: Option<Pin<Box<Sleep>>>,
+    waiting: bool,
+}
+
+/// The sender of a body was silent for too long.
+#[derive(Debug, thiserror::Error)]
+#[error("nothing more came for {0:?}")]
+pub(super) struct Silent(Duration);
+
+impl<B> Patient<B> {
+    const fn new(silence: Duration, body: B) -> Self {
+        Self {
+            body,
+            silence,
+            alarm: None,
+            waiting: false,
+        }
+    }
+
+    fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let silence = self.silence;
+        let alarm = self
+            .alarm
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(silence)));
+        if !self.waiting {
+            self.waiting = true;
+            let now = Instant::now();
+            alarm
+                .as_mut()
+                .reset(now.checked_add(silence).unwrap_or(now));
+        }
+        alarm.as_mut().poll(cx)
+    }
+}
+
+impl<B> HttpBody for Patient<B>
+where
+    B: HttpBody + Unpin,
+    B::Error: Into<BoxError>,
+{
+    type Data = B::Data;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
+        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
+            self.waiting = false;
+            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
+        }
+        let silent = Silent(self.silence);
+        self.poll_alarm(cx).map(|()| Some(Err(silent.into())))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// An upload on its way to the app: each piece of it keeps its session from being idle.
+pub(super) struct Heard<B: HttpBody<Data = Bytes> + Unpin + Send + 'static> {
+    body: Option<B>,
+    access: Access,
+}
+
+impl<B: HttpBody<Data = Bytes> + Unpin + Send + 'static> HttpBody for Heard<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let Some(body) = &mut self.body else {
+            return Poll::Ready(None);
         };
-        response.map(|body| watched(Heard::new(silence, body), None))
+        let frame = ready!(Pin::new(body).poll_frame(cx));
+        match &frame {
+            Some(Ok(_)) => self.access.touch(),
+            None | Some(Err(_)) => self.body = None,
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(HttpBody::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body
+            .as_ref()
+            .map_or_else(|| SizeHint::with_exact(0), HttpBody::size_hint)
+    }
+}
+
+impl<B: HttpBody<Data = Bytes> + Unpin + Send + 'static> Drop for Heard<B> {
+    fn drop(&mut self) {
+        let connection = &self.access.wired().connection;
+        // On HTTP/2 the stream is closed behind the answer as RFC 9113 section 8.1 has it (RST_STREAM, NO_ERROR).
+        if connection.protocol == Protocol::Http1
+            && let Some(body) = self.body.take().filter(|body| !body.is_end_stream())
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(read_away(body, Arc::clone(connection)));
+        }
+    }
+}
+
+/// Reads what is left of an upload, within bounds; the connection does not count as idle meanwhile.
+async fn read_away<B: HttpBody<Data = Bytes>>(body: B, connection: Arc<Connection>) {
+    let busy = connection.hold();
+    drop(tokio::time::timeout(READ_AWAY_TIME, body::drain(body, READ_AWAY)).await);
+    drop(busy);
+}
+
+/// A stream of events, which ends when the gateway stops.
+struct UntilTheStop {
+    body: Body,
+    fuse: Fuse<CloseCode>,
+}
+
+impl HttpBody for UntilTheStop {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if let Some(burning) = self.fuse.poll(cx) {
+            return burning.map(|_| Some(Err(Ended::new().into())));
+        }
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
@@ -148,26 +255,15 @@ mod tests {
 
     const SILENCE: Duration = Duration::from_secs(60);
 
-    fn bodies() -> Bodies {
-        Bodies {
-            largest: 1024,
-            silence: SILENCE,
-            stream_silence: SILENCE,
-        }
-    }
-
     #[test]
-    fn a_request_without_a_body_has_none_at_the_app_either() {
-        let upload = bodies().upload(Empty::<Bytes>::new());
-        assert!(upload.is_end_stream());
-        assert_eq!(upload.size_hint().exact(), Some(0));
-    }
-
-    #[test]
-    fn an_answer_of_known_length_keeps_it() {
-        let response = Response::new(Full::new(Bytes::from_static(b"abc")));
-        let response = bodies().download(response);
-        assert_eq!(response.body().size_hint().exact(), Some(3));
+    fn a_body_keeps_what_is_known_of_its_length() {
+        let none = Patient::new(SILENCE, Empty::<Bytes>::new());
+        assert!(
+            none.is_end_stream(),
+            "an app is sent no body where there is none"
+        );
+        let some = Patient::new(SILENCE, Full::new(Bytes::from_static(b"abc")));
+        assert_eq!(some.size_hint().exact(), Some(3));
     }
 
     #[tokio::test(start_paused = true)]
@@ -178,7 +274,7 @@ mod tests {
             let frame = Frame::data(Bytes::from_static(b"x"));
             Some((Ok::<_, BoxError>(frame), piece + 1))
         });
-        let mut body = Heard::new(SILENCE, StreamBody::new(Box::pin(pieces)));
+        let mut body = Patient::new(SILENCE, StreamBody::new(Box::pin(pieces)));
         let start = Instant::now();
         for _ in 0..4 {
             body.frame().await.unwrap().unwrap();

@@ -3,7 +3,7 @@
 use http::{HeaderMap, Response};
 use wirebound::engine::Scope;
 use wirebound::{Lifetime, Role, Subject};
-use wirebound_tower::caches::keep_private;
+use wirebound_tower::caches::lost_its_cookie;
 use wirebound_tower::gate::{Intent, SignInIntent};
 
 use super::app::{App, Passage};
@@ -70,7 +70,7 @@ impl App {
         taken.notices.iter().for_each(notice);
         if taken.removed > 0 {
             // An answer that lost its cookie would look fit for a shared cache.
-            keep_private(headers);
+            lost_its_cookie(headers);
         }
         Ok(Some(*taken))
     }

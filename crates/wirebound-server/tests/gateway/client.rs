@@ -146,6 +146,7 @@ pub(crate) type Seen = Arc<Mutex<Vec<(HeaderMap, String)>>>;
 #[derive(Clone)]
 pub(crate) struct Client {
     gateway: SocketAddr,
+    front: Option<SocketAddr>,
     host: String,
     http: Http,
     agent: String,
@@ -159,6 +160,7 @@ impl Client {
     pub(crate) fn new(gateway: &Gateway, http: Http) -> Self {
         Self {
             gateway: gateway.address(),
+            front: None,
             host: "localhost".to_owned(),
             http,
             agent: "e2e/1".to_owned(),
@@ -172,6 +174,12 @@ impl Client {
     /// Speaks to the address, and so sends no server name.
     pub(crate) fn by_address(mut self) -> Self {
         "127.0.0.1".clone_into(&mut self.host);
+        self
+    }
+
+    /// Connects to this address, where a proxy listens that passes TCP through.
+    pub(crate) fn through(mut self, front: SocketAddr) -> Self {
+        self.front = Some(front);
         self
     }
 
@@ -225,7 +233,7 @@ impl Client {
     }
 
     async fn tls(&self) -> std::io::Result<TlsStream<TcpStream>> {
-        let stream = TcpStream::connect(self.gateway).await?;
+        let stream = TcpStream::connect(self.front.unwrap_or(self.gateway)).await?;
         stream.set_nodelay(true)?;
         let name = ServerName::try_from(self.host.clone()).unwrap();
         let connector = TlsConnector::from(Arc::clone(&self.tls));

@@ -124,6 +124,15 @@ impl Gate {
         response: &mut Response<Body>,
     ) -> Result<(), Failed> {
         match (intent, access.verified()) {
+            // Nothing could be proved over this wire, and each further try would make a session that nobody uses. A page
+            // goes on without one, a person who signs in is told.
+            (Intent::SignIn(_), _) if access.wired().wire.is_shared() => {
+                if departure.safe {
+                    Ok(())
+                } else {
+                    Err(Failed::Refused(Refusal::SharedWire))
+                }
+            }
             (Intent::SignIn(intent), _) if departure.may_set_session() => {
                 self.sign_in(access, intent, response).await?;
                 if let Some(older) = departure.older {

@@ -4,7 +4,9 @@ use core::time::Duration;
 
 use http::request::Parts;
 use http::{HeaderMap, Method, Version};
-use wirebound::engine::{Accepted, Authorized, EchoToken, Offer, Outcome, Sign, request_key};
+use wirebound::engine::{
+    Accepted, Authorized, Client, EchoToken, Offer, Outcome, Sign, request_key,
+};
 use wirebound::store::StoreError;
 use wirebound::{Authority, Need, NotOurs, Refusal, Secret, Timestamp, Verified};
 
@@ -133,42 +135,28 @@ impl Gate {
     }
 
     /// Signs that somebody in the middle shares this connection among people. A new one is written down first.
+    ///
+    /// `Other`: no sign yet, but the request's client calls itself otherwise than before, and the wire proves nothing
+    /// for it.
     pub(super) async fn look_for_signs(
         &self,
         wired: &Wired,
         parts: &Parts,
         read: &Read,
         now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let sign = self.sign(wired, parts, &read.host);
-        if let Some(sign) = sign
+    ) -> Result<Client, StoreError> {
+        let client = parts.headers.get(http::header::USER_AGENT);
+        let client = match client.and_then(|value| value.to_str().ok()) {
+            Some(client) => self.0.engine.client(&wired.wire, client),
+            None => Client::Same,
+        };
+        let turns = (client == Client::InTurn).then_some(Sign::TwoClients);
+        if let Some(sign) = sign(wired, parts, &read.host).or(turns)
             && self.0.engine.mark_shared(&wired.wire, sign)
         {
             self.0.engine.keep_mark(&wired.wire, now).await?;
         }
-        Ok(())
-    }
-
-    fn sign(&self, wired: &Wired, parts: &Parts, host: &Authority) -> Option<Sign> {
-        if parts.version < Version::HTTP_11 {
-            return Some(Sign::OldHttp);
-        }
-        if has_forwarding(&parts.headers) {
-            return Some(Sign::ForwardingHeader);
-        }
-        if wired.connection.sni.is_none() && host.as_str().parse::<std::net::IpAddr>().is_err() {
-            return Some(Sign::NoServerName);
-        }
-        let client = parts
-            .headers
-            .get(http::header::USER_AGENT)
-            .and_then(|value| value.to_str().ok());
-        match client {
-            Some(client) if !self.0.engine.same_client(&wired.wire, client) => {
-                Some(Sign::TwoClients)
-            }
-            _ => None,
-        }
+        Ok(client)
     }
 
     /// Whose the request is.
@@ -178,6 +166,7 @@ impl Gate {
         parts: &Parts,
         read: &Read,
         shown: &Shown<'_>,
+        client: Client,
         now: Timestamp,
     ) -> Result<Identity, StoreError> {
         let engine = &self.0.engine;
@@ -191,7 +180,9 @@ impl Gate {
             }
         };
         let echoes = engine.open_echoes(shown.echoes(), now);
+        let other_client = client == Client::Other;
         if !read.surprise
+            && !other_client
             && let Authorized::Accepted(verified) =
                 engine.authorize_at(&wired.wire, &presented, &read.host, now)
             && read
@@ -218,6 +209,7 @@ impl Gate {
             can_follow: read.can_follow(),
             held: false,
             surprise: read.surprise,
+            other_client,
             authority: &read.host,
             need: read.need,
         };
@@ -296,6 +288,18 @@ fn refused(read: &Read, refusal: Refusal, told: bool) -> Identity {
         return nobody(read, Some(refusal), told);
     }
     Identity::Refused { refusal, told }
+}
+
+/// What gives a connection away by one request alone.
+fn sign(wired: &Wired, parts: &Parts, host: &Authority) -> Option<Sign> {
+    if parts.version < Version::HTTP_11 {
+        return Some(Sign::OldHttp);
+    }
+    if has_forwarding(&parts.headers) {
+        return Some(Sign::ForwardingHeader);
+    }
+    let is_name = host.as_str().parse::<std::net::IpAddr>().is_err();
+    (wired.connection.sni.is_none() && is_name).then_some(Sign::NoServerName)
 }
 
 fn has_forwarding(headers: &HeaderMap) -> bool {

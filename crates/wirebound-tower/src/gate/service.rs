@@ -142,7 +142,9 @@ impl Gate {
                 } else {
                     // Watched from before it goes in: an ending in the middle of it counts.
                     let watch = access.watch();
-                    if access.verified().is_some() && watch.is_none() {
+                    // Over, or the wire was found to be shared since it was judged.
+                    let gone = watch.is_none() || wired.wire.is_shared();
+                    if access.verified().is_some() && gone {
                         let over = Refusal::Unauthenticated;
                         return Ok(whole(respond(
                             over,
@@ -154,7 +156,14 @@ impl Gate {
                     parts.extensions.insert(access.clone());
                     let response = inner.call(Request::from_parts(parts, body)).await?;
                     let watch = watch.filter(|_| !access.is_ended_by(response.extensions()));
-                    response.map(|body| body::watched(body, watch))
+                    response.map(|body| match watch {
+                        None => body::boxed(body),
+                        Some(watch) => {
+                            let gate = self.clone();
+                            let signal = || async move { gate.cut(&watch).await };
+                            body::watched(body, signal, access.when_stuck())
+                        }
+                    })
                 };
                 Ok(self.depart(&access, departure, answered).await)
             }
@@ -178,8 +187,9 @@ impl Gate {
             return self.refuse(Refusal::StoreUnavailable, asker, false, false);
         };
         let known = async {
-            self.look_for_signs(wired, parts, &read, now).await?;
-            self.identify(wired, parts, &read, &shown, now).await
+            let client = self.look_for_signs(wired, parts, &read, now).await?;
+            self.identify(wired, parts, &read, &shown, client, now)
+                .await
         };
         let identity = match known.await {
             Ok(identity) => identity,

@@ -40,6 +40,8 @@ pub struct Offer<'a> {
     pub held: bool,
     /// It came from elsewhere (CSRF).
     pub surprise: bool,
+    /// Its client calls itself otherwise than its family did: the wire proves nothing for it.
+    pub other_client: bool,
     /// The authority it asks for.
     pub authority: &'a crate::ids::Authority,
     /// What the route asks for.
@@ -108,6 +110,7 @@ impl Engine {
         if shared {
             self.keep_mark(wire, now).await?;
         }
+        let shared = shared || offer.other_client;
         let Some(first) = self.load_record(&presented.id).await? else {
             return self.not_live(wire, offer).await;
         };
