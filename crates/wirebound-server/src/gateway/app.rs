@@ -364,7 +364,7 @@ async fn closing(connection: &Connection) {
     tokio::time::sleep(SESSION_FIRST).await;
 }
 
-fn look_for_leaks(response: &mut Response<proxy::Download>, vault: &Vault) {
+fn look_for_leaks(response: &mut Response<proxy::Download>, vault: &Arc<Vault>) {
     if let Some(name) = leak::in_head(response.headers(), vault) {
         notice(&Notice::Leak { name });
     }
