@@ -307,7 +307,7 @@ impl App {
         Ok(leg)
     }
 
-    fn look_for_leaks(&self, response: &mut Response<proxy::Download>, vault: &Vault) {
+    fn look_for_leaks(&self, response: &mut Response<proxy::Download>, vault: &Arc<Vault>) {
         if let Some(name) = leak::in_head(response.headers(), vault) {
             self.notice(&Notice::Leak { name });
         }
