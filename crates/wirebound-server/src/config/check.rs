@@ -9,7 +9,7 @@ mod terms;
 use wirebound::Lifetime;
 
 use self::findings::{Findings, quoted};
-pub use self::terms::{StoreUrl, VouchPath, role_named, upstream_authority};
+pub use self::terms::{StoreUrl, VouchPath, identity_aliases, role_named, upstream_authority};
 
 use super::units::lifetime_text;
 use super::{BoundToIp, Config, ConfigError, ListenKind, Preset, SameSite};
@@ -108,6 +108,14 @@ impl Config {
                 quoted(url),
                 why,
                 "write it as http://HOST:PORT, for example --upstream http://127.0.0.1:3000",
+            );
+        }
+        if let Err(why) = identity_aliases(&self.upstream.identity_aliases) {
+            found.refuse(
+                "upstream.identity_aliases",
+                quoted(&self.upstream.identity_aliases.join(",")),
+                why,
+                "name fields such as `Remote-User` or `X-Auth-Request-User`",
             );
         }
         for (key, value) in [

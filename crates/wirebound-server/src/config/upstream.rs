@@ -32,6 +32,9 @@ pub struct Upstream {
     pub keep_alive: Lifetime,
     /// The most unused connections to the app that are kept.
     pub max_idle_connections: u32,
+    /// Further fields that carry what `Wirebound-Subject` carries, for apps that know another name: `Remote-User`,
+    /// `X-Auth-Request-User`. A client's own are removed in every spelling. The subject is percent-encoded in all.
+    pub identity_aliases: Vec<String>,
 }
 
 impl Default for Upstream {
@@ -42,6 +45,7 @@ impl Default for Upstream {
             response_timeout: Lifetime::from_mins(1),
             keep_alive: Lifetime::from_secs(50),
             max_idle_connections: 64,
+            identity_aliases: Vec::new(),
         }
     }
 }
