@@ -18,11 +18,20 @@
 
 mod admin;
 mod app;
+mod claims;
 mod client;
 mod crash;
 mod endings;
+mod floods;
+mod frames;
 mod hostile;
 mod identity;
+mod liar;
 mod process;
+mod raw;
+mod recorder;
 mod refusals;
 mod secrets;
+mod smuggling;
+mod spellings;
+mod vectors;
