@@ -19,6 +19,7 @@ pub(crate) fn prepare(parts: &mut Parts, leg: &Leg, upstream: &Upstream) -> Resu
     strip::hop_by_hop(headers);
     strip::claims(headers, &leg.told.aliases, parts.method.is_safe());
     strip::own_cookies(headers);
+    strip::announced(headers);
     // The client was told 100 when its body was first asked for; the upstream need not be asked again.
     headers.remove(EXPECT);
 
@@ -42,7 +43,7 @@ pub(crate) fn prepare(parts: &mut Parts, leg: &Leg, upstream: &Upstream) -> Resu
     if let Some(nonce) = &leg.nonce {
         set(headers, "wirebound-request", nonce.as_str())?;
     }
-    for alias in &leg.told.aliases {
+    for alias in leg.told.aliases.iter() {
         let value = HeaderValue::from_str(&leg.told.subject)
             .map_err(|_| Unanswered::Unsendable("alias"))?;
         headers.insert(alias.clone(), value);
