@@ -91,7 +91,9 @@ impl App {
             Failure::config(error.to_string(), "wirebound config check")
         };
         let url = config.upstream.url.as_deref().unwrap_or_default();
-        let upstream = Upstream::parse(url).map_err(|error| bad(&error))?;
+        let upstream = Upstream::parse(url)
+            .and_then(|upstream| upstream.trusting(config.upstream.ca.as_deref()))
+            .map_err(|error| bad(&error))?;
         let forwarder = Forwarder::new(upstream, limits(config));
         let names: Vec<&str> = config.armour.cookies.iter().collect();
         let armour = Armour::new(Names::parse(&names).map_err(|error| bad(&error))?);
@@ -235,13 +237,15 @@ impl App {
         if self.0.bodies.too_long(&parts.headers) {
             return Ok(answer::own(StatusCode::PAYLOAD_TOO_LARGE, passage.asker));
         }
-        let request = Request::from_parts(parts, self.0.bodies.upload(body, &passage.access));
+        let (upload, kept) = self.0.bodies.upload(body, &passage.access);
+        let request = Request::from_parts(parts, upload);
         if asked == Asked::Exchange {
             let answered = tokio::select! {
                 biased;
                 answered = self.0.forwarder.forward(request, leg) => answered?,
                 () = self.0.stopping.out_of_time(passage.is_unsafe) => return Err(Failed::GoingAway),
             };
+            kept.answered();
             note_removed(&answered.removed);
             let vouched = answered.vouched.map_err(Failed::Vouching)?;
             let mut response = answered.response;
