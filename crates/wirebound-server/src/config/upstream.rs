@@ -37,8 +37,8 @@ pub struct Upstream {
     pub keep_alive: Lifetime,
     /// The most unused connections to the app that are kept.
     pub max_idle_connections: u32,
-    /// With which scheme the app is shown our own address in `Origin` and `Referer`. `upstream`: with the one it is spoken
-    /// to, `http`, as an app expects that knows nothing of a gateway. `client`: with the client's `https`, for an app
+    /// With which scheme the app is shown our own address in `Origin` and `Referer`. `upstream`: with that of
+    /// `upstream.url`, as an app expects that knows nothing of a gateway. `client`: with the client's `https`, for an app
     /// that believes `X-Forwarded-Proto` (Django's `SECURE_PROXY_SSL_HEADER`) and compares them with that.
     pub origin: OriginScheme,
 }
