@@ -19,9 +19,6 @@ use wirebound_testkit::firefox::{self, Firefox};
 use wirebound_testkit::jar::Jar;
 use wirebound_testkit::provider::Provider;
 
-/// The ways to sign in that are walked.
-const WAYS: &[Way] = &[Way::Form];
-
 fn gateway() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_wirebound"))
 }
@@ -74,19 +71,24 @@ async fn walk(kind: Kind, http: Http) {
         site: &site,
     };
     let mut costs = Vec::new();
-    for &way in WAYS {
+    for way in Way::ALL {
         costs.push(member.sign_in(way).await.unwrap());
         member.work(&format!("{way:?}")).await.unwrap();
         let jar = browser.cookies().await.unwrap().of_host(HOST);
         keeps_its_cookie(kind, &tab.answers(), &jar);
-        let spoils = rob(&browser, &member, &second, http).await.unwrap();
-        worth_nothing(kind, way, &spoils, &site);
+        if !way.is_variant() {
+            let spoils = rob(&browser, &member, &second, http).await.unwrap();
+            worth_nothing(kind, way, &spoils, &site);
+        }
         member.sign_out().await.unwrap();
         let still = opens(&site, http, &jar).await.unwrap();
         assert!(!still, "{kind:?} by {way:?}: a copy outlives the sign-out");
         tab.forget_answers();
     }
     print(kind, &costs);
+    // A server that is sent a body where the client sent none reads it as the next request.
+    let printed = site.app.said();
+    assert!(!printed.contains("Bad request"), "{kind:?}: {printed}");
     second.close().await.unwrap();
     browser.close().await.unwrap();
 }
@@ -140,7 +142,7 @@ async fn php_behind_the_gateway_in_firefox() {
         site: &site,
     };
     let mut costs = Vec::new();
-    for &way in WAYS {
+    for way in Way::ALL {
         costs.push(member.sign_in(way).await.unwrap());
         member.work(&format!("{way:?}")).await.unwrap();
         keeps_its_cookie(Kind::Php, &[], &browser.cookies().await.unwrap());

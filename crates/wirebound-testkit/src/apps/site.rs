@@ -25,6 +25,9 @@ const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9);
 /// How many lines of each log a failing test shows.
 const TOLD: usize = 30;
 
+/// What the gateway is told beside `--armour auto`: where a form from elsewhere may be posted.
+const CONFIG: &str = "[arrival]\ncross_site_post = [\"/saml/acs\"]\n";
+
 /// An app and all around it. Everything ends when it is dropped.
 pub struct Site {
     /// The app itself.
@@ -52,7 +55,8 @@ impl Site {
     pub async fn behind_the_gateway(program: &Path, kind: Kind) -> Result<Self> {
         let line = Line::lay(NOWHERE, Duration::ZERO).await?;
         let (authority, provider, app) = around(kind, "").await?;
-        let setting = Setting::new(program, &app.url());
+        let mut setting = Setting::new(program, &app.url());
+        setting.config = Some(CONFIG.to_owned());
         let protected = Protected::under(authority, setting).await?;
         Ok(Self::with(
             app,
