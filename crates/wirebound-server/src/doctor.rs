@@ -11,21 +11,28 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::fs::statvfs;
 use rustix::process::{Resource, getrlimit};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use wirebound::{Clock as _, Lifetime, Timestamp};
+use wirebound_redb::{OpenError, Options, RedbStore};
 
 pub use self::finding::{Finding, State, exit, json, table};
 use crate::certificates::Certificates;
 use crate::certificates::facts::{CertificateFacts, date_text};
-use crate::config::{Loaded, lifetime_text, upstream_authority};
+use crate::config::{Config, Loaded, lifetime_text, upstream_authority};
 use crate::data_dir::{LOCK_FILE, NodeSecret, SECRET_FILE, Unread, read_private};
+use crate::gateway;
 use crate::serve;
 use crate::system::SystemClock;
 
 /// A certificate with less than this left wants a look.
 const SOON: Lifetime = Lifetime::from_days(14);
+
+/// Free space below which sessions may soon not be kept, and below which they are not.
+const LOW_MIB: u64 = 256;
+const BAD_MIB: u64 = 16;
 
 /// How long the upstream may take to answer the doctor.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -43,6 +50,8 @@ pub fn examine(loaded: &Loaded, variable: &dyn Fn(&str) -> Option<String>) -> Ve
         Ok(folder) => {
             findings.push(data_folder(&folder));
             findings.push(node_secret(&folder));
+            findings.push(store(loaded, &folder));
+            findings.push(space(loaded, &folder));
             findings.push(wall_clock(now, clock.uptime(), Some(&folder)));
             findings.push(certificate(loaded, &folder, now));
             findings.push(port(loaded, &folder));
@@ -57,7 +66,7 @@ pub fn examine(loaded: &Loaded, variable: &dyn Fn(&str) -> Option<String>) -> Ve
         }
     }
     findings.push(upstream(loaded));
-    findings.push(descriptors(loaded, getrlimit(Resource::Nofile).current));
+    findings.push(descriptors(loaded, getrlimit(Resource::Nofile).maximum));
     findings
 }
 
@@ -141,6 +150,65 @@ fn node_secret(folder: &Path) -> Finding {
     }
 }
 
+/// Reads the whole store as a start would, and changes nothing.
+fn store(loaded: &Loaded, folder: &Path) -> Finding {
+    const ABOUT: &str = "store";
+    let Some(store) = gateway::store_folder(&loaded.config, folder) else {
+        return Finding::warning(
+            ABOUT,
+            "it is in memory: everybody signs in again after a restart",
+            "--store file:sessions",
+        );
+    };
+    match RedbStore::look(&store, Options::default()) {
+        Ok(None) => Finding::good(ABOUT, "is made at the first start"),
+        Ok(Some(_)) if !folder.join(SECRET_FILE).exists() => Finding::bad(
+            ABOUT,
+            "there is a store, but node.secret, under which it was written, is gone",
+            "put node.secret back from the backup; or move the store away, and everybody signs in anew",
+        ),
+        Ok(Some(sessions)) => Finding::good(ABOUT, format!("it reads well, {sessions} sessions")),
+        Err(OpenError::Locked { .. }) => match owner(folder) {
+            Some(owner) => Finding::good(ABOUT, format!("in use by process {owner}")),
+            None => Finding::bad(
+                ABOUT,
+                format!("{} is in use by another process", store.display()),
+                "stop that one, or name another folder: --store file:sessions",
+            ),
+        },
+        Err(error) => Finding::bad(
+            ABOUT,
+            error.to_string(),
+            "the text says what to do; a copy of the folder first",
+        ),
+    }
+}
+
+/// Room for the store to grow. A full disk refuses sign-ins, and loses nothing.
+fn space(loaded: &Loaded, folder: &Path) -> Finding {
+    const ABOUT: &str = "space";
+    let place = gateway::store_folder(&loaded.config, folder).unwrap_or_else(|| folder.to_owned());
+    let Some(facts) = place.ancestors().find_map(|place| statvfs(place).ok()) else {
+        return Finding::warning(
+            ABOUT,
+            "cannot be told",
+            "df says how much room the disk has",
+        );
+    };
+    let mib = facts.f_bavail.saturating_mul(facts.f_frsize) >> 20;
+    let hint = "make room, or name another folder: --data-dir DIR";
+    let seen = format!("{mib} MiB are free");
+    match mib {
+        0..BAD_MIB => Finding::bad(
+            ABOUT,
+            format!("{seen}: sign-ins will be answered 503"),
+            hint,
+        ),
+        BAD_MIB..LOW_MIB => Finding::warning(ABOUT, seen, hint),
+        LOW_MIB.. => Finding::good(ABOUT, seen),
+    }
+}
+
 fn wall_clock(now: Option<Timestamp>, uptime: Lifetime, folder: Option<&Path>) -> Finding {
     const ABOUT: &str = "clock";
     const SET_IT: &str = "timedatectl set-ntp true, and look again";
@@ -209,6 +277,13 @@ fn certificate(loaded: &Loaded, folder: &Path, now: Option<Timestamp>) -> Findin
         facts.names.join(" "),
         facts.not_after_text()
     );
+    if let Some((one, next)) = loaded.config.tls.cert.as_deref().and_then(broken_chain) {
+        return Finding::bad(
+            ABOUT,
+            format!("{about}; in its chain, {one} is not signed by what follows, {next}"),
+            "write the server's own certificate first, then each one that signed the one before",
+        );
+    }
     let local = loaded.config.tls.cert.is_none();
     if facts.not_after <= now && !local {
         return Finding::bad(
@@ -239,6 +314,21 @@ fn certificate(loaded: &Loaded, folder: &Path, now: Option<Timestamp>) -> Findin
         );
     }
     Finding::good(ABOUT, about)
+}
+
+/// Two neighbours of a certificate file of which the second did not sign the first, by their names. Browsers that do not
+/// happen to know the missing one refuse such a chain.
+fn broken_chain(cert: &Path) -> Option<(String, String)> {
+    let chain: Vec<_> = CertificateDer::pem_file_iter(cert)
+        .ok()?
+        .filter_map(|der| CertificateFacts::read(&der.ok()?))
+        .collect();
+    chain.windows(2).find_map(|pair| match pair {
+        [one, next] if one.issuer != next.subject => {
+            Some((one.subject.clone(), next.subject.clone()))
+        }
+        _ => None,
+    })
 }
 
 fn port(loaded: &Loaded, folder: &Path) -> Finding {
@@ -334,21 +424,26 @@ fn ask_head(host: &str, port: u16) -> Result<String, String> {
 }
 
 /// Each connection of a client may need one to the upstream.
+pub(crate) fn descriptors_needed(config: &Config) -> u64 {
+    u64::from(config.limits.max_connections)
+        .saturating_mul(2)
+        .saturating_add(OTHER_DESCRIPTORS)
+}
+
+/// The gateway asks for what it needs, up to the hard limit.
 fn descriptors(loaded: &Loaded, limit: Option<u64>) -> Finding {
     const ABOUT: &str = "descriptors";
-    let needed = u64::from(loaded.config.limits.max_connections)
-        .saturating_mul(2)
-        .saturating_add(OTHER_DESCRIPTORS);
+    let needed = descriptors_needed(&loaded.config);
     match limit {
         Some(limit) if limit < 256 => Finding::bad(
             ABOUT,
             format!("{limit} files may be open"),
-            format!("ulimit -n {needed}"),
+            format!("ulimit -Hn {needed}, or LimitNOFILE={needed} of its service"),
         ),
         Some(limit) if limit < needed => Finding::warning(
             ABOUT,
             format!("{limit} files may be open, {needed} are needed for limits.max_connections"),
-            format!("ulimit -n {needed}, or lower limits.max_connections"),
+            format!("ulimit -Hn {needed}, or lower limits.max_connections"),
         ),
         Some(limit) => Finding::good(
             ABOUT,

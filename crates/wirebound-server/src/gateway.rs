@@ -4,7 +4,7 @@
 //! file opens the store, builds both, and keeps house beside them.
 
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +33,7 @@ mod cargo;
 mod failed;
 mod home;
 mod house;
+mod patient;
 mod policy;
 mod routes;
 mod stopping;
@@ -206,12 +207,17 @@ pub(crate) fn open_engine(
 
 /// Whether an earlier start left a store.
 pub(crate) fn has_store(config: &Config, data_dir: &DataDir) -> bool {
+    store_folder(config, data_dir.path()).is_some_and(|folder| folder.join("store.redb").exists())
+}
+
+/// Where the embedded store is, if there is to be one.
+pub(crate) fn store_folder(config: &Config, data_dir: &Path) -> Option<PathBuf> {
     let folder = match config.store.url.as_deref().map(StoreUrl::parse) {
         Some(Some(StoreUrl::File(path))) => path,
-        Some(Some(StoreUrl::Memory) | None) => return false,
+        Some(Some(StoreUrl::Memory) | None) => return None,
         None => PathBuf::from(STORE_FOLDER),
     };
-    data_dir.path().join(folder).join("store.redb").exists()
+    Some(data_dir.join(folder))
 }
 
 fn open_store(config: &Config, data_dir: &DataDir) -> Result<Arc<dyn Store>, Failure> {
@@ -228,9 +234,13 @@ fn open_store(config: &Config, data_dir: &DataDir) -> Result<Arc<dyn Store>, Fai
     };
     let store =
         RedbStore::open(data_dir.path().join(folder), Options::default()).map_err(|error| {
-            let hint =
-                "wirebound doctor --data-dir looks the folder over; the file was left as it is";
-            Failure::start(error.to_string(), hint)
+            let folder = data_dir.path().display();
+            let cause = core::error::Error::source(&error)
+                .map_or_else(String::new, |cause| format!(" ({cause})"));
+            Failure::start(
+                format!("{error}{cause}"),
+                format!("wirebound doctor --data-dir {folder} looks it over without touching it"),
+            )
         })?;
     Ok(Arc::new(store))
 }

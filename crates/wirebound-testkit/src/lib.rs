@@ -23,6 +23,7 @@ pub mod authority;
 pub mod bare;
 pub mod caddy;
 pub mod chromium;
+pub mod cost;
 pub mod django;
 pub mod firefox;
 pub mod gateway;

@@ -32,7 +32,7 @@ const fn server(name: &'static str, service: &'static str) -> Program {
     }
 }
 
-const PROGRAMS: [Program; 17] = [
+const PROGRAMS: [Program; 18] = [
     tool("chromium", "chromium"),
     tool("firefox-esr", "firefox-esr"),
     tool("certutil", "libnss3-tools"),
@@ -46,6 +46,7 @@ const PROGRAMS: [Program; 17] = [
     tool("slowhttptest", "slowhttptest"),
     tool("h2load", "nghttp2-client"),
     tool("wrk", "wrk"),
+    tool("valgrind", "valgrind"),
     server("nginx", "nginx"),
     server("caddy", "caddy"),
     server("varnishd", "varnish"),

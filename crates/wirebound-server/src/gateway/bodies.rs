@@ -11,17 +11,17 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::Limited;
-use tower_http::timeout::TimeoutBody;
 use wirebound_tower::body::{self, Body, BoxError, Ended, Fuse, boxed};
 use wirebound_tower::gate::Access;
 use wirebound_tower::listen::Connection;
 use wirebound_tower::tls::Protocol;
 
+use super::patient::Patient;
 use crate::config;
 use crate::proxy::{CloseCode, Cut};
 
 /// An upload within its bounds.
-pub(super) type Upload<B> = Limited<TimeoutBody<Heard<B>>>;
+pub(super) type Upload<B> = Limited<Patient<Heard<B>>>;
 
 /// How much of an upload is read away after its request was answered, and for how long: an HTTP/1.1 browser reads no
 /// answer before it has sent everything, and if it is cut off it sends the request again.
@@ -63,7 +63,7 @@ impl Bodies {
             body: Some(body),
             access: access.clone(),
         };
-        Limited::new(TimeoutBody::new(self.silence, heard), self.largest)
+        Limited::new(Patient::new(self.silence, heard), self.largest)
     }
 
     /// An app that falls silent in the middle of an answer is cut off; event streams may be silent for longer, and end at
@@ -79,11 +79,11 @@ impl Bodies {
             .and_then(|kind| kind.to_str().ok());
         let stream = kind.is_some_and(|kind| kind.starts_with("text/event-stream"));
         if !stream {
-            return response.map(|body| boxed(TimeoutBody::new(self.silence, body)));
+            return response.map(|body| boxed(Patient::new(self.silence, body)));
         }
         response.map(|body| {
             boxed(UntilTheStop {
-                body: boxed(TimeoutBody::new(self.stream_silence, body)),
+                body: boxed(Patient::new(self.stream_silence, body)),
                 fuse: Fuse::new(stopping.closed()),
             })
         })

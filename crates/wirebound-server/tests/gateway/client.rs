@@ -164,17 +164,33 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(gateway: &Gateway, http: Http) -> Self {
+        Self::with(gateway, http, &gateway.ca())
+    }
+
+    fn with(gateway: &Gateway, http: Http, ca: &std::path::Path) -> Self {
         Self {
             gateway: gateway.address(),
             front: None,
             host: "localhost".to_owned(),
             http,
             agent: "e2e/1".to_owned(),
-            tls: Arc::new(tls(gateway, http)),
+            tls: Arc::new(tls(ca, http)),
             wire: Arc::default(),
             jar: Arc::default(),
             seen: Arc::default(),
         }
+    }
+
+    /// Trusts this certificate in place of the local authority's.
+    pub(crate) fn trusting(gateway: &Gateway, ca: &std::path::Path, http: Http) -> Self {
+        Self::with(gateway, http, ca)
+    }
+
+    /// The certificate that a new connection is shown; nothing if it is not one that is trusted.
+    pub(crate) async fn served_certificate(&self) -> Option<Vec<u8>> {
+        let stream = within("connect", self.tls()).await.ok()?;
+        let shown = stream.get_ref().1.peer_certificates()?.first()?.to_vec();
+        Some(shown)
     }
 
     /// Speaks to the address, and so sends no server name.
@@ -461,12 +477,12 @@ pub(crate) fn sign_in(name: &str) -> Ask {
     Ask::post("/login", &form).field("accept", "text/html,*/*")
 }
 
-fn tls(gateway: &Gateway, http: Http) -> ClientConfig {
+fn tls(ca: &std::path::Path, http: Http) -> ClientConfig {
     let alpn: &[&[u8]] = match http {
         Http::One => &[b"http/1.1"],
         Http::Two => &[b"h2"],
     };
-    authority::client(&gateway.ca(), alpn).unwrap()
+    authority::client(ca, alpn).unwrap()
 }
 
 /// An answer that does not end by itself.
