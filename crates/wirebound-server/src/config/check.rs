@@ -23,6 +23,8 @@ const MOST_TOKEN_BYTES: u32 = 32;
 /// A copied secret must go stale within this.
 const MOST_EXPIRY_SECONDS: u64 = 30 * 24 * 3600;
 
+/// Fewer guests than one browser with many tabs may make.
+const FEWEST_GUESTS: u32 = 16;
 /// Longer than this, a session is an account.
 const MOST_ABSOLUTE: Lifetime = Lifetime::from_days(400);
 
@@ -136,7 +138,7 @@ impl Config {
             );
         }
         for (key, value) in [
-            ("session.idle_timeout", session.idle_timeout),
+            ("session.idle_timeout", session.idle()),
             ("session.absolute_timeout", session.absolute_timeout),
             ("session.identity_lifetime", session.identity_lifetime),
             ("session.admin_role_lifetime", session.admin_role_lifetime),
@@ -153,10 +155,10 @@ impl Config {
                 "use 400d or less",
             );
         }
-        if session.idle_timeout > session.absolute_timeout {
+        if session.idle() > session.absolute_timeout {
             found.refuse(
                 "session.idle_timeout",
-                quoted(&lifetime_text(session.idle_timeout)),
+                quoted(&lifetime_text(session.idle())),
                 "it is longer than `session.absolute_timeout`, so it would never apply",
                 "make it shorter, or `session.absolute_timeout` longer",
             );
@@ -312,6 +314,15 @@ impl Config {
                 );
             }
         }
+        if self.armour.max_guests < FEWEST_GUESTS {
+            found.refuse(
+                "armour.max_guests",
+                self.armour.max_guests,
+                "a handful of visitors would displace each other",
+                "use 16 or more; the default is 100000",
+            );
+        }
+        found.positive("armour.guest_idle", self.armour.guest_idle);
         if let Some(path) = &self.armour.login.path {
             found.path("armour.login.path", path);
         }

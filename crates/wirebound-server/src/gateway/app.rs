@@ -25,7 +25,6 @@ use super::answer;
 use super::bodies::Bodies;
 use super::cargo::{Cargo, NotKept};
 use super::failed::Failed;
-use super::home::notice;
 use super::stopping::Stopping;
 use crate::armour::{Armour, Names, Notice, Place, Vault, leak};
 use crate::config::Config;
@@ -57,7 +56,7 @@ pub(super) struct Inner {
     /// The path whose answered unsafe request is a sign-in, for an app that keeps its cookie through it.
     pub(super) login_path: Option<String>,
     pub(super) bodies: Bodies,
-    /// What the operator said of idle sessions; by default the app's own cookie says it.
+    /// What the operator wrote of idle sessions; nothing written, the app's own cookie says it.
     pub(super) idle: Option<Lifetime>,
     pub(super) stopping: Stopping,
 }
@@ -114,8 +113,7 @@ impl App {
             secure: config.session_token.secure_flag,
             login_path: config.armour.login.path.clone(),
             bodies: Bodies::of(&config.limits),
-            idle: Some(config.session.idle_timeout)
-                .filter(|idle| *idle != crate::config::Session::default().idle_timeout),
+            idle: config.session.idle_timeout,
             stopping: Stopping::of(&config.limits),
         };
         let app = Self(Arc::new(inner));
@@ -245,7 +243,7 @@ impl App {
             let vouched = answered.vouched.map_err(Failed::Vouching)?;
             let mut response = answered.response;
             if let Some(vault) = vault.filter(|vault| !vault.is_empty()) {
-                look_for_leaks(&mut response, &vault);
+                self.look_for_leaks(&mut response, &vault);
             }
             // What the app said to a session that ended meanwhile is for nobody.
             if let Some(code) = cut.fired() {
@@ -299,6 +297,21 @@ impl App {
             leg = leg.vouching(Nonce::new(self.random()?));
         }
         Ok(leg)
+    }
+
+    fn look_for_leaks(&self, response: &mut Response<proxy::Download>, vault: &Vault) {
+        if let Some(name) = leak::in_head(response.headers(), vault) {
+            self.notice(&Notice::Leak { name });
+        }
+        if let Some(mut watch) = leak::Watch::new(response.headers(), vault) {
+            let body = core::mem::replace(response.body_mut(), proxy::Download::empty());
+            let app = self.clone();
+            *response.body_mut() = body.observed(Box::new(move |chunk| {
+                if let Some(name) = watch.look(chunk) {
+                    app.notice(&Notice::Leak { name });
+                }
+            }));
+        }
     }
 
     pub(super) fn random(&self) -> Result<[u8; 16], Failed> {
@@ -362,20 +375,6 @@ async fn closing(connection: &Connection) {
     const SESSION_FIRST: Duration = Duration::from_millis(200);
     connection.hung_up().await;
     tokio::time::sleep(SESSION_FIRST).await;
-}
-
-fn look_for_leaks(response: &mut Response<proxy::Download>, vault: &Vault) {
-    if let Some(name) = leak::in_head(response.headers(), vault) {
-        notice(&Notice::Leak { name });
-    }
-    if let Some(mut watch) = leak::Watch::new(response.headers(), vault) {
-        let body = core::mem::replace(response.body_mut(), proxy::Download::empty());
-        *response.body_mut() = body.observed(Box::new(move |chunk| {
-            if let Some(name) = watch.look(chunk) {
-                notice(&Notice::Leak { name });
-            }
-        }));
-    }
 }
 
 fn note_removed(removed: &proxy::Removed) {

@@ -70,7 +70,7 @@ impl Bodies {
     /// once when the gateway stops: nobody would wait for them to end.
     pub(super) fn download<B>(&self, response: Response<B>, stopping: Cut) -> Response<Body>
     where
-        B: HttpBody<Data = Bytes> + Send + 'static,
+        B: HttpBody<Data = Bytes> + Unpin + Send + 'static,
         B::Error: Into<BoxError>,
     {
         let kind = response

@@ -22,6 +22,7 @@ mod arrival;
 mod client;
 mod crash;
 mod endings;
+mod guests;
 mod hostile;
 mod identity;
 mod process;

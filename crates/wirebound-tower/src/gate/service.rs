@@ -16,7 +16,7 @@ use wirebound::store::StoreError;
 use wirebound::{HandOverKind, Refusal, Timestamp, Verified};
 
 use super::arrival::{self, Met};
-use super::depart::Departure;
+use super::depart::{Departure, wait_for_the_hand_over};
 use super::identify::{Identity, Read};
 use super::{Access, Gate, endpoints};
 use crate::body::{self, Body, BoxError, drain};
@@ -229,6 +229,7 @@ impl Gate {
             Ok(identity) => identity,
             Err(error) => return self.cannot_say(&error, asker),
         };
+        let mut redeemed = false;
         let (verified, refusal, mut departure) = match identity {
             Identity::Refused { refusal, told } => {
                 if shown.session.is_none() {
@@ -253,6 +254,7 @@ impl Gate {
                     refusal,
                     Departure {
                         clears_session: clears,
+                        dead: refusal == Some(Refusal::Unauthenticated),
                         older: self.unproved(&shown, refusal.filter(|_| told)),
                         ..Departure::of(&read, &shown, asker)
                     },
@@ -264,10 +266,13 @@ impl Gate {
             Identity::Known {
                 accepted,
                 echoes_returned,
+                sealed,
             } => {
+                redeemed = accepted.redeemed;
                 let departure = Departure {
                     nonce_spent: accepted.nonce_spent,
                     hand_on: accepted.hand_on,
+                    sealed,
                     clear_echoes: if echoes_returned {
                         shown.echo_slots()
                     } else {
@@ -281,6 +286,7 @@ impl Gate {
         if let Some(verified) = &verified {
             match self.hand_over(wired, parts, &read, verified, now).await {
                 Ok(Some(entry)) => return entry,
+                Ok(None) if redeemed => wait_for_the_hand_over(wired),
                 Ok(None) => {}
                 Err(error) => return self.cannot_say(&error, asker),
             }

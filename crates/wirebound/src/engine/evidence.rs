@@ -56,6 +56,8 @@ impl Engine {
         match record.secret(&presented.digest) {
             Some(SecretState::Current | SecretState::Offered) => Offered::Current,
             Some(SecretState::Old) => Offered::Old,
+            // It opened, so it is this session's, however long ago it was forgotten.
+            None if presented.is_sealed() => Offered::Old,
             None => Offered::Bad,
         }
     }
@@ -95,7 +97,7 @@ impl Engine {
             Some(Ending::ExpiredAbsolute)
         } else if identity.is_expired(now) {
             Some(Ending::Removed)
-        } else if now.since(seen) >= record.idle {
+        } else if now.since(seen) >= self.idle_of(record) {
             Some(Ending::ExpiredIdle)
         } else {
             None
