@@ -133,16 +133,12 @@ impl Site {
     /// The last of everything that was told, for a failing test's message.
     #[must_use]
     pub fn told(&self) -> String {
-        let events = self.events();
-        let events: Vec<String> = events
-            .into_iter()
-            .map(|e| Value::Object(e.fields).to_string())
-            .collect();
+        let gateway: Vec<String> = self.front.log_text().lines().map(str::to_owned).collect();
         let printed = self.app.said();
         let printed: Vec<String> = printed.lines().map(str::to_owned).collect();
         format!(
             "the gateway:\n{}\nthe app:\n{}\nits server:\n{}",
-            last(&events),
+            last(&gateway),
             last(&self.app.log()),
             last(&printed)
         )

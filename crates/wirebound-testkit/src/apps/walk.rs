@@ -113,6 +113,8 @@ pub trait Browser {
     fn forget(&self, sites: &[String]) -> impl Future<Output = Result<()>>;
     /// How many answers it got so far, where it tells.
     fn answered(&self) -> Option<usize>;
+    /// What got no answer, where it tells.
+    fn failures(&self) -> Vec<String>;
 }
 
 impl Browser for Tab {
@@ -137,6 +139,10 @@ impl Browser for Tab {
 
     fn answered(&self) -> Option<usize> {
         Some(self.answers().len())
+    }
+
+    fn failures(&self) -> Vec<String> {
+        self.failures()
     }
 }
 
@@ -163,6 +169,10 @@ impl Browser for Firefox {
 
     fn answered(&self) -> Option<usize> {
         None
+    }
+
+    fn failures(&self) -> Vec<String> {
+        Vec::new()
     }
 }
 
@@ -377,7 +387,10 @@ impl<B: Browser> Member<'_, B> {
             let seen = self.browser.evaluate(at).await.unwrap_or_default();
             let seen = seen.as_str().unwrap_or_default();
             let told = self.site.told();
-            return Err(error.context(format!("{by}\nthe browser is at {seen}\n{told}")));
+            let failed = self.browser.failures();
+            return Err(error.context(format!(
+                "{by}\nthe browser is at {seen}\nwhat got no answer there: {failed:?}\n{told}"
+            )));
         }
         Ok(())
     }
