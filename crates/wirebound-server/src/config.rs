@@ -33,7 +33,8 @@ pub use self::session::{
 pub use self::sources::{Loaded, Setting, Sources, load};
 pub use self::units::{Size, UnitError, lifetime_text, parse_lifetime};
 pub use self::upstream::{
-    Armour, ArmourLogin, LeastStrength, Log, LogFormat, Login, Names, Route, Store, Upstream, Vouch,
+    Armour, ArmourLogin, LeastStrength, Log, LogFormat, Login, Names, OriginScheme, Route, Store,
+    Upstream, Vouch,
 };
 
 /// All that can be configured.

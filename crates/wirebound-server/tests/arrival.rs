@@ -77,9 +77,11 @@ fn page(title: &str) -> Html<String> {
     Html(format!("<!doctype html><title>{title}</title>{title}"))
 }
 
-async fn visit(State(log): State<Arc<Log>>, uri: Uri, headers: HeaderMap) -> Html<String> {
+/// A page that is asked for anew whenever somebody comes back to it.
+async fn visit(State(log): State<Arc<Log>>, uri: Uri, headers: HeaderMap) -> Response {
     let signed_in = log.note("GET", &uri, &headers, "");
-    page(if signed_in { "IN" } else { "OUT" })
+    let fresh = [(http::header::CACHE_CONTROL, "no-store")];
+    (fresh, page(if signed_in { "IN" } else { "OUT" })).into_response()
 }
 
 async fn take(
@@ -109,6 +111,7 @@ fn app(log: Arc<Log>) -> Router {
             })
             .post(sign_in),
         )
+        .route("/", get(|| async { page("FRONT") }))
         .route("/home", get(visit))
         .route("/page", get(visit))
         .route("/callback", get(visit))
@@ -229,8 +232,9 @@ impl Browser {
     async fn click(&self, selector: &str) {
         match self {
             Self::Chromium(tab) => {
+                // The document may be gone before it can answer; what it led to is looked for.
                 let click = format!("document.querySelector('{selector}').click()");
-                drop(tab.evaluate(&click).await.unwrap());
+                let _gone = tab.evaluate(&click).await;
             }
             Self::Firefox(firefox) => firefox.click(selector).await.unwrap(),
         }
@@ -267,14 +271,22 @@ impl Browser {
 
     async fn back(&self) {
         match self {
-            Self::Chromium(tab) => drop(tab.evaluate("history.back(); 0").await.unwrap()),
+            Self::Chromium(tab) => drop(
+                tab.evaluate("setTimeout(() => history.back(), 10); 0")
+                    .await
+                    .unwrap(),
+            ),
             Self::Firefox(firefox) => firefox.back().await.unwrap(),
         }
     }
 
     async fn forward(&self) {
         match self {
-            Self::Chromium(tab) => drop(tab.evaluate("history.forward(); 0").await.unwrap()),
+            Self::Chromium(tab) => drop(
+                tab.evaluate("setTimeout(() => history.forward(), 10); 0")
+                    .await
+                    .unwrap(),
+            ),
             Self::Firefox(firefox) => firefox.forward().await.unwrap(),
         }
     }
@@ -291,6 +303,7 @@ async fn walk(browser: &Browser, site: &Site) {
     sign_in_elsewhere(browser, site).await;
     form_from_elsewhere(browser, site).await;
     forged_form(browser, site).await;
+    own_pages(browser, site).await;
     for event in site.gateway.events() {
         assert!(
             !["theft", "contested", "not_proven"].contains(&event.name.as_str()),
@@ -323,7 +336,7 @@ async fn back_and_forward(browser: &Browser, site: &Site) {
     browser.forward().await;
     browser.shows("IN").await;
     let arrived = site.log.all("/page?q=1");
-    eprintln!("back and forward: {arrived:?}");
+    eprintln!("back and forward: {} requests, {arrived:?}", arrived.len());
     assert!(arrived.iter().all(|one| one.signed_in), "{arrived:#?}");
 }
 
@@ -368,6 +381,19 @@ async fn forged_form(browser: &Browser, site: &Site) {
     assert_eq!(site.log.all("/pay"), []);
 }
 
+/// The page that lists one's sessions: its forms pass its own policy and the check of where they come from.
+async fn own_pages(browser: &Browser, site: &Site) {
+    let page = format!("{}/.wirebound/sessions", site.home);
+    browser.open(&page).await;
+    browser.shows("Where you are signed in").await;
+    browser.click("form[action$=end-all] button").await;
+    browser.shows("FRONT").await;
+    browser.open(&format!("{}/home", site.home)).await;
+    browser.shows("OUT").await;
+    browser.open(&page).await;
+    browser.shows("Please sign in.").await;
+}
+
 async fn in_chromium(http: Http) {
     let site = Site::start().await;
     let profile = chromium::Profile::new(&site.gateway.ca(), http)
@@ -382,6 +408,9 @@ async fn in_chromium(http: Http) {
 
 async fn without_scripts(tab: &Tab, site: &Site) {
     let browser = Browser::Chromium(tab.clone());
+    browser.open(&format!("{}/login", site.home)).await;
+    browser.click("button").await;
+    browser.shows("IN").await;
     let off = serde_json::json!({ "value": true });
     tab.call("Emulation.setScriptExecutionDisabled", off)
         .await

@@ -259,6 +259,8 @@ pub struct World {
     pub thief: Browser,
     /// The time.
     pub now: Timestamp,
+    /// Where new connections come from.
+    pub place: std::net::IpAddr,
     policy: Policy,
     dice: Arc<Dice>,
     roots: u64,
@@ -276,6 +278,7 @@ impl World {
             browser: Browser::default(),
             thief: Browser::default(),
             now: Timestamp::from_millis(1_700_000_000_000),
+            place: [192, 0, 2, 1].into(),
             policy,
             dice,
             roots: 0,
@@ -312,7 +315,7 @@ impl World {
         let plug = Arc::new(Plug::default());
         let wire = self.engine.wire(Connected {
             transport: Arc::clone(&plug) as Arc<dyn Transport>,
-            address: Some([192, 0, 2, 1].into()),
+            address: Some(self.place),
             lineage,
             opened: self.now,
         });

@@ -24,6 +24,7 @@ mod extract;
 mod identify;
 mod serve;
 mod service;
+mod sessions;
 
 pub use access::{Access, Intent, SignInIntent};
 pub use arrival::Arrival;

@@ -47,7 +47,7 @@ impl Html {
 
     /// More of it.
     #[must_use]
-    pub fn add(mut self, more: &Self) -> Self {
+    pub fn with(mut self, more: &Self) -> Self {
         self.0.push_str(&more.0);
         self
     }
@@ -295,8 +295,8 @@ mod tests {
         for chunk in bytes.chunks(3) {
             let whole = chunk.iter().chain([0, 0].iter()).take(3);
             let number = whole.fold(0_u32, |sum, byte| (sum << 8) | u32::from(*byte));
-            for place in 0..4_usize {
-                let at = usize::try_from((number >> (18 - 6 * place)) & 63).unwrap();
+            for (place, shift) in [18, 12, 6, 0].into_iter().enumerate() {
+                let at = usize::try_from((number >> shift) & 63).unwrap();
                 let letter = if place <= chunk.len() {
                     LETTERS[at]
                 } else {

@@ -221,7 +221,7 @@ fn page(what: &Told, answers: &Answers) -> Response<Bytes> {
             content = content.sign_in_link(login);
         }
         // Whoever is refused is nobody yet, so what is listed is what everybody may see.
-        content = content.add(&answers.tree.for_strangers());
+        content = content.with(&answers.tree.for_strangers());
     }
     answers.look.page(&Sheet {
         status: what.status,

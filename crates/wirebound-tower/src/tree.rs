@@ -64,7 +64,7 @@ impl Tree {
         }
         Html::new()
             .tag("<nav aria-label=\"Pages\"><ul>\n")
-            .add(&items)
+            .with(&items)
             .tag("</ul></nav>\n")
     }
 

@@ -12,7 +12,7 @@ use self::findings::{Findings, quoted};
 pub use self::terms::{StoreUrl, VouchPath, role_named, upstream_authority};
 
 use super::units::lifetime_text;
-use super::{BoundToIp, Config, ConfigError, ListenKind, Preset, SameSite};
+use super::{Config, ConfigError, ListenKind, Preset, SameSite};
 
 /// Fewer random bytes than this could be guessed by somebody patient.
 const LEAST_TOKEN_BYTES: u32 = 32;
@@ -236,22 +236,8 @@ impl Config {
             found.not_yet(
                 "session_token.rotation_on_privilege_escalation",
                 false,
-                "an elevation always replaces the secret so far",
+                "an elevated role is in force once its new secret is shown; one that stays would raise every copy of it as well",
                 "use `true`, the default",
-            );
-        }
-        if token.bound_to_ip != BoundToIp::Off {
-            let name = match token.bound_to_ip {
-                BoundToIp::Off => "off",
-                BoundToIp::Log => "log",
-                BoundToIp::Prefix => "prefix",
-                BoundToIp::Exact => "exact",
-            };
-            found.not_yet(
-                "session_token.bound_to_ip",
-                quoted(name),
-                "only `off` exists so far; `strict` binds to the connection itself, which is more",
-                "use `off`, the default",
             );
         }
         if !token.secure_flag && !listen.addr.ip().is_loopback() {

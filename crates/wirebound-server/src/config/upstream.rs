@@ -32,6 +32,23 @@ pub struct Upstream {
     pub keep_alive: Lifetime,
     /// The most unused connections to the app that are kept.
     pub max_idle_connections: u32,
+    /// With which scheme the app is shown our own address in `Origin` and `Referer`. `upstream`: with the one it is spoken
+    /// to, `http`, as an app expects that knows nothing of a gateway. `client`: with the client's `https`, for an app
+    /// that believes `X-Forwarded-Proto` (Django's `SECURE_PROXY_SSL_HEADER`) and compares them with that.
+    pub origin: OriginScheme,
+}
+
+/// With which scheme the app is shown our own address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+#[expect(clippy::exhaustive_enums, reason = "there is no third scheme")]
+pub enum OriginScheme {
+    /// The one the app is spoken to with.
+    #[default]
+    Upstream,
+    /// The one the client speaks.
+    Client,
 }
 
 impl Default for Upstream {
@@ -42,6 +59,7 @@ impl Default for Upstream {
             response_timeout: Lifetime::from_mins(1),
             keep_alive: Lifetime::from_secs(50),
             max_idle_connections: 64,
+            origin: OriginScheme::Upstream,
         }
     }
 }

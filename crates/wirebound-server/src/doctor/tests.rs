@@ -145,7 +145,10 @@ fn a_chain_out_of_order_is_bad_and_a_whole_one_is_good() {
     let mut params = CertificateParams::new(vec!["app.test".to_owned()]).unwrap();
     params.distinguished_name.push(DnType::CommonName, "app");
     let leaf = params.signed_by(&key, &ours).unwrap();
-    let (cert, secret) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    let (cert, secret) = (
+        folder.path().join("cert.pem"),
+        folder.path().join("key.pem"),
+    );
     fs::write(&secret, key.serialize_pem()).unwrap();
     let loaded = load(Sources::new(
         None,
@@ -180,5 +183,8 @@ fn the_store_is_read_and_left_alone() {
     drop(secret);
     fs::remove_file(folder.join(SECRET_FILE)).unwrap();
     assert!(store(&loaded, &folder).seen.contains("node.secret"));
-    assert_eq!(store(&with("store.url", "memory:"), &folder).state, State::Warning);
+    assert_eq!(
+        store(&with("store.url", "memory:"), &folder).state,
+        State::Warning
+    );
 }

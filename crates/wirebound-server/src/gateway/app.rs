@@ -53,6 +53,8 @@ pub(super) struct Inner {
     pub(super) ruled: Paths,
     pub(super) patience: Patience,
     pub(super) secure: bool,
+    /// `Origin` keeps the client's scheme on the way to the app.
+    pub(super) keeps_origin: bool,
     /// The path whose answered unsafe request is a sign-in, for an app that keeps its cookie through it.
     pub(super) login_path: Option<String>,
     pub(super) bodies: Bodies,
@@ -111,6 +113,7 @@ impl App {
             },
             patience: patience(config),
             secure: config.session_token.secure_flag,
+            keeps_origin: config.upstream.origin == crate::config::OriginScheme::Client,
             login_path: config.armour.login.path.clone(),
             bodies: Bodies::of(&config.limits),
             idle: config.session.idle_timeout,
@@ -232,13 +235,15 @@ impl App {
         if self.0.bodies.too_long(&parts.headers) {
             return Ok(answer::own(StatusCode::PAYLOAD_TOO_LARGE, passage.asker));
         }
-        let request = Request::from_parts(parts, self.0.bodies.upload(body, &passage.access));
+        let (upload, kept) = self.0.bodies.upload(body, &passage.access);
+        let request = Request::from_parts(parts, upload);
         if asked == Asked::Exchange {
             let answered = tokio::select! {
                 biased;
                 answered = self.0.forwarder.forward(request, leg) => answered?,
                 () = self.0.stopping.out_of_time(passage.is_unsafe) => return Err(Failed::GoingAway),
             };
+            kept.answered();
             note_removed(&answered.removed);
             let vouched = answered.vouched.map_err(Failed::Vouching)?;
             let mut response = answered.response;
@@ -284,7 +289,8 @@ impl App {
 
     fn leg(&self, parts: &Parts, passage: &Passage) -> Result<Leg, Failed> {
         let peer = passage.access.wired().connection.peer.ip();
-        let mut leg = Leg::new(peer, passage.authority.clone(), Scheme::HTTPS);
+        let mut leg = Leg::new(peer, passage.authority.clone(), Scheme::HTTPS)
+            .keeping_origin(self.0.keeps_origin);
         if let Some(verified) = passage.access.verified() {
             leg = leg.told(told(verified));
             // Ended this very moment: whatever was to be sent must not be.

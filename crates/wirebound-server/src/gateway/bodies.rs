@@ -11,6 +11,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::Limited;
+use tokio::sync::oneshot;
 use wirebound_tower::body::{self, Body, BoxError, Ended, Fuse, boxed};
 use wirebound_tower::gate::Access;
 use wirebound_tower::listen::Connection;
@@ -54,16 +55,26 @@ impl Bodies {
         announced.is_some_and(|length| length > self.largest)
     }
 
-    /// What was not announced is counted, and cut off at the bound; so is a client that falls silent.
-    pub(super) fn upload<B>(&self, body: B, access: &Access) -> Upload<B>
+    /// What was not announced is counted, and cut off at the bound; so is a client that falls silent. The upload ends with
+    /// an error once `Kept` is dropped: until then whoever takes it would wait for the client's next piece.
+    pub(super) fn upload<B>(&self, body: B, access: &Access) -> (Upload<B>, Kept)
     where
         B: HttpBody<Data = Bytes> + Unpin + Send + 'static,
+        B::Error: Into<BoxError>,
     {
+        let (kept, wanted) = if body.is_end_stream() {
+            (Kept(None), None)
+        } else {
+            let (say, hear) = oneshot::channel();
+            (Kept(Some(say)), Some(hear))
+        };
         let heard = Heard {
             body: Some(body),
+            wanted,
             access: access.clone(),
         };
-        Limited::new(Patient::new(self.silence, heard), self.largest)
+        let upload = Limited::new(Patient::new(self.silence, heard), self.largest);
+        (upload, kept)
     }
 
     /// An app that falls silent in the middle of an answer is cut off; event streams may be silent for longer, and end at
@@ -90,29 +101,60 @@ impl Bodies {
     }
 }
 
+/// Somebody waits for the answer to an upload. Dropping it breaks the upload off.
+pub(super) struct Kept(Option<oneshot::Sender<()>>);
+
+impl Kept {
+    /// The answer has begun; the rest of the upload goes on beside it.
+    pub(super) fn answered(self) {
+        if let Some(say) = self.0 {
+            say.send(()).unwrap_or_default();
+        }
+    }
+}
+
 /// An upload on its way to the app: each piece of it keeps its session from being idle.
 pub(super) struct Heard<B: HttpBody<Data = Bytes> + Unpin + Send + 'static> {
     body: Option<B>,
+    wanted: Option<oneshot::Receiver<()>>,
     access: Access,
 }
 
-impl<B: HttpBody<Data = Bytes> + Unpin + Send + 'static> HttpBody for Heard<B> {
+/// Nobody waits for the answer any more.
+#[derive(Debug, thiserror::Error)]
+#[error("the request was given up")]
+struct GivenUp;
+
+impl<B> HttpBody for Heard<B>
+where
+    B: HttpBody<Data = Bytes> + Unpin + Send + 'static,
+    B::Error: Into<BoxError>,
+{
     type Data = Bytes;
-    type Error = B::Error;
+    type Error = BoxError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        let Some(body) = &mut self.body else {
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = &mut *self;
+        if let Some(wanted) = &mut this.wanted
+            && let Poll::Ready(said) = Pin::new(wanted).poll(cx)
+        {
+            this.wanted = None;
+            if said.is_err() {
+                return Poll::Ready(Some(Err(GivenUp.into())));
+            }
+        }
+        let Some(body) = &mut this.body else {
             return Poll::Ready(None);
         };
         let frame = ready!(Pin::new(body).poll_frame(cx));
         match &frame {
-            Some(Ok(_)) => self.access.touch(),
-            None | Some(Err(_)) => self.body = None,
+            Some(Ok(_)) => this.access.touch(),
+            None | Some(Err(_)) => this.body = None,
         }
-        Poll::Ready(frame)
+        Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -47,7 +47,9 @@ pub(crate) fn prepare(parts: &mut Parts, leg: &Leg, upstream: &Upstream) -> Resu
             .map_err(|_| Unanswered::Unsendable("alias"))?;
         headers.insert(alias.clone(), value);
     }
-    same_scheme(headers, &leg.client);
+    if !leg.keeps_origin {
+        same_scheme(headers, &leg.client);
+    }
     debug_assert!(headers.contains_key(HOST), "set above");
 
     let path = parts

@@ -116,6 +116,11 @@ fn origin_and_referer_of_our_own_authority_get_the_upstreams_scheme() {
         let parts = prepared(&[("origin", given), ("referer", given)], &leg());
         assert_eq!(parts.headers[ORIGIN], expect);
         assert_eq!(parts.headers[REFERER], expect);
+        // An app that believes `X-Forwarded-Proto` compares them with the client's own.
+        let kept = leg().keeping_origin(true);
+        let parts = prepared(&[("origin", given), ("referer", given)], &kept);
+        assert_eq!(parts.headers[ORIGIN], given);
+        assert_eq!(parts.headers[REFERER], given);
     }
 }
 

@@ -20,11 +20,20 @@ impl Small {
     fn mount(at: PathBuf, size: &str) -> Self {
         fs::create_dir(&at).unwrap();
         let done = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={size},mode=700"), "wirebound-test"])
+            .args([
+                "-t",
+                "tmpfs",
+                "-o",
+                &format!("size={size},mode=700"),
+                "wirebound-test",
+            ])
             .arg(&at)
             .output()
             .unwrap();
-        assert!(done.status.success(), "a full disk is tried on a small tmpfs, which needs root: {done:?}");
+        assert!(
+            done.status.success(),
+            "a full disk is tried on a small tmpfs, which needs root: {done:?}"
+        );
         Self(at)
     }
 
@@ -71,7 +80,10 @@ async fn on_a_full_disk_what_needs_a_write_is_503_the_connected_go_on_and_nothin
             status => {
                 assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
                 assert_eq!(answer.field("retry-after"), "2");
-                assert!(answer.body.contains("store_unavailable") || answer.body.contains("You are still signed in"));
+                assert!(
+                    answer.body.contains("store_unavailable")
+                        || answer.body.contains("You are still signed in")
+                );
                 assert!(answer.sets(OURS).is_empty(), "{answer:?}");
                 refused += 1;
             }
@@ -85,8 +97,20 @@ async fn on_a_full_disk_what_needs_a_write_is_503_the_connected_go_on_and_nothin
 
     // Who is connected goes on; a sign-out is done or not, and never half pretended.
     for _ in 0..5 {
-        assert!(alice.get("/me").await.body.starts_with("app=alice subject=alice"));
-        assert!(carol.get("/me").await.body.starts_with("app=carol subject=carol"));
+        assert!(
+            alice
+                .get("/me")
+                .await
+                .body
+                .starts_with("app=alice subject=alice")
+        );
+        assert!(
+            carol
+                .get("/me")
+                .await
+                .body
+                .starts_with("app=carol subject=carol")
+        );
     }
     let out = carol.ask(Ask::post("/.wirebound/logout", "")).await;
     let carol_is = match out.status {
@@ -104,9 +128,26 @@ async fn on_a_full_disk_what_needs_a_write_is_503_the_connected_go_on_and_nothin
     small.make_room();
     let dora = Client::new(&gateway, Http::Two);
     dora.sign_in("dora").await;
-    assert!(dora.get("/me").await.body.starts_with("app=dora subject=dora"));
-    assert!(alice.get("/me").await.body.starts_with("app=alice subject=alice"));
-    assert!(carol.get("/me").await.body.starts_with(&format!("app={carol_is} ")));
+    assert!(
+        dora.get("/me")
+            .await
+            .body
+            .starts_with("app=dora subject=dora")
+    );
+    assert!(
+        alice
+            .get("/me")
+            .await
+            .body
+            .starts_with("app=alice subject=alice")
+    );
+    assert!(
+        carol
+            .get("/me")
+            .await
+            .body
+            .starts_with(&format!("app={carol_is} "))
+    );
 
     // And after one, everybody who was told to be signed in is.
     gateway.stop().await;

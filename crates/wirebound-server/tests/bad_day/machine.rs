@@ -17,7 +17,8 @@ async fn is_alice(client: &Client) {
 
 #[tokio::test]
 async fn at_the_limit_the_longest_idle_connection_gives_way_and_who_works_stays() {
-    let config = format!("{VOUCHED}[limits]\nmax_connections = 50\nmax_connections_per_address = 1000\n");
+    let config =
+        format!("{VOUCHED}[limits]\nmax_connections = 50\nmax_connections_per_address = 1000\n");
     let app = App::start().await;
     let gateway = Gateway::before(&app.url, &config).await;
     let alice = Client::new(&gateway, Http::Two);
@@ -79,7 +80,11 @@ async fn out_of_files_nobody_connected_is_hurt_and_it_goes_on_when_there_are_som
     let mut crowd = Vec::new();
     for _ in 0..120 {
         // The kernel takes them; the gateway cannot.
-        crowd.push(tokio::net::TcpStream::connect(gateway.address()).await.unwrap());
+        crowd.push(
+            tokio::net::TcpStream::connect(gateway.address())
+                .await
+                .unwrap(),
+        );
     }
     let said = || {
         let printed = gateway.printed().join("\n");

@@ -29,7 +29,13 @@ async fn run(words: &[&str]) -> (i32, String) {
 
 async fn serve(data: &Path, more: &[&str]) -> (i32, String) {
     let data = data.display().to_string();
-    let words = ["serve", "--upstream", "http://127.0.0.1:9", "--data-dir", &data];
+    let words = [
+        "serve",
+        "--upstream",
+        "http://127.0.0.1:9",
+        "--data-dir",
+        &data,
+    ];
     let listen: &[&str] = if more.contains(&"--listen") {
         &[]
     } else {
@@ -96,7 +102,10 @@ async fn a_damaged_store_is_refused_with_the_way_out_and_left_as_it_is() {
         let (code, said) = run(&["doctor", "--data-dir", &data, "--listen", "127.0.0.1:0"]).await;
         assert_eq!(code, 6, "{what}: {said}");
         assert!(said.contains("bad      store"), "{what}: {said}");
-        assert!(files(&gateway.data()) == before, "{what}: something was changed");
+        assert!(
+            files(&gateway.data()) == before,
+            "{what}: something was changed"
+        );
     }
     // The sound copy is put in its place: nothing was lost.
     fs::write(&file, &sound).unwrap();
@@ -113,11 +122,18 @@ async fn a_store_that_another_gateway_uses_is_refused_by_name() {
     assert_eq!(code, 4, "{said}");
     let expected = format!("is in use by process {}", gateway.pid());
     assert!(said.contains(&expected), "{said}");
-    assert!(said.contains("hint: stop that one, or give this one a folder of its own"), "{said}");
+    assert!(
+        said.contains("hint: stop that one, or give this one a folder of its own"),
+        "{said}"
+    );
     // With a data folder of its own, but that store.
     let other = tempfile::tempdir().unwrap();
     let store = format!("file:{}", gateway.data().join("sessions").display());
-    fs::copy(gateway.data().join("node.secret"), other.path().join("node.secret")).unwrap();
+    fs::copy(
+        gateway.data().join("node.secret"),
+        other.path().join("node.secret"),
+    )
+    .unwrap();
     let (code, said) = serve(other.path(), &["--store", &store]).await;
     assert_eq!(code, 4, "{said}");
     assert!(said.contains("another process holds the store"), "{said}");
@@ -135,7 +151,10 @@ async fn a_node_secret_that_is_gone_or_was_read_by_others_is_refused_and_not_mad
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o644)).unwrap();
     let (code, said) = serve(&gateway.data(), &[]).await;
     assert_eq!(code, 4, "{said}");
-    assert!(said.contains("has mode 0644, so others may have read it"), "{said}");
+    assert!(
+        said.contains("has mode 0644, so others may have read it"),
+        "{said}"
+    );
     let kept = fs::read(&secret).unwrap();
     fs::remove_file(&secret).unwrap();
     let (code, said) = serve(&gateway.data(), &[]).await;
@@ -181,7 +200,10 @@ async fn a_certificate_that_is_over_early_or_a_strangers_is_refused() {
     fs::write(&key, KeyPair::generate().unwrap().serialize_pem()).unwrap();
     let (code, said) = serve(&data, &files).await;
     assert_eq!(code, 4, "{said}");
-    assert!(said.contains("and its private key do not belong together"), "{said}");
+    assert!(
+        said.contains("and its private key do not belong together"),
+        "{said}"
+    );
 
     fs::remove_file(&key).unwrap();
     let (code, said) = serve(&data, &files).await;
@@ -201,14 +223,23 @@ async fn a_port_in_use_a_folder_that_is_none_and_a_folder_for_everybody_are_refu
     let data = folder.path().join("data");
     let (code, said) = serve(&data, &["--listen", &address]).await;
     assert_eq!(code, 4, "{said}");
-    assert!(said.contains(&format!("{address} is taken by another program")), "{said}");
-    assert!(said.contains("hint: --listen 127.0.0.1:0 takes a free port"), "{said}");
+    assert!(
+        said.contains(&format!("{address} is taken by another program")),
+        "{said}"
+    );
+    assert!(
+        said.contains("hint: --listen 127.0.0.1:0 takes a free port"),
+        "{said}"
+    );
 
     let file = folder.path().join("file");
     fs::write(&file, "").unwrap();
     let (code, said) = serve(&file.join("data"), &[]).await;
     assert_eq!(code, 4, "{said}");
-    assert!(said.contains("cannot be made") && said.contains("--data-dir DIR"), "{said}");
+    assert!(
+        said.contains("cannot be made") && said.contains("--data-dir DIR"),
+        "{said}"
+    );
 
     use std::os::unix::fs::PermissionsExt as _;
     let open = folder.path().join("open");
@@ -216,7 +247,10 @@ async fn a_port_in_use_a_folder_that_is_none_and_a_folder_for_everybody_are_refu
     fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
     let (code, said) = serve(&open, &[]).await;
     assert_eq!(code, 4, "{said}");
-    assert!(said.contains("has mode 0777, so others may put files into it"), "{said}");
+    assert!(
+        said.contains("has mode 0777, so others may put files into it"),
+        "{said}"
+    );
     assert_eq!(fs::read_dir(&open).unwrap().count(), 0);
 }
 
@@ -240,16 +274,25 @@ async fn a_certificate_is_taken_up_on_sighup_and_a_bad_one_is_not_while_connecti
     let good = fs::read(&key).unwrap();
     fs::write(&key, KeyPair::generate().unwrap().serialize_pem()).unwrap();
     gateway.reload();
-    crate::process::until("the refusal", || !gateway.events("certificate.refused").is_empty()).await;
+    crate::process::until("the refusal", || {
+        !gateway.events("certificate.refused").is_empty()
+    })
+    .await;
     let reason = gateway.events("certificate.refused")[0]["reason"].clone();
-    assert!(reason.as_str().unwrap().contains("do not belong together"), "{reason}");
+    assert!(
+        reason.as_str().unwrap().contains("do not belong together"),
+        "{reason}"
+    );
     assert_eq!(served().await.unwrap(), first);
     fs::write(&key, good).unwrap();
 
     // A new pair that fits.
     certificate(&at, "localhost", 2021, 2099);
     gateway.reload();
-    crate::process::until("the renewal", || !gateway.events("certificate.renewed").is_empty()).await;
+    crate::process::until("the renewal", || {
+        !gateway.events("certificate.renewed").is_empty()
+    })
+    .await;
     assert_ne!(served().await.unwrap(), first);
 
     // Whoever was connected still is, on the same connection.

@@ -96,13 +96,21 @@ async fn an_app_that_is_down_is_said_to_be_down_to_people_programs_and_operators
         let page = client.ask(Ask::get("/").person()).await;
         assert_eq!(page.status, StatusCode::BAD_GATEWAY);
         assert_eq!(page.field("cache-control"), "no-store");
-        for text in ["The app does not answer.", "Please try again in a moment.", "upstream_unavailable"] {
+        for text in [
+            "The app does not answer.",
+            "Please try again in a moment.",
+            "upstream_unavailable",
+        ] {
             assert!(page.body.contains(text), "{}", page.body);
         }
         let problem = client.ask(Ask::get("/")).await;
         assert_eq!(problem.status, StatusCode::BAD_GATEWAY);
         assert_eq!(problem.field("content-type"), "application/problem+json");
-        assert!(problem.body.contains("\"code\":\"upstream_unavailable\""), "{}", problem.body);
+        assert!(
+            problem.body.contains("\"code\":\"upstream_unavailable\""),
+            "{}",
+            problem.body
+        );
         // Not a word of where the app would be: that is the operator's.
         assert!(!page.body.contains(&nobody.port().to_string()));
     }
@@ -118,10 +126,23 @@ async fn an_app_that_thinks_too_long_is_504_and_one_that_talks_slowly_is_heard_o
     for http in [Http::One, Http::Two] {
         let client = Client::new(&gateway, http);
         let page = client.ask(Ask::get("/").person()).await;
-        assert_eq!(page.status, StatusCode::GATEWAY_TIMEOUT, "{http:?}: {:#?}", gateway.printed());
-        assert!(page.body.contains("The app takes too long to answer."), "{}", page.body);
+        assert_eq!(
+            page.status,
+            StatusCode::GATEWAY_TIMEOUT,
+            "{http:?}: {:#?}",
+            gateway.printed()
+        );
+        assert!(
+            page.body.contains("The app takes too long to answer."),
+            "{}",
+            page.body
+        );
         let problem = client.ask(Ask::get("/")).await;
-        assert!(problem.body.contains("\"code\":\"upstream_slow\""), "{}", problem.body);
+        assert!(
+            problem.body.contains("\"code\":\"upstream_slow\""),
+            "{}",
+            problem.body
+        );
     }
     silent.abort();
 
@@ -141,11 +162,23 @@ async fn an_app_that_thinks_too_long_is_504_and_one_that_talks_slowly_is_heard_o
 #[tokio::test]
 async fn an_answer_that_breaks_off_is_seen_to_be_broken_never_taken_for_whole() {
     let halves: [(&'static [u8], Then); 4] = [
-        (b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nonly this", Then::Close),
-        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n", Then::Close),
+        (
+            b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nonly this",
+            Then::Close,
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n",
+            Then::Close,
+        ),
         // Silence in the middle is a break as well.
-        (b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nonly this", Then::Silence),
-        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\nzz\r\n", Then::Close),
+        (
+            b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nonly this",
+            Then::Silence,
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\nzz\r\n",
+            Then::Close,
+        ),
     ];
     for (half, then) in halves {
         let (url, task) = app(half, then).await;
@@ -153,7 +186,11 @@ async fn an_answer_that_breaks_off_is_seen_to_be_broken_never_taken_for_whole() 
         for http in [Http::One, Http::Two] {
             let client = Client::new(&gateway, http);
             let answer = within("a break", client.try_ask(&Ask::get("/"))).await;
-            assert!(answer.is_err(), "{}: {answer:?}", String::from_utf8_lossy(half));
+            assert!(
+                answer.is_err(),
+                "{}: {answer:?}",
+                String::from_utf8_lossy(half)
+            );
         }
         task.abort();
     }
@@ -162,10 +199,14 @@ async fn an_answer_that_breaks_off_is_seen_to_be_broken_never_taken_for_whole() 
 #[tokio::test]
 async fn what_is_no_answer_is_502_and_the_gateway_goes_on() {
     let long: &'static [u8] = Box::leak(
-        format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "y".repeat(200_000)).into_bytes().into_boxed_slice(),
+        format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "y".repeat(200_000))
+            .into_bytes()
+            .into_boxed_slice(),
     );
     let many: &'static [u8] = Box::leak(
-        format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: y\r\n".repeat(5_000)).into_bytes().into_boxed_slice(),
+        format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: y\r\n".repeat(5_000))
+            .into_bytes()
+            .into_boxed_slice(),
     );
     for nonsense in [
         &b"SSH-2.0-OpenSSH_9.9\r\n"[..],
@@ -190,7 +231,10 @@ async fn what_is_no_answer_is_502_and_the_gateway_goes_on() {
                 assert!(!answer.body.contains("OpenSSH"), "{}", answer.body);
             }
             // The gateway itself is well.
-            assert_eq!(client.ask(Ask::get("/.wirebound/me")).await.status, StatusCode::OK);
+            assert_eq!(
+                client.ask(Ask::get("/.wirebound/me")).await.status,
+                StatusCode::OK
+            );
         }
         task.abort();
     }

@@ -25,6 +25,8 @@ mod endings;
 mod guests;
 mod hostile;
 mod identity;
+mod owners;
 mod process;
 mod refusals;
 mod secrets;
+mod taxonomy;

@@ -398,7 +398,7 @@ pub(super) fn wait_for_the_hand_over(wired: &Wired) {
 }
 
 /// Runs to its end even when the client hangs up meanwhile: a sign-in or a sign-out is done whole or not at all.
-async fn to_its_end<T: Send + 'static>(
+pub(super) async fn to_its_end<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> Result<T, StoreError> {
     tokio::spawn(work)

@@ -305,6 +305,14 @@ fn nobody(read: &Read, refusal: Option<Refusal>, told: bool) -> Identity {
 /// An unproved cookie never makes a request worse off than no cookie; what cannot follow a 307 is asked to try again.
 fn refused(read: &Read, refusal: Refusal, told: bool) -> Identity {
     let try_again = refusal == Refusal::NotProven && read.websocket;
+    // Ended, blocked and expired are judged before where it comes from, but only where something is asked for.
+    let first = matches!(
+        refusal,
+        Refusal::PhantomSession(_) | Refusal::SessionExpired(_) | Refusal::Blocked
+    );
+    if read.surprise && first && !read.need.is_nothing() {
+        return Identity::Refused { refusal, told };
+    }
     if refusal.counts_as_no_cookie() && !try_again {
         return nobody(read, Some(refusal), told);
     }

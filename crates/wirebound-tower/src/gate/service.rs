@@ -129,7 +129,11 @@ impl Gate {
                     path = parts.uri.path(),
                     "a form from another site is posted again"
                 );
-                Ok(whole(self.post_again(&parts, body).await))
+                let mut body = core::pin::pin!(body);
+                let response = self.post_again(&parts, body.as_mut()).await;
+                // What was not read of a form that is refused, so that the answer arrives.
+                drop(tokio::time::timeout(DRAIN_TIME, drain(body, DRAIN_BYTES)).await);
+                Ok(whole(response))
             }
             Entry::Answered {
                 mut response,
@@ -158,7 +162,7 @@ impl Gate {
                 let Entered { access, departure } = *entered;
                 let own = endpoints::is_own(parts.uri.path());
                 let answered = if own {
-                    self.own(&access, &departure, &parts).await
+                    self.own(&access, &departure, &parts, body).await
                 } else {
                     // Watched from before it goes in: an ending in the middle of it counts.
                     let watch = access.watch();
@@ -232,7 +236,9 @@ impl Gate {
         let mut redeemed = false;
         let (verified, refusal, mut departure) = match identity {
             Identity::Refused { refusal, told } => {
-                if shown.session.is_none() {
+                if refusal == Refusal::CsrfSurprise {
+                    tell_surprise(wired, parts);
+                } else if shown.session.is_none() {
                     // Nobody was named, so the engine has not told of it.
                     tracing::info!(
                         target: "wirebound::event",
@@ -409,6 +415,27 @@ impl Gate {
             tracing::warn!("too many ticket grants are open; a hand-over may need another try");
         }
     }
+}
+
+/// A page of another site tried to change something here. What it says of itself may hold anything, so it is escaped.
+pub(super) fn tell_surprise(wired: &Wired, parts: &Parts) {
+    let says = |name: &str| {
+        let value = parts
+            .headers
+            .get(name)
+            .and_then(|value| value.to_str().ok());
+        let text: String = value.unwrap_or_default().chars().take(120).collect();
+        text.escape_default().to_string()
+    };
+    tracing::warn!(
+        target: "wirebound::event",
+        event = "csrf_surprise",
+        wire = wired.wire.id().as_u64(),
+        method = %parts.method,
+        path = parts.uri.path(),
+        site = says("sec-fetch-site"),
+        origin = says("origin"),
+    );
 }
 
 /// Whether a request is safe and its client can follow a 307, so that its answer may carry a hand-over.
