@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
-use serde_json::Value;
 
 use super::{App, Kind};
 use crate::authority::Authority;
@@ -133,12 +132,17 @@ impl Site {
     /// The last of everything that was told, for a failing test's message.
     #[must_use]
     pub fn told(&self) -> String {
-        let gateway: Vec<String> = self.front.log_text().lines().map(str::to_owned).collect();
+        let log = self.front.log_text();
+        let (events, errors): (Vec<String>, Vec<String>) = log
+            .lines()
+            .map(str::to_owned)
+            .partition(|line| line.contains("\"event\":"));
         let printed = self.app.said();
         let printed: Vec<String> = printed.lines().map(str::to_owned).collect();
         format!(
-            "the gateway:\n{}\nthe app:\n{}\nits server:\n{}",
-            last(&gateway),
+            "the gateway:\n{}\n{}\nthe app:\n{}\nits server:\n{}",
+            last(&errors),
+            last(&events),
             last(&self.app.log()),
             last(&printed)
         )
