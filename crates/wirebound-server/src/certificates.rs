@@ -212,10 +212,14 @@ pub trait AskedFor {
     fn asked(&mut self) -> impl Future<Output = ()> + Send;
 }
 
-impl AskedFor for tokio::signal::unix::Signal {
+impl AskedFor for Option<tokio::signal::unix::Signal> {
     async fn asked(&mut self) {
-        if self.recv().await.is_none() {
-            core::future::pending().await
+        let heard = match self {
+            Some(signal) => signal.recv().await,
+            None => None,
+        };
+        if heard.is_none() {
+            core::future::pending::<()>().await;
         }
     }
 }

@@ -5,16 +5,18 @@
 mod finding;
 
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, ToSocketAddrs as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::fs::statvfs;
 use rustix::process::{Resource, getrlimit};
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use wirebound::{Clock as _, Lifetime, Timestamp};
 use wirebound_redb::{OpenError, Options, RedbStore};
 
@@ -24,6 +26,7 @@ use crate::certificates::facts::{CertificateFacts, date_text};
 use crate::config::{Config, Loaded, lifetime_text, upstream_authority};
 use crate::data_dir::{LOCK_FILE, NodeSecret, SECRET_FILE, Unread, read_private};
 use crate::gateway;
+use crate::proxy::Upstream;
 use crate::serve;
 use crate::system::SystemClock;
 
@@ -103,6 +106,14 @@ fn data_folder(folder: &Path) -> Finding {
         }
     };
     let mode = facts.mode() & 0o7777;
+    let (owner, ours) = (facts.uid(), rustix::process::geteuid().as_raw());
+    if owner != ours {
+        return Finding::bad(
+            ABOUT,
+            format!("{shown} belongs to user {owner}, and this is user {ours}"),
+            format!("run as the user that runs the gateway, or chown -R {ours} {shown}"),
+        );
+    }
     let probe = folder.join(format!("doctor.{}.new", std::process::id()));
     let written = fs::OpenOptions::new()
         .write(true)
@@ -383,16 +394,37 @@ fn upstream(loaded: &Loaded) -> Finding {
         Ok(authority) => authority,
         Err(why) => return Finding::bad(ABOUT, format!("{url}: {why}"), hint),
     };
-    match ask_head(authority.host(), authority.port_u16().unwrap_or(80)) {
+    let upstream = Upstream::parse(url)
+        .and_then(|upstream| upstream.trusting(loaded.config.upstream.ca.as_deref()));
+    let upstream = match upstream {
+        Ok(upstream) => upstream,
+        Err(why) => return Finding::bad(ABOUT, why.to_string(), "wirebound config check"),
+    };
+    let tls = upstream.is_tls().then(|| upstream.tls());
+    match ask_head(&authority, tls) {
         Ok(status) => Finding::good(ABOUT, format!("{url} answers: {status}")),
+        Err(problem) if upstream.is_tls() => Finding::bad(
+            ABOUT,
+            format!("{url}: {problem}"),
+            "start the app; name in upstream.ca who signed its certificate, and in upstream.url the host that it is for",
+        ),
         Err(problem) => Finding::bad(ABOUT, format!("{url}: {problem}"), hint),
     }
 }
 
 /// The status line of a HEAD request.
-fn ask_head(host: &str, port: u16) -> Result<String, String> {
+fn ask_head(
+    authority: &http::uri::Authority,
+    tls: Option<Arc<ClientConfig>>,
+) -> Result<String, String> {
     let text = |error: std::io::Error| error.to_string();
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let bare = authority
+        .host()
+        .trim_start_matches('[')
+        .trim_end_matches(']');
+    let port = authority
+        .port_u16()
+        .unwrap_or_else(|| if tls.is_some() { 443 } else { 80 });
     let address = (bare, port)
         .to_socket_addrs()
         .map_err(text)?
@@ -401,15 +433,30 @@ fn ask_head(host: &str, port: u16) -> Result<String, String> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE).map_err(text)?;
     stream.set_read_timeout(Some(PATIENCE)).map_err(text)?;
     stream.set_write_timeout(Some(PATIENCE)).map_err(text)?;
+    match tls {
+        None => converse(&mut stream, authority),
+        Some(config) => {
+            let name = ServerName::try_from(bare.to_owned()).map_err(|error| error.to_string())?;
+            let session = ClientConnection::new(config, name).map_err(|error| error.to_string())?;
+            converse(&mut StreamOwned::new(session, stream), authority)
+        }
+    }
+}
+
+fn converse(
+    stream: &mut (impl Read + Write),
+    authority: &http::uri::Authority,
+) -> Result<String, String> {
     write!(
         stream,
-        "HEAD / HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n"
+        "HEAD / HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n"
     )
-    .map_err(text)?;
+    .and_then(|()| stream.flush())
+    .map_err(|error| error.to_string())?;
     let mut head = Vec::new();
     stream.take(256).read_to_end(&mut head).or_else(|error| {
         if head.is_empty() {
-            Err(text(error))
+            Err(error.to_string())
         } else {
             Ok(0)
         }

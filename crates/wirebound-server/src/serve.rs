@@ -102,7 +102,11 @@ pub fn run(
     let ready = || drop(out.write_all(banner.as_bytes()).and_then(|()| out.flush()));
     runtime.block_on(async move {
         let stop = stop_signal()?;
-        let mut reload = heard(SignalKind::hangup())?;
+        let mut reload = match app {
+            App::Upstream => Some(heard(SignalKind::hangup())?),
+            // Ends with the terminal that it was started in.
+            App::Demo => None,
+        };
         let (clock, entropy) = (SystemClock::new(), SystemEntropy::new());
         let served = async {
             match ours {

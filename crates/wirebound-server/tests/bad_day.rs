@@ -28,5 +28,7 @@ mod disk;
 mod machine;
 #[path = "bad_day/start.rs"]
 mod start;
+#[path = "bad_day/tls.rs"]
+mod tls;
 #[path = "bad_day/upstream.rs"]
 mod upstream;

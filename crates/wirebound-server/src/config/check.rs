@@ -113,6 +113,19 @@ impl Config {
                 "write it as http://HOST:PORT, for example --upstream http://127.0.0.1:3000",
             );
         }
+        let over_tls = self
+            .upstream
+            .url
+            .as_deref()
+            .is_some_and(|url| url.starts_with("https://"));
+        if let Some(ca) = self.upstream.ca.as_deref().filter(|_| !over_tls) {
+            found.refuse(
+                "upstream.ca",
+                quoted(&ca.display().to_string()),
+                "upstream.url is not https://, so nobody's word is asked for",
+                "write upstream.url as https://HOST:PORT, or leave upstream.ca out",
+            );
+        }
         for (key, value) in [
             ("upstream.connect_timeout", self.upstream.connect_timeout),
             ("upstream.response_timeout", self.upstream.response_timeout),

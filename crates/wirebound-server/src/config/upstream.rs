@@ -1,6 +1,7 @@
 //! The side of the app: where it is, which of its cookies are armoured, where it may vouch, what its paths ask for.
 
 use std::borrow::Cow;
+use std::path::PathBuf;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -13,10 +14,14 @@ use super::units::{LifetimeText, lifetime};
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Upstream {
-    /// `http://HOST:PORT` of the app. No path, no user, no query: the client's path goes through unchanged.
-    /// Let nobody but this gateway reach it, or the identity headers can be forged.
+    /// `http://HOST:PORT` or `https://HOST:PORT` of the app. No path, no user, no query: the client's path goes
+    /// through unchanged. Let nobody but this gateway reach it, or the identity headers can be forged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+    /// PEM file with the authority that signed the certificate of an app at `https://`. Left out, the authorities of the
+    /// system are believed. The certificate must be for the host of `url`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
     /// How long a new connection to the app may take before the client is told 502.
     #[serde(with = "lifetime")]
     #[schemars(with = "LifetimeText")]
@@ -55,6 +60,7 @@ impl Default for Upstream {
     fn default() -> Self {
         Self {
             url: None,
+            ca: None,
             connect_timeout: Lifetime::from_secs(5),
             response_timeout: Lifetime::from_mins(1),
             keep_alive: Lifetime::from_secs(50),

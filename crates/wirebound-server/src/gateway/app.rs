@@ -91,7 +91,9 @@ impl App {
             Failure::config(error.to_string(), "wirebound config check")
         };
         let url = config.upstream.url.as_deref().unwrap_or_default();
-        let upstream = Upstream::parse(url).map_err(|error| bad(&error))?;
+        let upstream = Upstream::parse(url)
+            .and_then(|upstream| upstream.trusting(config.upstream.ca.as_deref()))
+            .map_err(|error| bad(&error))?;
         let forwarder = Forwarder::new(upstream, limits(config));
         let names: Vec<&str> = config.armour.cookies.iter().collect();
         let armour = Armour::new(Names::parse(&names).map_err(|error| bad(&error))?);
@@ -305,7 +307,7 @@ impl App {
         Ok(leg)
     }
 
-    fn look_for_leaks(&self, response: &mut Response<proxy::Download>, vault: &Vault) {
+    fn look_for_leaks(&self, response: &mut Response<proxy::Download>, vault: &Arc<Vault>) {
         if let Some(name) = leak::in_head(response.headers(), vault) {
             self.notice(&Notice::Leak { name });
         }

@@ -1,5 +1,6 @@
 //! The app's answer on its way home: its armoured cookies go into the vault, what it vouched for becomes an intent.
 
+use http::header::SET_COOKIE;
 use http::{HeaderMap, Response};
 use wirebound::engine::Scope;
 use wirebound::{Lifetime, Role, Subject};
@@ -25,7 +26,13 @@ impl App {
         if let Vouched::Nothing { disbelieved: 1.. } = vouched {
             tracing::warn!(target: "wirebound::event", event = "vouching_disbelieved", path = %passage.path);
         }
-        let taken = self.take(response.headers_mut(), passage).await?;
+        let nothing = matches!(vouched, Vouched::Nothing { .. })
+            && Self::brings_nothing(response.headers(), passage);
+        let taken = if nothing {
+            None
+        } else {
+            self.take(response.headers_mut(), passage).await?
+        };
         armour::expire(
             response.headers_mut(),
             &passage.stale,
@@ -46,6 +53,13 @@ impl App {
             response.extensions_mut().insert(intent);
         }
         Ok(response)
+    }
+
+    /// Most answers set no cookie: with a vault that needs no tidying there is nothing to be taken.
+    fn brings_nothing(headers: &HeaderMap, passage: &Passage) -> bool {
+        let cargo = passage.cargo.as_ref();
+        !headers.contains_key(SET_COOKIE)
+            && cargo.is_none_or(|cargo| cargo.is_fresh(passage.place().now))
     }
 
     async fn take(

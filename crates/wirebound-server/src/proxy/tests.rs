@@ -141,17 +141,17 @@ fn h2c_and_expect_do_not_pass() {
 }
 
 #[test]
-fn upstreams_are_plain_http_addresses() {
+fn upstreams_are_plain_addresses() {
     assert_eq!(
         Upstream::parse("http://127.0.0.1:3000/")
             .unwrap()
             .authority(),
         "127.0.0.1:3000"
     );
+    assert!(Upstream::parse("https://a:8443").unwrap().is_tls());
     for bad in [
         "",
         "127.0.0.1:3000",
-        "https://a",
         "http://a/b",
         "http://u@a",
         "http://a?b",

@@ -147,7 +147,7 @@ async fn an_app_that_thinks_too_long_is_504_and_one_that_talks_slowly_is_heard_o
     silent.abort();
 
     let (url, slow) = app(
-        b"HTTP/1.1 200 OK\r\ncontent-length: 40\r\n\r\n0123456789012345678901234567890123456789",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 40\r\nconnection: close\r\n\r\n0123456789012345678901234567890123456789",
         Then::ByteByByte,
     )
     .await;

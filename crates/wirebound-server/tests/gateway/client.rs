@@ -197,11 +197,13 @@ impl Client {
     }
 
     /// Trusts this certificate in place of the local authority's.
+    #[allow(dead_code, reason = "each test binary uses its own part")]
     pub(crate) fn trusting(gateway: &Gateway, ca: &std::path::Path, http: Http) -> Self {
         Self::with(gateway, http, ca)
     }
 
     /// The certificate that a new connection is shown; nothing if it is not one that is trusted.
+    #[allow(dead_code, reason = "each test binary uses its own part")]
     pub(crate) async fn served_certificate(&self) -> Option<Vec<u8>> {
         let stream = within("connect", self.tls()).await.ok()?;
         let shown = stream.get_ref().1.peer_certificates()?.first()?.to_vec();
@@ -215,6 +217,7 @@ impl Client {
     }
 
     /// Connects to this address, where a proxy listens that passes TCP through.
+    #[allow(dead_code, reason = "each test binary uses its own part")]
     pub(crate) fn through(mut self, front: SocketAddr) -> Self {
         self.front = Some(front);
         self

@@ -66,6 +66,7 @@ impl Gateway {
     }
 
     /// As `before`, with these further arguments, in a folder that was prepared.
+    #[allow(dead_code, reason = "each test binary uses its own part")]
     pub(crate) async fn with(
         folder: tempfile::TempDir,
         upstream: &str,
@@ -134,11 +135,13 @@ impl Gateway {
     }
 
     /// Its process.
+    #[allow(dead_code, reason = "each test binary uses its own part")]
     pub(crate) fn pid(&self) -> u32 {
         self.child.id().unwrap()
     }
 
     /// Asks it to look at its certificate again.
+    #[allow(dead_code, reason = "each test binary uses its own part")]
     pub(crate) fn reload(&self) {
         self.signal(Signal::HUP);
     }

@@ -152,13 +152,14 @@ impl Gate {
         response: &mut Response<Body>,
     ) -> Result<(), Failed> {
         match (intent, access.verified()) {
-            // Nothing could be proved over this wire, and each further try would make a session that nobody uses. A page
-            // goes on without one, a person who signs in is told.
+            // Nothing could be proved over this wire, and each further try would make a session that nobody uses. A person
+            // who signs in is told. Everything else goes on without one: an app that hands a cookie to every visitor does
+            // so to a program too, and what a program posted was done.
             (Intent::SignIn(_), _) if access.wired().wire.is_shared() => {
-                if departure.safe {
-                    Ok(())
-                } else {
+                if departure.person && !departure.safe {
                     Err(Failed::Refused(Refusal::SharedWire))
+                } else {
+                    Ok(())
                 }
             }
             (Intent::SignIn(intent), _) if departure.may_set_session() => {

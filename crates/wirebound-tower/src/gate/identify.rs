@@ -334,6 +334,8 @@ fn sign(wired: &Wired, parts: &Parts, host: &Authority) -> Option<Sign> {
 fn has_forwarding(headers: &HeaderMap) -> bool {
     headers.keys().any(|name| {
         let name = name.as_str();
-        name.starts_with("x-forwarded-") || FORWARDING.contains(&name)
+        // The letters that these names begin with: most fields of most heads have others.
+        name.starts_with(['x', 'v', 'f', 'c', 't'])
+            && (name.starts_with("x-forwarded-") || FORWARDING.contains(&name))
     })
 }

@@ -4,13 +4,13 @@
 //! The TCP stream is shared, not duplicated: after HTTP has dropped its half the socket is still open, so
 //! that what the peer goes on sending can be read away before it is closed.
 
-use std::io;
+use std::io::{self, Read as _};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio_rustls::server::TlsStream;
@@ -31,7 +31,7 @@ impl AsyncRead for Tcp {
     ) -> Poll<io::Result<()>> {
         loop {
             ready!(self.0.poll_read_ready(cx))?;
-            match self.0.try_read(buf.initialize_unfilled()) {
+            match self.read_what_is_there(buf.initialize_unfilled()) {
                 Ok(count) => {
                     buf.advance(count);
                     return Poll::Ready(Ok(()));
@@ -40,6 +40,26 @@ impl AsyncRead for Tcp {
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
+    }
+}
+
+impl Tcp {
+    /// Reads once. A read that did not fill its buffer has emptied the socket: the next one waits for the kernel to say
+    /// that there is more, in place of asking it for nothing (one call less for each request).
+    ///
+    /// That is what tokio does for a stream that it owns. Here it is said by ending the closure with `WouldBlock`: tokio
+    /// then forgets the readiness that it saw *before* the read, so that what arrives meanwhile is not forgotten with it.
+    fn read_what_is_there(&self, into: &mut [u8]) -> io::Result<usize> {
+        let mut emptied = None;
+        let read = self.0.try_io(Interest::READABLE, || {
+            let count = (&*SockRef::from(&*self.0)).read(into)?;
+            if count > 0 && count < into.len() {
+                emptied = Some(count);
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            Ok(count)
+        });
+        emptied.map_or(read, Ok)
     }
 }
 

@@ -655,3 +655,26 @@ fn an_offer_of_an_earlier_elevation_does_not_acknowledge_a_later_one() {
         Some(Role::ADMIN)
     );
 }
+
+#[test]
+fn a_clock_that_goes_back_signs_nobody_out_and_brings_nothing_ended_back() {
+    let mut w = world();
+    let owner = w.settle("alice", Role::USER);
+    let cookie = w.browser.cookie.clone();
+    let family = w.browser.family.unwrap();
+    let gone = w.full();
+    let ended = w.sign_in(&gone, "bob", Role::USER);
+    let bob = ended.cookie.expose().to_owned();
+    block_on(w.engine.logout(&ended.verified, Scope::Session, w.now)).unwrap();
+    w.now = w.now.before(Lifetime::from_days(30));
+    assert!(w.get(&owner, &cookie).is_in(), "on the attached wire");
+    assert!(w.get(&w.resumed(family), &cookie).is_in(), "and by lineage");
+    assert!(!w.get(&gone, &bob).is_in(), "what ended stays ended");
+    // Put right again: nothing was lengthened meanwhile.
+    let absolute = Policy::default().absolute;
+    w.now = w.now.after(Lifetime::from_days(30)).after(absolute);
+    assert!(
+        !w.get(&w.resumed(family), &cookie).is_in(),
+        "the absolute limit stands"
+    );
+}
