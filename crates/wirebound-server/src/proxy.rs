@@ -170,7 +170,13 @@ impl Forwarder {
         let again = again(&parts, &body);
         let request = Request::from_parts(parts, body::upload(body, progress.clone()));
         let response = match (self.try_send(request, &leg.cut, &progress).await, again) {
-            (Err(Unsent { fault: Unanswered::Lost(error), kept: true }), Some(again)) => {
+            (
+                Err(Unsent {
+                    fault: Unanswered::Lost(error),
+                    kept: true,
+                }),
+                Some(again),
+            ) => {
                 tracing::debug!(%error, "a kept connection was just closed by the app: sent again over another");
                 self.send(again, &leg.cut, &progress).await?
             }

@@ -164,8 +164,7 @@ impl Kind {
                     "document.readyState === 'complete' && document.URL.endsWith('{path}')"
                 );
                 browser.wait_for(0, &there).await;
-                let status =
-                    "String(performance.getEntriesByType('navigation')[0].responseStatus)";
+                let status = "String(performance.getEntriesByType('navigation')[0].responseStatus)";
                 browser.evaluate(0, status).await
             }
         };
@@ -196,7 +195,8 @@ async fn once(gateway: &Gateway, app: &App, browser: &Browser, kind: Kind, endin
     let since = Instant::now();
     match ending {
         Ending::Logout => {
-            let out = "fetch('/.wirebound/logout', { method: 'POST' }).then(answer => answer.status)";
+            let out =
+                "fetch('/.wirebound/logout', { method: 'POST' }).then(answer => answer.status)";
             assert_eq!(browser.evaluate(1, out).await, 204, "{what}");
         }
         Ending::Eviction => {

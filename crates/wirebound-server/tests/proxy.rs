@@ -188,7 +188,9 @@ async fn a_page_is_fetched_again_over_another_connection_and_a_post_is_not() {
     let forwarder = forwarder(app.address);
     let mut ask = async |method: &str, path: &str| {
         let request = Request::builder().method(method).uri(path);
-        let asked = forwarder.forward(request.body(full("")).unwrap(), leg()).await;
+        let asked = forwarder
+            .forward(request.body(full("")).unwrap(), leg())
+            .await;
         let answered = match asked {
             Ok(answered) => answered.response.into_body().collect().await.is_ok(),
             Err(fault) => {
@@ -224,7 +226,10 @@ async fn a_page_that_kills_the_app_is_not_tried_twice() {
     let fault = forwarder.forward(request, leg()).await.unwrap_err();
     assert!(matches!(fault, Unanswered::Lost(_)), "{fault}");
     assert!(heard.try_recv().is_ok());
-    assert!(heard.try_recv().is_err(), "a new connection had served nothing");
+    assert!(
+        heard.try_recv().is_err(),
+        "a new connection had served nothing"
+    );
 }
 
 #[tokio::test]
@@ -302,7 +307,10 @@ async fn an_ended_session_cancels_a_request_that_waits_for_its_answer() {
     assert_eq!(left.recv().await, Some("head"));
     cutter.fire(CloseCode::Ended(Ending::Logout));
     let answer = waiting.await.unwrap().unwrap_err();
-    assert!(matches!(answer, Unanswered::Cut(CloseCode::Ended(Ending::Logout))));
+    assert!(matches!(
+        answer,
+        Unanswered::Cut(CloseCode::Ended(Ending::Logout))
+    ));
     assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
     assert_eq!(left.recv().await, Some("closed"));
 }

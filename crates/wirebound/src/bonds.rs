@@ -184,9 +184,7 @@ impl Watch {
 /// The role in force at a time.
 fn role_at(live: &Live, now: Timestamp) -> Role {
     let raised = live.raised.filter(|(_, until)| now < *until);
-    raised
-        .map_or(live.role, |(role, _)| role)
-        .min(live.ceiling)
+    raised.map_or(live.role, |(role, _)| role).min(live.ceiling)
 }
 
 /// Waits until something was done to a session: it ended, its role fell, or its times changed.

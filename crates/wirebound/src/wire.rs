@@ -382,9 +382,8 @@ impl WireCore {
 
     /// Refreshes when the session was last used, if it still stands here.
     pub(crate) fn touch(&self, session: SessionId, now: Timestamp) -> bool {
-        let stands = |attachment: &Attachment| {
-            !attachment.doubted && attachment.handle.check(now).is_ok()
-        };
+        let stands =
+            |attachment: &Attachment| !attachment.doubted && attachment.handle.check(now).is_ok();
         !self.shared.load(Ordering::Relaxed) && self.with(session, stands).unwrap_or(false)
     }
 

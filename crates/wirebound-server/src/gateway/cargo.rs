@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::HeaderMap;
+use wirebound::SessionId;
 use wirebound::engine::Engine;
 use wirebound::store::{Durability, StoreError, StoreErrorKind, Version};
-use wirebound::SessionId;
 use wirebound_tower::gate::Gate;
 
 use crate::armour::{Armour, Place, Taken, TooMuch, Vault};

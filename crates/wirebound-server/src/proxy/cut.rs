@@ -190,12 +190,7 @@ impl Cut {
     pub fn fired(&self) -> Option<CloseCode> {
         let listener = self.0.as_ref()?;
         let said = *listener.borrow();
-        said.or_else(|| {
-            listener
-                .has_changed()
-                .is_err()
-                .then_some(UNSAID)
-        })
+        said.or_else(|| listener.has_changed().is_err().then_some(UNSAID))
     }
 
     /// Resolves when the session has ended, with the reason.

@@ -57,16 +57,17 @@ impl Busy {
         let (code, word, status) = expected;
         let poll = self.poll;
         let [stream, download] = self.streams;
-        let ((socket, closed, reason), stream, download, (poll, polled)) = tokio::join!(
-            self.socket.goodbye(),
-            stream.end(),
-            download.end(),
-            async { within("the long poll", poll).await.unwrap() },
-        );
+        let ((socket, closed, reason), stream, download, (poll, polled)) =
+            tokio::join!(self.socket.goodbye(), stream.end(), download.end(), async {
+                within("the long poll", poll).await.unwrap()
+            },);
         // Only now does its client send the rest.
         let (upload, uploaded) = self.upload.answer().await;
         assert_eq!(closed, code, "{what}");
-        assert!(reason.starts_with(&format!("{word}; reconnect: ")), "{what}: {reason}");
+        assert!(
+            reason.starts_with(&format!("{word}; reconnect: ")),
+            "{what}: {reason}"
+        );
         for (_, whole) in [stream, download] {
             assert!(!whole, "{what}: a cut stream must not look whole");
         }
@@ -105,8 +106,13 @@ async fn sign_out_cuts(http: Http) {
     let answer = alice.ask(Ask::post("/logout", "x=1")).await;
     assert_eq!(answer.status, 303, "{answer:?}");
     assert!(answer.clears(), "{answer:?}");
-    busy.ends(&format!("sign-out, {http:?}"), &app, since, (4003, "logout", 401))
-        .await;
+    busy.ends(
+        &format!("sign-out, {http:?}"),
+        &app,
+        since,
+        (4003, "logout", 401),
+    )
+    .await;
 
     let old = Ask::get("/me").cookies(&format!("{OURS}={before}"));
     assert_eq!(alice.get("/me").await.body, "app=nobody subject= role=");
@@ -151,8 +157,13 @@ async fn eviction_cuts(http: Http) {
     let since = Instant::now();
     let signed_in = second.ask(sign_in("alice")).await;
     assert_eq!(signed_in.status, 303);
-    busy.ends(&format!("eviction, {http:?}"), &app, since, (4001, "evicted", 401))
-        .await;
+    busy.ends(
+        &format!("eviction, {http:?}"),
+        &app,
+        since,
+        (4001, "evicted", 401),
+    )
+    .await;
     assert!(
         !first.is_connected().await,
         "the evicted is really disconnected"
@@ -342,8 +353,13 @@ async fn replaced_cuts(http: Http) {
     let since = Instant::now();
     let again = alice.ask(sign_in("alice")).await;
     assert_eq!(again.status, 303);
-    busy.ends(&format!("replaced, {http:?}"), &app, since, (4003, "replaced", 401))
-        .await;
+    busy.ends(
+        &format!("replaced, {http:?}"),
+        &app,
+        since,
+        (4003, "replaced", 401),
+    )
+    .await;
     let me = alice.get("/me").await;
     assert_eq!(me.body, "app=alice subject=alice role=user");
 }
@@ -367,8 +383,13 @@ async fn theft_cuts(http: Http) {
     let took = thief.follow(Ask::get("/me")).await;
     assert!(!took.body.contains("subject=alice"), "{}", took.body);
     assert_eq!(gateway.events("theft").len(), 1, "{:#?}", gateway.printed());
-    busy.ends(&format!("theft, {http:?}"), &app, since, (4001, "theft", 401))
-        .await;
+    busy.ends(
+        &format!("theft, {http:?}"),
+        &app,
+        since,
+        (4001, "theft", 401),
+    )
+    .await;
     assert_eq!(alice.get("/me").await.body, "app=nobody subject= role=");
 }
 
@@ -442,8 +463,13 @@ async fn lapse_cuts(http: Http) {
     assert_eq!(raised.body, "app=alice subject=alice role=admin");
     let busy = Busy::with(&alice, &app, "raised").await;
     let due = began + std::time::Duration::from_secs(4);
-    busy.ends(&format!("role lapsed, {http:?}"), &app, due, (4002, "role_changed", 403))
-        .await;
+    busy.ends(
+        &format!("role lapsed, {http:?}"),
+        &app,
+        due,
+        (4002, "role_changed", 403),
+    )
+    .await;
     assert!(Instant::now() >= due, "not before its time");
     let me = alice.get("/me").await;
     assert_eq!(me.body, "app=alice subject=alice role=user");
@@ -562,9 +588,15 @@ async fn with_room_for_one_wire_the_newest_wins_and_a_socket_on_the_older_is_tol
         socket.echo("hello").await;
         let newer = alice.other_connection();
         let since = Instant::now();
-        assert_eq!(newer.ask(Ask::get("/me")).await.body, "app=alice subject=alice role=user");
+        assert_eq!(
+            newer.ask(Ask::get("/me")).await.body,
+            "app=alice subject=alice role=user"
+        );
         let (at, code, reason) = socket.goodbye().await;
-        assert_eq!((code, reason.as_str()), (1001, "going_away; reconnect: now"));
+        assert_eq!(
+            (code, reason.as_str()),
+            (1001, "going_away; reconnect: now")
+        );
         eprintln!(
             "{http:?}: the older wire's WebSocket was told after {} ms",
             at.saturating_duration_since(since).as_millis()
@@ -601,13 +633,27 @@ async fn a_stop_cuts_streams_at_once_and_answers_whatever_the_app_does_not() {
     let ((), cut) = tokio::join!(gateway.stop(), async {
         let mut cut = Vec::new();
         for stream in streams {
-            cut.push(stream.end().await.0.saturating_duration_since(since).as_millis());
+            cut.push(
+                stream
+                    .end()
+                    .await
+                    .0
+                    .saturating_duration_since(since)
+                    .as_millis(),
+            );
         }
         cut
     });
-    eprintln!("stop: event streams cut after {cut:?} ms, all done after {} ms", since.elapsed().as_millis());
+    eprintln!(
+        "stop: event streams cut after {cut:?} ms, all done after {} ms",
+        since.elapsed().as_millis()
+    );
     assert!(cut.iter().all(|ms| *ms < 900), "{cut:?}");
-    for (task, least) in polls.into_iter().map(|t| (t, 900)).chain(posts.into_iter().map(|t| (t, 3000))) {
+    for (task, least) in polls
+        .into_iter()
+        .map(|t| (t, 900))
+        .chain(posts.into_iter().map(|t| (t, 3000)))
+    {
         let (answer, at) = within("an answer", task).await.unwrap();
         let ms = at.saturating_duration_since(since).as_millis();
         assert_eq!(answer.status, 503, "answered, not reset: {answer:?}");

@@ -64,7 +64,11 @@ async fn a_frame_half_through_is_finished_and_nothing_after_it_passes() {
     let got = rest(&mut rig.client).await;
     assert_eq!(
         got,
-        [&[3, 4][..], &close(4001, &CloseCode::Ended(Ending::Evicted).reason())].concat()
+        [
+            &[3, 4][..],
+            &close(4001, &CloseCode::Ended(Ending::Evicted).reason())
+        ]
+        .concat()
     );
 }
 
@@ -76,7 +80,10 @@ async fn a_frame_that_never_ends_is_cut_without_a_code() {
     rig.client.read_exact(&mut first).await.unwrap();
     rig.cutter.fire(CloseCode::Ended(Ending::Evicted));
     assert_eq!(rest(&mut rig.client).await, b"");
-    assert_eq!(rig.ended.await.unwrap(), Ended::Cut(CloseCode::Ended(Ending::Evicted)));
+    assert_eq!(
+        rig.ended.await.unwrap(),
+        Ended::Cut(CloseCode::Ended(Ending::Evicted))
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -94,7 +101,9 @@ async fn an_upstream_that_floods_gets_nothing_past_the_close_frame() {
     reads.read_to_end(&mut got).await.unwrap();
     let code = CloseCode::Ended(Ending::Theft);
     let goodbye = close(4001, &code.reason());
-    let before = got.strip_suffix(&goodbye[..]).expect("the last word is ours");
+    let before = got
+        .strip_suffix(&goodbye[..])
+        .expect("the last word is ours");
     assert_eq!(before.len() % 4, 0, "between two frames");
     assert!(before.chunks(4).all(|frame| frame == [0x82, 2, 7, 7]));
     assert_eq!(rig.ended.await.unwrap(), Ended::Cut(code));
@@ -116,7 +125,11 @@ async fn a_client_that_does_not_read_is_stuck_and_not_waited_for() {
     rig.cutter.fire(CloseCode::RoleChanged);
     let ended = rig.ended.await.unwrap();
     assert_eq!(ended, Ended::Stuck(CloseCode::RoleChanged));
-    assert!(fired.elapsed() <= Duration::from_secs(1), "{:?}", fired.elapsed());
+    assert!(
+        fired.elapsed() <= Duration::from_secs(1),
+        "{:?}",
+        fired.elapsed()
+    );
     flooding.abort();
 }
 
@@ -133,7 +146,14 @@ async fn what_the_client_says_is_heard_and_what_its_browser_says_is_not() {
             count.fetch_add(1, Ordering::SeqCst);
         };
         let cutter = Cutter::new();
-        splice(gateway_client, gateway_upstream, cutter.cut(), Patience::default(), &spoke).await
+        splice(
+            gateway_client,
+            gateway_upstream,
+            cutter.cut(),
+            Patience::default(),
+            &spoke,
+        )
+        .await
     });
     for (opcode, expected) in [(0x8a, 0), (0x81, 1), (0x89, 1), (0x82, 2)] {
         client.write_all(&[opcode, 0x80, 0, 0, 0, 0]).await.unwrap();
