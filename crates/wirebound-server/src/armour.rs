@@ -5,9 +5,11 @@
 //! passes, in any spelling that some server reads as that name; what is in the vault is put in its place, and
 //! the caller gives a vault only to requests that proved themselves. Sessions, seals and stores are the caller's.
 
+use std::cell::OnceCell;
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
+use bytes::Bytes;
 use globset::GlobSet;
 use http::HeaderMap;
 use http::header::{COOKIE, Entry, HeaderValue, SET_COOKIE};
@@ -42,7 +44,7 @@ pub enum Notice {
         /// Whether that is because it is meant for other hosts as well.
         wider_domain: bool,
     },
-    /// `armour_leak`: a vaulted value was in a response.
+    /// `armour_leak`: a vaulted value was in a response. Told once per name, see [`Armour::is_first_leak`].
     Leak {
         /// The cookie's name.
         name: String,
@@ -82,6 +84,7 @@ pub struct Armour {
     well_known: GlobSet,
     seen: Mutex<HashSet<String>>,
     left: Mutex<HashSet<String>>,
+    leaked: Mutex<HashSet<String>>,
 }
 
 impl Armour {
@@ -97,7 +100,15 @@ impl Armour {
             well_known,
             seen: Mutex::default(),
             left: Mutex::default(),
+            leaked: Mutex::default(),
         }
+    }
+
+    /// Whether a leak of this cookie is news: a page that prints it prints it to everybody.
+    #[must_use]
+    pub fn is_first_leak(&self, name: &str) -> bool {
+        let mut leaked = self.leaked.lock().unwrap_or_else(PoisonError::into_inner);
+        leaked.len() < REMEMBERED && leaked.insert(name.to_owned())
     }
 
     /// Folded names that were seen armoured, to be kept over a restart and given to [`Armour::remember`].
@@ -165,14 +176,10 @@ impl Armour {
         place: &Place<'_>,
     ) -> Rebuilt {
         let mut rebuilt = Rebuilt::default();
-        let own: HashSet<String> = vault
-            .into_iter()
-            .flat_map(Vault::names)
-            .map(spelling::fold)
-            .collect();
-        let mut pairs: Vec<Vec<u8>> = Vec::new();
+        let own = Own::of(vault);
+        let mut field: Vec<u8> = Vec::new();
         for cookie in vault.into_iter().flat_map(|vault| vault.matching(place)) {
-            pairs.push([cookie.name.as_slice(), b"=", cookie.value.expose()].concat());
+            join(&mut field, &[&cookie.name, b"=", cookie.value.expose()]);
         }
         for line in headers.get_all(COOKIE) {
             for pair in line
@@ -184,7 +191,7 @@ impl Armour {
                     continue;
                 }
                 match self.judge(pair, &own) {
-                    Pair::Passes => pairs.push(pair.to_vec()),
+                    Pair::Passes => join(&mut field, &[pair]),
                     Pair::Ours => {}
                     Pair::Dropped => rebuilt.dropped = rebuilt.dropped.saturating_add(1),
                     Pair::Stale(name) => {
@@ -197,8 +204,8 @@ impl Armour {
             }
         }
         headers.remove(COOKIE);
-        if !pairs.is_empty()
-            && let Ok(mut value) = HeaderValue::from_bytes(&pairs.join(&b"; "[..]))
+        if !field.is_empty()
+            && let Ok(mut value) = HeaderValue::from_maybe_shared(Bytes::from(field))
         {
             value.set_sensitive(true);
             headers.insert(COOKIE, value);
@@ -206,7 +213,7 @@ impl Armour {
         rebuilt
     }
 
-    fn judge(&self, pair: &[u8], own: &HashSet<String>) -> Pair {
+    fn judge(&self, pair: &[u8], own: &Own<'_>) -> Pair {
         let (name, value) = match pair.iter().position(|byte| *byte == b'=') {
             Some(at) => (
                 pair.get(..at).unwrap_or_default(),
@@ -319,6 +326,38 @@ impl Armour {
             }
         }
         None
+    }
+}
+
+/// The names in a vault, folded when one is first asked for: a request with no cookie but ours asks for none.
+struct Own<'v> {
+    vault: Option<&'v Vault>,
+    folded: OnceCell<HashSet<String>>,
+}
+
+impl<'v> Own<'v> {
+    const fn of(vault: Option<&'v Vault>) -> Self {
+        Self {
+            vault,
+            folded: OnceCell::new(),
+        }
+    }
+
+    fn contains(&self, folded: &str) -> bool {
+        let names = || self.vault.into_iter().flat_map(Vault::names);
+        self.folded
+            .get_or_init(|| names().map(spelling::fold).collect())
+            .contains(folded)
+    }
+}
+
+/// Appends one pair to a Cookie field.
+fn join(field: &mut Vec<u8>, pair: &[&[u8]]) {
+    if !field.is_empty() {
+        field.extend_from_slice(b"; ");
+    }
+    for part in pair {
+        field.extend_from_slice(part);
     }
 }
 

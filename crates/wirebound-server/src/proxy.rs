@@ -135,7 +135,7 @@ impl Forwarder {
             // Any request that was taken back unwritten from a kept connection that had died (see `dial` for the rest).
             .retry_canceled_requests(true)
             .set_host(false)
-            .build(Dial::new(&limits));
+            .build(Dial::new(&limits, upstream.tls()));
         Self {
             client,
             upstream,

@@ -292,8 +292,8 @@ impl Bonds {
         self.part(&mut shard, session, wire.id);
     }
 
-    /// The wire is shared among people: it proves nothing any more, and nothing that it proved stays. What streams to its
-    /// sessions is judged again.
+    /// The wire is shared among people: it proves nothing any more, and nothing that it proved stays. What still streams
+    /// over it is cut, and with it what the session receives elsewhere, which comes back and is judged again.
     pub(crate) fn let_go(&self, wire: &WireCore) {
         wire.shared.store(true, Ordering::Relaxed);
         for session in wire.sessions() {
@@ -380,7 +380,7 @@ impl Bonds {
         }
     }
 
-    /// The role in force fell: streams to the session must be judged again.
+    /// The role in force fell, or a wire lost what it proved: streams to the session must be judged again.
     pub(crate) fn role_fell(&self, session: SessionId) {
         if let Some(bond) = self.shard(session).get(&session) {
             bond.fate.fall();

@@ -12,17 +12,17 @@ use http::{HeaderMap, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::Limited;
 use tokio::sync::oneshot;
-use tower_http::timeout::TimeoutBody;
 use wirebound_tower::body::{self, Body, BoxError, Ended, Fuse, boxed};
 use wirebound_tower::gate::Access;
 use wirebound_tower::listen::Connection;
 use wirebound_tower::tls::Protocol;
 
+use super::patient::Patient;
 use crate::config;
 use crate::proxy::{CloseCode, Cut};
 
 /// An upload within its bounds.
-pub(super) type Upload<B> = Limited<TimeoutBody<Heard<B>>>;
+pub(super) type Upload<B> = Limited<Patient<Heard<B>>>;
 
 /// How much of an upload is read away after its request was answered, and for how long: an HTTP/1.1 browser reads no
 /// answer before it has sent everything, and if it is cut off it sends the request again.
@@ -73,7 +73,7 @@ impl Bodies {
             wanted,
             access: access.clone(),
         };
-        let upload = Limited::new(TimeoutBody::new(self.silence, heard), self.largest);
+        let upload = Limited::new(Patient::new(self.silence, heard), self.largest);
         (upload, kept)
     }
 
@@ -81,7 +81,7 @@ impl Bodies {
     /// once when the gateway stops: nobody would wait for them to end.
     pub(super) fn download<B>(&self, response: Response<B>, stopping: Cut) -> Response<Body>
     where
-        B: HttpBody<Data = Bytes> + Send + 'static,
+        B: HttpBody<Data = Bytes> + Unpin + Send + 'static,
         B::Error: Into<BoxError>,
     {
         let kind = response
@@ -90,11 +90,11 @@ impl Bodies {
             .and_then(|kind| kind.to_str().ok());
         let stream = kind.is_some_and(|kind| kind.starts_with("text/event-stream"));
         if !stream {
-            return response.map(|body| boxed(TimeoutBody::new(self.silence, body)));
+            return response.map(|body| boxed(Patient::new(self.silence, body)));
         }
         response.map(|body| {
             boxed(UntilTheStop {
-                body: boxed(TimeoutBody::new(self.stream_silence, body)),
+                body: boxed(Patient::new(self.stream_silence, body)),
                 fuse: Fuse::new(stopping.closed()),
             })
         })

@@ -76,6 +76,14 @@ impl Cargo {
         self.vault.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether the vault is in memory and nothing in it has expired: an answer without cookies leaves it as it is.
+    pub(super) fn is_fresh(&self, now: u64) -> bool {
+        let opened = self.opened();
+        opened
+            .as_ref()
+            .is_some_and(|opened| opened.vault.is_fresh(now))
+    }
+
     /// The vault, from memory or from the store.
     pub(super) async fn vault(
         &self,

@@ -1,9 +1,10 @@
 //! The app's answer on its way home: its armoured cookies go into the vault, what it vouched for becomes an intent.
 
+use http::header::SET_COOKIE;
 use http::{HeaderMap, Response};
 use wirebound::engine::Scope;
 use wirebound::{Lifetime, Role, Subject};
-use wirebound_tower::caches::keep_private;
+use wirebound_tower::caches::lost_its_cookie;
 use wirebound_tower::gate::{Intent, SignInIntent};
 
 use super::app::{App, Passage};
@@ -25,20 +26,40 @@ impl App {
         if let Vouched::Nothing { disbelieved: 1.. } = vouched {
             tracing::warn!(target: "wirebound::event", event = "vouching_disbelieved", path = %passage.path);
         }
-        let taken = self.take(response.headers_mut(), passage).await?;
+        let nothing = matches!(vouched, Vouched::Nothing { .. })
+            && Self::brings_nothing(response.headers(), passage);
+        let taken = if nothing {
+            None
+        } else {
+            self.take(response.headers_mut(), passage).await?
+        };
         armour::expire(
             response.headers_mut(),
             &passage.stale,
             passage.place().host,
             self.0.secure,
         );
-        let signs_in = passage.is_unsafe
-            && self.0.login_path.as_deref() == Some(passage.path.as_str())
-            && (response.status().is_success() || response.status().is_redirection());
+        let status = response.status();
+        let answered = status.is_redirection() || (passage.is_unsafe && status.is_success());
+        let at_login = self.0.login_path.as_deref() == Some(passage.path.as_str());
+        // An app that keeps its cookie through the sign-in shows nothing of it: the first thing that a guest did and the
+        // app took counts as one.
+        let guest = passage
+            .access
+            .verified()
+            .is_some_and(|who| who.role() == Role::GUEST);
+        let signs_in = answered && (at_login || (guest && passage.is_unsafe));
         if let Some(intent) = self.intent(vouched, taken, signs_in, passage)? {
             response.extensions_mut().insert(intent);
         }
         Ok(response)
+    }
+
+    /// Most answers set no cookie: with a vault that needs no tidying there is nothing to be taken.
+    fn brings_nothing(headers: &HeaderMap, passage: &Passage) -> bool {
+        let cargo = passage.cargo.as_ref();
+        !headers.contains_key(SET_COOKIE)
+            && cargo.is_none_or(|cargo| cargo.is_fresh(passage.place().now))
     }
 
     async fn take(
@@ -67,10 +88,10 @@ impl App {
         let Kept::Done(taken) = kept else {
             return Ok(None);
         };
-        taken.notices.iter().for_each(notice);
+        taken.notices.iter().for_each(|said| self.notice(said));
         if taken.removed > 0 {
             // An answer that lost its cookie would look fit for a shared cache.
-            keep_private(headers);
+            lost_its_cookie(headers);
         }
         Ok(Some(*taken))
     }
@@ -111,10 +132,13 @@ impl App {
                 }
                 // The first armoured cookie makes the session; its subject has no name.
                 Some(taken) if !signed_in && taken.batch.first => {
-                    let is_unsafe = passage.is_unsafe;
-                    let mut intent = self.sign_in(self.nameless()?, Some(taken), passage);
-                    intent.role = if is_unsafe { Role::USER } else { Role::GUEST };
-                    Some(Intent::SignIn(intent))
+                    let intent = self.sign_in(self.nameless()?, Some(taken), passage);
+                    // What answers a safe request may be given to every visitor.
+                    Some(if passage.is_unsafe || signs_in {
+                        Intent::SignIn(intent)
+                    } else {
+                        Intent::Guest(intent)
+                    })
                 }
                 // An app that keeps its cookie through the sign-in shows no change: the secret changes all the same.
                 _ if signed_in && signs_in => Some(Intent::Renew),
@@ -146,18 +170,19 @@ impl App {
             .fold(String::from("a:"), |name, byte| format!("{name}{byte:02x}"));
         Subject::new(name.as_bytes()).map_err(|_| Failed::Subject)
     }
-}
 
-pub(super) fn notice(notice: &Notice) {
-    match notice {
-        Notice::Unarmoured { name, wider_domain } => {
-            tracing::warn!(target: "wirebound::event", event = "unarmoured_cookie", name = %name.escape_default(), wider_domain);
-        }
-        Notice::Leak { name } => {
-            tracing::warn!(target: "wirebound::event", event = "armour_leak", name = %name.escape_default());
-        }
-        Notice::TooManyNames => {
-            tracing::warn!(target: "wirebound::event", event = "too_many_cookie_names");
+    pub(super) fn notice(&self, notice: &Notice) {
+        match notice {
+            Notice::Unarmoured { name, wider_domain } => {
+                tracing::warn!(target: "wirebound::event", event = "unarmoured_cookie", name = %name.escape_default(), wider_domain);
+            }
+            Notice::Leak { name } if self.0.armour.is_first_leak(name) => {
+                tracing::warn!(target: "wirebound::event", event = "armour_leak", name = %name.escape_default());
+            }
+            Notice::Leak { .. } => {}
+            Notice::TooManyNames => {
+                tracing::warn!(target: "wirebound::event", event = "too_many_cookie_names");
+            }
         }
     }
 }

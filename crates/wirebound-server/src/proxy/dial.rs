@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::Uri;
+use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{
     CaptureConnection, Connected, Connection, HttpConnector,
@@ -24,10 +25,10 @@ use super::Limits;
 
 /// Opens connections to the upstream.
 #[derive(Debug, Clone)]
-pub(super) struct Dial(HttpConnector);
+pub(super) struct Dial(HttpsConnector<HttpConnector>);
 
 impl Dial {
-    pub(super) fn new(limits: &Limits) -> Self {
+    pub(super) fn new(limits: &Limits, tls: Arc<rustls::ClientConfig>) -> Self {
         // A machine that has vanished is found within about two minutes, also behind a WebSocket that says nothing.
         const KEEP_ALIVE: Duration = Duration::from_mins(1);
         const INTERVAL: Duration = Duration::from_secs(15);
@@ -38,13 +39,15 @@ impl Dial {
         connector.set_keepalive(Some(KEEP_ALIVE));
         connector.set_keepalive_interval(Some(INTERVAL));
         connector.set_keepalive_retries(Some(RETRIES));
-        Self(connector)
+        // The other scheme is the one around it.
+        connector.enforce_http(false);
+        Self(HttpsConnector::from((connector, tls)))
     }
 }
 
 impl Service<Uri> for Dial {
     type Response = Line;
-    type Error = <HttpConnector as Service<Uri>>::Error;
+    type Error = <HttpsConnector<HttpConnector> as Service<Uri>>::Error;
     type Future = Pin<Box<dyn Future<Output = Result<Line, Self::Error>> + Send>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
@@ -163,7 +166,7 @@ impl Drop for Waiting {
 /// One connection to the upstream.
 #[derive(Debug)]
 pub(super) struct Line {
-    io: TokioIo<TcpStream>,
+    io: MaybeHttpsStream<TokioIo<TcpStream>>,
     served: Served,
 }
 

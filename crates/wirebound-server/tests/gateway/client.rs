@@ -54,6 +54,10 @@ impl Ask {
         ask.field("content-type", "application/x-www-form-urlencoded")
     }
 
+    pub(crate) fn delete(path: &str) -> Self {
+        Self::new(Method::DELETE, path)
+    }
+
     fn new(method: Method, path: &str) -> Self {
         Self {
             method,
@@ -68,6 +72,12 @@ impl Ask {
     pub(crate) fn field(mut self, name: &str, value: &str) -> Self {
         self.fields.push((name.to_owned(), value.to_owned()));
         self
+    }
+
+    /// Another value for a field that is there.
+    pub(crate) fn instead(mut self, name: &str, value: &str) -> Self {
+        self.fields.retain(|(field, _)| field != name);
+        self.field(name, value)
     }
 
     /// As a browser asks for a page.
@@ -146,8 +156,10 @@ pub(crate) type Seen = Arc<Mutex<Vec<(HeaderMap, String)>>>;
 #[derive(Clone)]
 pub(crate) struct Client {
     gateway: SocketAddr,
+    front: Option<SocketAddr>,
     host: String,
     http: Http,
+    place: std::net::Ipv4Addr,
     agent: String,
     tls: Arc<ClientConfig>,
     wire: Arc<tokio::sync::Mutex<Option<Wire>>>,
@@ -157,21 +169,57 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(gateway: &Gateway, http: Http) -> Self {
+        Self::with(gateway, http, &gateway.ca())
+    }
+
+    fn with(gateway: &Gateway, http: Http, ca: &std::path::Path) -> Self {
         Self {
             gateway: gateway.address(),
+            front: None,
             host: "localhost".to_owned(),
             http,
+            place: std::net::Ipv4Addr::LOCALHOST,
             agent: "e2e/1".to_owned(),
-            tls: Arc::new(tls(gateway, http)),
+            tls: Arc::new(tls(ca, http)),
             wire: Arc::default(),
             jar: Arc::default(),
             seen: Arc::default(),
         }
     }
 
+    /// The same client from another address of this machine, over a connection of its own.
+    pub(crate) fn at(&self, place: [u8; 4]) -> Self {
+        Self {
+            place: place.into(),
+            wire: Arc::default(),
+            ..self.clone()
+        }
+    }
+
+    /// Trusts this certificate in place of the local authority's.
+    #[allow(dead_code, reason = "each test binary uses its own part")]
+    pub(crate) fn trusting(gateway: &Gateway, ca: &std::path::Path, http: Http) -> Self {
+        Self::with(gateway, http, ca)
+    }
+
+    /// The certificate that a new connection is shown; nothing if it is not one that is trusted.
+    #[allow(dead_code, reason = "each test binary uses its own part")]
+    pub(crate) async fn served_certificate(&self) -> Option<Vec<u8>> {
+        let stream = within("connect", self.tls()).await.ok()?;
+        let shown = stream.get_ref().1.peer_certificates()?.first()?.to_vec();
+        Some(shown)
+    }
+
     /// Speaks to the address, and so sends no server name.
     pub(crate) fn by_address(mut self) -> Self {
         "127.0.0.1".clone_into(&mut self.host);
+        self
+    }
+
+    /// Connects to this address, where a proxy listens that passes TCP through.
+    #[allow(dead_code, reason = "each test binary uses its own part")]
+    pub(crate) fn through(mut self, front: SocketAddr) -> Self {
+        self.front = Some(front);
         self
     }
 
@@ -225,7 +273,14 @@ impl Client {
     }
 
     async fn tls(&self) -> std::io::Result<TlsStream<TcpStream>> {
-        let stream = TcpStream::connect(self.gateway).await?;
+        let to = self.front.unwrap_or(self.gateway);
+        let stream = if self.place != std::net::Ipv4Addr::LOCALHOST {
+            let socket = tokio::net::TcpSocket::new_v4()?;
+            socket.bind((self.place, 0).into())?;
+            socket.connect(to).await?
+        } else {
+            TcpStream::connect(to).await?
+        };
         stream.set_nodelay(true)?;
         let name = ServerName::try_from(self.host.clone()).unwrap();
         let connector = TlsConnector::from(Arc::clone(&self.tls));
@@ -552,12 +607,12 @@ pub(crate) fn sign_in(name: &str) -> Ask {
     Ask::post("/login", &form).field("accept", "text/html,*/*")
 }
 
-fn tls(gateway: &Gateway, http: Http) -> ClientConfig {
+fn tls(ca: &std::path::Path, http: Http) -> ClientConfig {
     let alpn: &[&[u8]] = match http {
         Http::One => &[b"http/1.1"],
         Http::Two => &[b"h2"],
     };
-    authority::client(&gateway.ca(), alpn).unwrap()
+    authority::client(ca, alpn).unwrap()
 }
 
 /// An answer that does not end by itself.

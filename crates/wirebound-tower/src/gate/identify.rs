@@ -4,9 +4,11 @@ use core::time::Duration;
 
 use http::request::Parts;
 use http::{HeaderMap, Method, Version};
-use wirebound::engine::{Accepted, Authorized, EchoToken, Offer, Outcome, Sign, request_key};
+use wirebound::engine::{
+    Accepted, Authorized, Client, EchoToken, Offer, Outcome, Sign, request_key,
+};
 use wirebound::store::StoreError;
-use wirebound::{Authority, Need, NotOurs, Refusal, Secret, Timestamp, Verified};
+use wirebound::{Authority, Need, NotOurs, Presented, Refusal, Secret, Timestamp, Verified};
 
 use super::Gate;
 use crate::cookies::Shown;
@@ -42,6 +44,8 @@ pub(super) enum Identity {
     Known {
         accepted: Accepted,
         echoes_returned: bool,
+        /// It showed a guest's sealed cookie, which is to be replaced.
+        sealed: Option<Presented>,
     },
     /// Nobody, or a cookie that counts as none.
     Nobody {
@@ -63,6 +67,8 @@ pub(super) struct Read {
     /// The authority as sessions and server names are compared with it.
     pub(super) host: Authority,
     pub(super) safe: bool,
+    /// A browser reads its answer as a document or by a script: it may carry a secret that nobody asked for.
+    pub(super) takes_secret: bool,
 }
 
 impl Read {
@@ -74,6 +80,7 @@ impl Read {
             need: (gate.0.needs)(parts),
             host: Authority::of(&authority),
             safe: parts.method.is_safe(),
+            takes_secret: !websocket && takes_secret(parts),
             websocket,
             authority,
         })
@@ -125,6 +132,19 @@ fn is_websocket(parts: &Parts) -> bool {
         })
 }
 
+/// Not images, scripts, styles, fonts and media, which race each other and may come from a cache; nothing that was
+/// fetched ahead of time.
+fn takes_secret(parts: &Parts) -> bool {
+    let said = |name: &str| parts.headers.get(name).map(http::HeaderValue::as_bytes);
+    let dest = said("sec-fetch-dest");
+    let read = matches!(
+        dest,
+        None | Some(b"document" | b"nested-document" | b"iframe" | b"frame" | b"empty")
+    );
+    let ahead = said("sec-purpose").or_else(|| said("purpose")).is_some();
+    read && !ahead && parts.method != Method::HEAD
+}
+
 impl Gate {
     /// Rule 2 of lineage, before anything else: a request is answered on a connection of its own host only.
     pub(super) fn is_misdirected(wired: &Wired, read: &Read) -> bool {
@@ -133,42 +153,28 @@ impl Gate {
     }
 
     /// Signs that somebody in the middle shares this connection among people. A new one is written down first.
+    ///
+    /// `Other`: no sign yet, but the request's client calls itself otherwise than before, and the wire proves nothing
+    /// for it.
     pub(super) async fn look_for_signs(
         &self,
         wired: &Wired,
         parts: &Parts,
         read: &Read,
         now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let sign = self.sign(wired, parts, &read.host);
-        if let Some(sign) = sign
+    ) -> Result<Client, StoreError> {
+        let client = parts.headers.get(http::header::USER_AGENT);
+        let client = match client.and_then(|value| value.to_str().ok()) {
+            Some(client) => self.0.engine.client(&wired.wire, client),
+            None => Client::Same,
+        };
+        let turns = (client == Client::InTurn).then_some(Sign::TwoClients);
+        if let Some(sign) = sign(wired, parts, &read.host).or(turns)
             && self.0.engine.mark_shared(&wired.wire, sign)
         {
             self.0.engine.keep_mark(&wired.wire, now).await?;
         }
-        Ok(())
-    }
-
-    fn sign(&self, wired: &Wired, parts: &Parts, host: &Authority) -> Option<Sign> {
-        if parts.version < Version::HTTP_11 {
-            return Some(Sign::OldHttp);
-        }
-        if has_forwarding(&parts.headers) {
-            return Some(Sign::ForwardingHeader);
-        }
-        if wired.connection.sni.is_none() && host.as_str().parse::<std::net::IpAddr>().is_err() {
-            return Some(Sign::NoServerName);
-        }
-        let client = parts
-            .headers
-            .get(http::header::USER_AGENT)
-            .and_then(|value| value.to_str().ok());
-        match client {
-            Some(client) if !self.0.engine.same_client(&wired.wire, client) => {
-                Some(Sign::TwoClients)
-            }
-            _ => None,
-        }
+        Ok(client)
     }
 
     /// Whose the request is.
@@ -178,20 +184,23 @@ impl Gate {
         parts: &Parts,
         read: &Read,
         shown: &Shown<'_>,
+        client: Client,
         now: Timestamp,
     ) -> Result<Identity, StoreError> {
         let engine = &self.0.engine;
         let Some(text) = shown.session else {
             return Ok(nobody(read, None, false));
         };
-        let presented = match engine.read(text) {
+        let presented = match engine.read_at(text, &read.host) {
             Ok(presented) => presented,
             Err(NotOurs::Malformed | NotOurs::MadeUp | _) => {
                 return Ok(nobody(read, Some(Refusal::Unauthenticated), false));
             }
         };
         let echoes = engine.open_echoes(shown.echoes(), now);
+        let other_client = client == Client::Other;
         if !read.surprise
+            && !other_client
             && let Authorized::Accepted(verified) =
                 engine.authorize_at(&wired.wire, &presented, &read.host, now)
             && read
@@ -204,10 +213,12 @@ impl Gate {
                 verified,
                 nonce_spent: false,
                 hand_on: false,
+                redeemed: false,
             };
             return Ok(Identity::Known {
                 accepted,
                 echoes_returned,
+                sealed: Some(presented).filter(Presented::is_sealed),
             });
         }
         let mut offer = Offer {
@@ -218,6 +229,7 @@ impl Gate {
             can_follow: read.can_follow(),
             held: false,
             surprise: read.surprise,
+            other_client,
             authority: &read.host,
             need: read.need,
         };
@@ -239,6 +251,7 @@ impl Gate {
                     return Ok(Identity::Known {
                         accepted,
                         echoes_returned,
+                        sealed: Some(presented).filter(Presented::is_sealed),
                     });
                 }
                 Outcome::NotAllowed(_, refusal) => {
@@ -292,15 +305,37 @@ fn nobody(read: &Read, refusal: Option<Refusal>, told: bool) -> Identity {
 /// An unproved cookie never makes a request worse off than no cookie; what cannot follow a 307 is asked to try again.
 fn refused(read: &Read, refusal: Refusal, told: bool) -> Identity {
     let try_again = refusal == Refusal::NotProven && read.websocket;
+    // Ended, blocked and expired are judged before where it comes from, but only where something is asked for.
+    let first = matches!(
+        refusal,
+        Refusal::PhantomSession(_) | Refusal::SessionExpired(_) | Refusal::Blocked
+    );
+    if read.surprise && first && !read.need.is_nothing() {
+        return Identity::Refused { refusal, told };
+    }
     if refusal.counts_as_no_cookie() && !try_again {
         return nobody(read, Some(refusal), told);
     }
     Identity::Refused { refusal, told }
 }
 
+/// What gives a connection away by one request alone.
+fn sign(wired: &Wired, parts: &Parts, host: &Authority) -> Option<Sign> {
+    if parts.version < Version::HTTP_11 {
+        return Some(Sign::OldHttp);
+    }
+    if has_forwarding(&parts.headers) {
+        return Some(Sign::ForwardingHeader);
+    }
+    let is_name = host.as_str().parse::<std::net::IpAddr>().is_err();
+    (wired.connection.sni.is_none() && is_name).then_some(Sign::NoServerName)
+}
+
 fn has_forwarding(headers: &HeaderMap) -> bool {
     headers.keys().any(|name| {
         let name = name.as_str();
-        name.starts_with("x-forwarded-") || FORWARDING.contains(&name)
+        // The letters that these names begin with: most fields of most heads have others.
+        name.starts_with(['x', 'v', 'f', 'c', 't'])
+            && (name.starts_with("x-forwarded-") || FORWARDING.contains(&name))
     })
 }

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use wirebound::{Lifetime, Timestamp};
 
 use crate::listen::Limits;
+use crate::listen::strict::Turns;
 use crate::tls::{Family, Protocol};
 use crate::transport::{KeepAlive, Liveness, Probe};
 
@@ -36,6 +37,7 @@ pub struct Connection {
     pub opened: Timestamp,
     pulse: Pulse,
     orders: Orders,
+    turns: Turns,
     probe: Probe,
 }
 
@@ -62,6 +64,7 @@ impl Connection {
             opened: facts.opened,
             pulse: Pulse::new(),
             orders: Orders::new(),
+            turns: Turns::default(),
             probe: Probe::new(tcp, facts.peer, facts.local, keep_alive),
         })
     }
@@ -180,6 +183,11 @@ impl Connection {
 
     pub(super) fn orders(&self) -> &Orders {
         &self.orders
+    }
+
+    /// Which of its requests have been answered; kept on HTTP/1.1 only.
+    pub(super) fn turns(&self) -> &Turns {
+        &self.turns
     }
 }
 

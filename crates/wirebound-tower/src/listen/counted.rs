@@ -1,16 +1,18 @@
-//! Around the caller's service: counts what is in flight, and lets GOAWAY go before the response.
+//! Around the caller's service: counts what is in flight, lets GOAWAY go before the response, and tells the reader what
+//! became of an upgrade.
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::connection::{Busy, Connection, Unanswered};
+use crate::tls::Protocol;
 
 /// One connection's service, as hyper wants it.
 pub(super) struct Counted<S> {
@@ -37,6 +39,10 @@ where
         Box::pin(async move {
             core::future::poll_fn(|cx| inner.poll_ready(cx)).await?;
             let response = inner.call(request).await?;
+            if connection.protocol == Protocol::Http1 {
+                let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+                connection.turns().answered(switched);
+            }
             if connection.is_closing() {
                 let mut closing = connection.orders().closing.subscribe();
                 // An error would mean that the connection is gone, and the response with it.

@@ -169,8 +169,11 @@ async fn serve(mut http: Pin<Box<dyn Http>>, connection: &Connection, limits: &L
                 if http.as_mut().poll(cx).is_ready() {
                     return Poll::Ready(Step::Finished);
                 }
-                // Polling may have brought the deadline forward: a head has begun to arrive.
-                if next_deadline(connection, limits, known, cut_at) < armed {
+                // Polling may have brought the deadline forward: a head has begun to arrive. With a request in flight the
+                // deadline only moves away, and the time need not be asked for.
+                if connection.pulse().is_quiet()
+                    && next_deadline(connection, limits, known, cut_at) < armed
+                {
                     return Poll::Ready(Step::Rearm);
                 }
                 Poll::Pending
