@@ -79,7 +79,10 @@ fn cut(code: CloseCode, passage: &Passage) -> Response<Body> {
             Refusal::SessionExpired(ending)
         }
         CloseCode::Ended(ending) => Refusal::PhantomSession(ending),
-        _ => return answer::judged_again(passage.asker),
+        CloseCode::RoleChanged
+        | CloseCode::GoingAway
+        | CloseCode::Silent
+        | CloseCode::UpstreamLost => return answer::judged_again(passage.asker),
     };
     // Whoever asked was proved a moment ago, and may know.
     let answers = passage.access.gate().answers();
