@@ -14,15 +14,16 @@ use wirebound::{Clock, Entropy, Keys, NodeSecret as EngineSecret, Role, Subject}
 use wirebound_redb::{Options, RedbStore};
 use wirebound_tower::LogWitness;
 use wirebound_tower::cookies::Names;
-use wirebound_tower::gate::{Gate, GateParts};
+use wirebound_tower::gate::{Arrival, Gate, GateParts};
 use wirebound_tower::listen::{self, Listener};
-use wirebound_tower::refusal::{Answers, Told};
+use wirebound_tower::refusal::Answers;
 use wirebound_tower::tls::{Grants, Renewals, Tls, TlsParts};
 
 use crate::certificates::Certificates;
 use crate::config::{Config, StoreUrl};
 use crate::data_dir::{DataDir, NodeSecret};
 use crate::failure::Failure;
+use crate::pages;
 use crate::system::{SystemClock, SystemEntropy};
 
 mod answer;
@@ -32,8 +33,10 @@ mod cargo;
 mod failed;
 mod home;
 mod house;
+mod patient;
 mod policy;
 mod routes;
+mod stopping;
 mod tickets;
 
 pub use app::App;
@@ -128,10 +131,15 @@ pub async fn run(
         renewals,
         names: cookie_names(&plan.config),
         answers: Answers {
-            page,
+            look: pages::look(),
             login: plan.config.login.url.clone(),
+            tree: routes::tree(&plan.config.routes),
         },
         needs: routes::needs(&plan.config.routes),
+        arrival: Arrival {
+            bounce: plan.config.arrival.bounce,
+            cross_site_post: plan.config.arrival.cross_site_post.clone(),
+        },
     });
     let app = App::new(&plan.config, Arc::clone(&engine), Arc::clone(&entropy)).await?;
     let listener = tokio::net::TcpListener::from_std(plan.listener).map_err(|error| {
@@ -144,15 +152,24 @@ pub async fn run(
     ready();
     let sweep_every = Duration::from_millis(plan.config.session.sweep_interval.as_millis());
     let leaving = app.clone();
+    let (say, stopped) = tokio::sync::oneshot::channel();
     let stop = async move {
         stop.await;
-        leaving.going_away();
+        // Nobody hears it only where everything is over already.
+        say.send(()).unwrap_or_default();
+    };
+    let goodbyes = async move {
+        if stopped.await.is_ok() {
+            leaving.going_away().await;
+        }
+        core::future::pending::<()>().await;
     };
     tokio::select! {
         () = wirebound_tower::gate::serve(listener, gate, app.clone(), stop) => {}
         () = house::keep(&engine, &clock, sweep_every) => {}
         () = tickets::rotate(&engine, &keys, &clock, &entropy) => {}
         () = app.keep_names() => {}
+        () = goodbyes => {}
     }
     app.write_names().await;
     house::tidy(&engine, clock.as_ref()).await;
@@ -253,16 +270,6 @@ fn cookie_names(config: &Config) -> Names {
         // Refused at start-up unless under `[danger]`.
         crate::config::SameSite::None => names.dangerously_cross_site(),
     }
-}
-
-fn page(told: &Told, login: Option<&str>) -> String {
-    crate::pages::page(
-        told.status.as_u16(),
-        told.code,
-        told.title,
-        told.detail.unwrap_or(""),
-        login,
-    )
 }
 
 fn limits(config: &Config) -> listen::Limits {

@@ -23,6 +23,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use rig::{App, Gateway, fed, forwarder, full, get, h1, h2, read_head, text, write};
 use tokio::io::AsyncReadExt as _;
+use wirebound::Ending;
 use wirebound_server::proxy::{
     Broken, CloseCode, Cutter, Forwarder, Leg, Limits, Unanswered, Upstream,
 };
@@ -191,7 +192,7 @@ async fn an_ended_session_cuts_a_stream_within_milliseconds() {
         let first = answer.frame().await.unwrap().unwrap();
         assert_eq!(first.into_data().unwrap(), "data: hello\n\n");
         let fired = tokio::time::Instant::now();
-        gateway.cutter.fire(CloseCode::Revoked);
+        gateway.cutter.fire(CloseCode::Ended(Ending::Revoked));
         let end = tokio::time::timeout(Duration::from_secs(5), answer.frame())
             .await
             .unwrap()
@@ -229,9 +230,12 @@ async fn an_ended_session_cancels_a_request_that_waits_for_its_answer() {
             .map(drop)
     });
     assert_eq!(left.recv().await, Some("head"));
-    cutter.fire(CloseCode::SignedOut);
+    cutter.fire(CloseCode::Ended(Ending::Logout));
     let answer = waiting.await.unwrap().unwrap_err();
-    assert!(matches!(answer, Unanswered::Cut(CloseCode::SignedOut)));
+    assert!(matches!(
+        answer,
+        Unanswered::Cut(CloseCode::Ended(Ending::Logout))
+    ));
     assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
     assert_eq!(left.recv().await, Some("closed"));
 }

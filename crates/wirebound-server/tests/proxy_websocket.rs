@@ -110,7 +110,7 @@ async fn is_cut(mut gateway: Gateway, mut socket: TokioIo<Upgraded>) {
     assert_eq!(u16::from_be_bytes([head[2], head[3]]), 4002);
     let mut rest = Vec::new();
     socket.read_to_end(&mut rest).await.unwrap();
-    assert_eq!(rest, b"role changed; reconnect: now");
+    assert_eq!(rest, b"role_changed; reconnect: now");
     drop(socket);
     assert_eq!(
         gateway.ended.recv().await,

@@ -390,7 +390,8 @@ impl World {
 
     /// A request: what the wire says by itself, else what the store says.
     pub fn ask(&self, line: &Line, ask: &Ask<'_>) -> Answer {
-        let presented = self.engine.read(ask.cookie.as_bytes()).unwrap();
+        let asked = Authority::of(ask.host);
+        let presented = self.engine.read_at(ask.cookie.as_bytes(), &asked).unwrap();
         match self.engine.authorize(&line.wire, &presented, self.now) {
             // A route that asks for more is judged on the slow path here, to see its reason.
             Authorized::Accepted(verified) if ask.need.is_nothing() && !ask.other_client => {

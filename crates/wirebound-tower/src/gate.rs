@@ -16,6 +16,8 @@ use crate::refusal::Answers;
 use crate::tls::{Grants, Renewals};
 
 mod access;
+mod arrival;
+mod cut;
 mod depart;
 mod endpoints;
 mod extract;
@@ -24,6 +26,7 @@ mod serve;
 mod service;
 
 pub use access::{Access, Intent, SignInIntent};
+pub use arrival::Arrival;
 pub use extract::Session;
 pub use serve::serve;
 pub use service::{GateLayer, GateService};
@@ -51,6 +54,8 @@ pub struct GateParts {
     pub answers: Answers,
     /// What routes ask for.
     pub needs: Needs,
+    /// What becomes of those who come from another site.
+    pub arrival: Arrival,
 }
 
 impl fmt::Debug for GateParts {

@@ -20,10 +20,11 @@ use crate::identity::Identity;
 use crate::ids::{SessionId, Subject};
 use crate::keys::Keys;
 use crate::policy::Policy;
-use crate::record::{Record, Tombstone};
+use crate::record::{Carrier, Record, Tombstone};
 use crate::store::{Change, Expect, Space, Store, StoreError, StoreErrorKind, Stored, Version};
 use crate::table::Live;
 use crate::time::{Entropy, EntropyError, Lifetime, Timestamp};
+use crate::verdict::Verified;
 use crate::wire::{Connected, Wire, WireCore, WireIds};
 
 mod attach;
@@ -33,6 +34,7 @@ mod echo;
 mod elevate;
 mod end;
 mod evidence;
+mod guests;
 mod hand_over;
 mod identities;
 mod node;
@@ -50,6 +52,7 @@ pub use authorize::Authorized;
 pub use echo::{EchoToken, request_key};
 pub use elevate::{Elevate, Elevated, NotElevated};
 pub use end::Scope;
+pub use guests::{Guest, SEALED_LIFE};
 pub use identities::IdentitySummary;
 pub use node::Kept;
 pub use prove::{Accepted, Offer, Outcome};
@@ -77,6 +80,7 @@ pub struct Engine {
     families: Arc<Families>,
     wires: WireIds,
     alarms: Alarms,
+    guests: guests::Guests,
     hasher: RandomState,
     locks: Vec<Mutex<()>>,
 }
@@ -116,6 +120,7 @@ impl Engine {
             families: Arc::default(),
             wires: WireIds::default(),
             alarms: Alarms::default(),
+            guests: guests::Guests::default(),
             hasher: RandomState::new(),
             locks: (0..LOCKS).map(|_| Mutex::new(())).collect(),
         }
@@ -157,11 +162,38 @@ impl Engine {
         cookie::read(&self.keys, cookie)
     }
 
+    /// As [`Engine::read`], for a request to this host: reads a guest's sealed cookie too.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::read`]; also when a sealed cookie was made for another host.
+    pub fn read_at(
+        &self,
+        cookie: &[u8],
+        authority: &crate::ids::Authority,
+    ) -> Result<Presented, NotOurs> {
+        cookie::read_at(&self.keys, cookie, authority)
+    }
+
     /// Something that tells when the session ends or its role falls; nothing if it has no wire here (then whatever
     /// was to be sent must not be).
     #[must_use]
     pub fn watch(&self, session: SessionId) -> Option<Watch> {
         self.bonds.watch(session)
+    }
+
+    /// As [`Engine::watch`], over what is sent in answer to a request that was judged on this wire: what happened between
+    /// the judgement and now counts, so that a role that fell in that moment is not missed.
+    #[must_use]
+    pub fn watch_judged(&self, wire: &Wire, verified: &Verified, now: Timestamp) -> Option<Watch> {
+        self.bonds
+            .watch_judged(verified.session(), &wire.core, verified.role(), now)
+    }
+
+    /// The client is there: what it sends within a request that was judged (an upload, a WebSocket's messages) keeps the
+    /// session from being idle. It brings back nothing that time has ended. `false`: it is not to be believed any more.
+    pub fn touch(&self, wire: &Wire, session: SessionId, now: Timestamp) -> bool {
+        wire.core.touch(session, now)
     }
 
     /// Something of the caller's own that lives as long as the session has a wire here.
@@ -248,7 +280,7 @@ impl Engine {
             Record::key(&record.id),
             expect,
             record.encode(),
-            record.due(),
+            record.absolute.min(record.seen.after(self.idle_of(record))),
         )
     }
 
@@ -289,9 +321,17 @@ impl Engine {
             blocked: identity.blocked,
             identity_until: identity.expires,
             absolute: record.absolute,
-            idle: record.idle,
+            idle: self.idle_of(record),
             last_active: record.seen.max(now),
         })
+    }
+
+    /// The idle limit in force: a guest's is shorter, and ends with being one.
+    fn idle_of(&self, record: &Record) -> Lifetime {
+        match record.carrier {
+            Carrier::Guest => record.idle.min(self.policy.guest_idle),
+            Carrier::Http | Carrier::Raw | Carrier::Imported => record.idle,
+        }
     }
 
     fn draw_id(&self) -> Result<SessionId, EntropyError> {

@@ -30,7 +30,7 @@ mod time;
 mod verdict;
 mod wire;
 
-pub use bonds::{Cut, Joining, Watch};
+pub use bonds::{Cut, Joining, Stirred, Watch};
 pub use cookie::{CookieValue, NotOurs, Presented};
 pub use engine::Engine;
 pub use event::{Event, Nobody, Side, Witness};

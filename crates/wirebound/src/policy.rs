@@ -107,6 +107,10 @@ pub struct Policy {
     pub echo: Lifetime,
     /// How often one request is challenged. 4.
     pub echo_tries: u8,
+    /// Sessions without any sign of a sign-in that may live at once. 100,000.
+    pub max_guests: u32,
+    /// Idle limit of a guest. 1 h.
+    pub guest_idle: Lifetime,
     /// Age at which a family is renewed; browsers drop theirs at 7 days. 6 d.
     pub renew_family: Lifetime,
 }
@@ -134,6 +138,8 @@ impl Default for Policy {
             hand_over_hops: 4,
             echo: Lifetime::from_secs(60),
             echo_tries: 4,
+            max_guests: 100_000,
+            guest_idle: Lifetime::from_hours(1),
             renew_family: Lifetime::from_days(6),
         }
     }

@@ -196,6 +196,12 @@ impl Wire {
     pub fn side(&self) -> Side {
         self.core.side()
     }
+
+    /// Whether another session than this hangs on it, so that it must not be closed for this one.
+    #[must_use]
+    pub fn carries_others(&self, session: SessionId) -> bool {
+        self.core.carries_others(session)
+    }
 }
 
 impl fmt::Debug for Wire {
@@ -392,6 +398,18 @@ impl WireCore {
         {
             attachment.doubted = true;
         }
+    }
+
+    /// Refreshes when the session was last used, if it still stands here.
+    pub(crate) fn touch(&self, session: SessionId, now: Timestamp) -> bool {
+        let stands =
+            |attachment: &Attachment| !attachment.doubted && attachment.handle.check(now).is_ok();
+        !self.shared.load(Ordering::Relaxed) && self.with(session, stands).unwrap_or(false)
+    }
+
+    /// Whether an attachment is doubted; nothing if there is none.
+    pub(crate) fn doubts(&self, session: SessionId) -> Option<bool> {
+        self.with(session, |attachment| attachment.doubted)
     }
 
     /// Only for [`Bonds`], as above.

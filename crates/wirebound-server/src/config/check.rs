@@ -23,6 +23,8 @@ const MOST_TOKEN_BYTES: u32 = 32;
 /// A copied secret must go stale within this.
 const MOST_EXPIRY_SECONDS: u64 = 30 * 24 * 3600;
 
+/// Fewer guests than one browser with many tabs may make.
+const FEWEST_GUESTS: u32 = 16;
 /// Longer than this, a session is an account.
 const MOST_ABSOLUTE: Lifetime = Lifetime::from_days(400);
 
@@ -42,6 +44,7 @@ impl Config {
         self.check_token(&mut found);
         self.check_armour(&mut found);
         self.check_vouch(&mut found);
+        self.check_arrival(&mut found);
         self.check_routes(&mut found);
         self.check_limits(&mut found);
         self.check_store(&mut found);
@@ -148,7 +151,7 @@ impl Config {
             );
         }
         for (key, value) in [
-            ("session.idle_timeout", session.idle_timeout),
+            ("session.idle_timeout", session.idle()),
             ("session.absolute_timeout", session.absolute_timeout),
             ("session.identity_lifetime", session.identity_lifetime),
             ("session.admin_role_lifetime", session.admin_role_lifetime),
@@ -165,10 +168,10 @@ impl Config {
                 "use 400d or less",
             );
         }
-        if session.idle_timeout > session.absolute_timeout {
+        if session.idle() > session.absolute_timeout {
             found.refuse(
                 "session.idle_timeout",
-                quoted(&lifetime_text(session.idle_timeout)),
+                quoted(&lifetime_text(session.idle())),
                 "it is longer than `session.absolute_timeout`, so it would never apply",
                 "make it shorter, or `session.absolute_timeout` longer",
             );
@@ -324,6 +327,15 @@ impl Config {
                 );
             }
         }
+        if self.armour.max_guests < FEWEST_GUESTS {
+            found.refuse(
+                "armour.max_guests",
+                self.armour.max_guests,
+                "a handful of visitors would displace each other",
+                "use 16 or more; the default is 100000",
+            );
+        }
+        found.positive("armour.guest_idle", self.armour.guest_idle);
         if let Some(path) = &self.armour.login.path {
             found.path("armour.login.path", path);
         }
@@ -354,6 +366,20 @@ impl Config {
         }
     }
 
+    fn check_arrival(&self, found: &mut Findings) {
+        for path in &self.arrival.cross_site_post {
+            found.path("arrival.cross_site_post", path);
+            if path.starts_with("/.wirebound/") {
+                found.refuse(
+                    "arrival.cross_site_post",
+                    quoted(path),
+                    "nobody else's form may reach the gateway's own pages",
+                    "name paths of the app",
+                );
+            }
+        }
+    }
+
     fn check_routes(&self, found: &mut Findings) {
         for (index, route) in self.routes.iter().enumerate() {
             found.path(&format!("routes[{index}].path"), &route.path);
@@ -366,6 +392,14 @@ impl Config {
                     true,
                     "the same route asks for a role or a strength",
                     "drop `public`, or drop `role` and `strength`",
+                );
+            }
+            if route.title.is_some() && !route.listed {
+                found.refuse(
+                    &format!("routes[{index}].title"),
+                    quoted(route.title.as_deref().unwrap_or_default()),
+                    "the route is not listed, so nobody would see it",
+                    "add `listed = true`, or drop `title`",
                 );
             }
             if self

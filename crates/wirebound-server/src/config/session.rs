@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wirebound::Lifetime;
 
-use super::units::{LifetimeText, lifetime};
+use super::units::{LifetimeText, lifetime, maybe_lifetime};
 
 /// `[session]`: what proves a session, and how long it lives.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -17,10 +17,16 @@ pub struct Session {
     /// jar vouches for; a copied cookie never does, and after a browser restart one signs in again.
     /// `balanced`, `portable` and `bearer` are named here because they are planned; they are refused until they exist.
     pub preset: Preset,
-    /// A session that nobody used for this long is over. Checked on every request, not only by the sweep.
-    #[serde(with = "lifetime")]
-    #[schemars(with = "LifetimeText")]
-    pub idle_timeout: Lifetime,
+    /// A session that nobody used for this long is over. Checked on every request, not only by the sweep. Left out, it
+    /// is 8h; and under armour, where the app's own cookie is one that browsers keep, as long as that one lives.
+    /// What is written here shortens that as well.
+    #[serde(
+        with = "maybe_lifetime",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schemars(with = "Option<LifetimeText>")]
+    pub idle_timeout: Option<Lifetime>,
     /// A session is over this long after its sign-in, whatever happened since. Nothing extends it.
     #[serde(with = "lifetime")]
     #[schemars(with = "LifetimeText")]
@@ -58,6 +64,14 @@ pub struct Session {
     pub sweep_interval: Lifetime,
 }
 
+impl Session {
+    /// The idle limit where no cookie of the app says another.
+    #[must_use]
+    pub fn idle(&self) -> Lifetime {
+        self.idle_timeout.unwrap_or(Lifetime::from_hours(8))
+    }
+}
+
 impl Default for Session {
     fn default() -> Self {
         let admin = RoleLimit {
@@ -66,7 +80,7 @@ impl Default for Session {
         };
         Self {
             preset: Preset::Strict,
-            idle_timeout: Lifetime::from_hours(8),
+            idle_timeout: None,
             absolute_timeout: Lifetime::from_days(14),
             identity_lifetime: Lifetime::from_days(14),
             max_wires: 32,

@@ -53,7 +53,7 @@ impl Default for Upstream {
 }
 
 /// `[armour]`: the app's own cookies, kept in a vault.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Armour {
@@ -61,8 +61,27 @@ pub struct Armour {
     /// browser never sees these cookies; they are put back only on requests that proved themselves.
     /// Empty: nothing is armoured.
     pub cookies: Names,
+    /// The most sessions without any sign of a sign-in (no POST that the app answered, no `login.path`, no vouching). A
+    /// visitor counts from the first request that brings the cookie back. At the limit the newest go first, whole, so
+    /// that a flood of visitors displaces itself and nobody who signed in. One address holds an eighth at most.
+    pub max_guests: u32,
+    /// A guest whom nobody heard of for this long is over; `session.idle_timeout` counts from the sign-in on.
+    #[serde(with = "lifetime")]
+    #[schemars(with = "LifetimeText")]
+    pub guest_idle: Lifetime,
     /// How the app's own sign-in is recognised.
     pub login: ArmourLogin,
+}
+
+impl Default for Armour {
+    fn default() -> Self {
+        Self {
+            cookies: Names::default(),
+            max_guests: 100_000,
+            guest_idle: Lifetime::from_hours(1),
+            login: ArmourLogin::default(),
+        }
+    }
 }
 
 /// `[armour.login]`: the app's own sign-in.
@@ -70,8 +89,9 @@ pub struct Armour {
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct ArmourLogin {
-    /// The path whose answered POST is a sign-in, for an app that keeps one cookie through it. Without it, the
-    /// first armoured cookie that answers an unsafe request is one.
+    /// The path whose answered POST is a sign-in, for an app that keeps one cookie through it; a GET there is one if the
+    /// answer redirects, as callbacks of other sign-in services do. Without it, the first armoured cookie that
+    /// answers an unsafe request is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
 }
@@ -182,6 +202,12 @@ pub struct Route {
     /// Asks for nothing, below a prefix that asks for something.
     #[serde(default)]
     pub public: bool,
+    /// Stands in the list of pages at `/.wirebound/tree`, for whoever may use it. The link leads to exactly `path`.
+    #[serde(default)]
+    pub listed: bool,
+    /// What it is called in that list; the path itself where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
 }
 
 impl Route {
@@ -193,6 +219,8 @@ impl Route {
             role: None,
             strength: None,
             public: false,
+            listed: false,
+            title: None,
         }
     }
 

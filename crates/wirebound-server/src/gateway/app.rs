@@ -15,22 +15,24 @@ use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use wirebound::engine::Engine;
 use wirebound::{Entropy, Lifetime, Verified};
-use wirebound_tower::body::{Body, watched};
+use wirebound_tower::body::{Body, boxed};
 use wirebound_tower::gate::Access;
+use wirebound_tower::listen::Connection;
 use wirebound_tower::refusal::Asker;
+use wirebound_tower::tls::Protocol;
 
 use super::answer;
 use super::bodies::Bodies;
 use super::cargo::{Cargo, NotKept};
 use super::failed::Failed;
-use super::home::notice;
+use super::stopping::Stopping;
 use crate::armour::{Armour, Names, Notice, Place, Vault, leak};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::hygiene::{self, Paths};
-use crate::proxy::{self, CloseCode, Cut, Cutter, Forwarder, Leg, Told, Unanswered, Upstream};
+use crate::proxy::{self, CloseCode, Cut, Forwarder, Leg, Told, Unanswered, Upstream};
 use crate::vouch::{Nonce, Vouched, Vouching};
-use crate::websocket::{self, Asked, Patience, Tunnel};
+use crate::websocket::{self, Asked, Ended, Patience, Tunnel};
 
 /// Under which name the armoured cookies' names are kept over a restart.
 const NAMES: &str = "armoured-names";
@@ -54,9 +56,9 @@ pub(super) struct Inner {
     /// The path whose answered unsafe request is a sign-in, for an app that keeps its cookie through it.
     pub(super) login_path: Option<String>,
     pub(super) bodies: Bodies,
-    /// What the operator said of idle sessions; by default the app's own cookie says it.
+    /// What the operator wrote of idle sessions; nothing written, the app's own cookie says it.
     pub(super) idle: Option<Lifetime>,
-    pub(super) stopping: Cutter,
+    pub(super) stopping: Stopping,
 }
 
 /// One request's companions.
@@ -113,9 +115,8 @@ impl App {
             secure: config.session_token.secure_flag,
             login_path: config.armour.login.path.clone(),
             bodies: Bodies::of(&config.limits),
-            idle: Some(config.session.idle_timeout)
-                .filter(|idle| *idle != crate::config::Session::default().idle_timeout),
-            stopping: Cutter::new(),
+            idle: config.session.idle_timeout,
+            stopping: Stopping::of(&config.limits),
         };
         let app = Self(Arc::new(inner));
         app.recall_names().await?;
@@ -138,9 +139,9 @@ impl App {
         Ok(())
     }
 
-    /// The gateway stops: WebSockets, which nobody would wait for to end, are told to come back.
-    pub(super) fn going_away(&self) {
-        self.0.stopping.fire(CloseCode::GoingAway);
+    /// The gateway stops. Done when everything has been told to come back; drop it with the gateway.
+    pub(super) async fn going_away(&self) {
+        self.0.stopping.stop().await;
     }
 
     /// Keeps the names of armoured cookies until it is dropped.
@@ -194,10 +195,10 @@ impl App {
                 return answer::own(StatusCode::BAD_REQUEST, asker);
             }
         };
-        let passage = Passage {
+        let mut passage = Passage {
             cargo: access
                 .verified()
-                .and_then(|verified| Cargo::of(&self.0.engine, verified.session())),
+                .and_then(|verified| Cargo::of(access.gate(), verified.session())),
             path: parts.uri.path().to_owned(),
             is_unsafe: !parts.method.is_safe(),
             stale: Vec::new(),
@@ -205,9 +206,9 @@ impl App {
             authority,
             asker,
         };
-        match self.exchange(parts, body, passage).await {
+        match self.exchange(parts, body, &mut passage).await {
             Ok(response) => response,
-            Err(failed) => failed.answer(asker),
+            Err(failed) => failed.answer(&passage),
         }
     }
 
@@ -215,41 +216,45 @@ impl App {
         &self,
         mut parts: Parts,
         body: Incoming,
-        mut passage: Passage,
+        passage: &mut Passage,
     ) -> Result<Response<Body>, Failed> {
         let asked = websocket::asked(&parts);
         if let Asked::Malformed(fault) = asked {
             tracing::info!(target: "wirebound::event", event = "malformed", fault);
             return Ok(answer::own(StatusCode::BAD_REQUEST, passage.asker));
         }
-        let vault = self.vault(&passage).await?;
+        let vault = self.vault(passage).await?;
         passage.stale = self
             .0
             .armour
             .rebuild(&mut parts.headers, vault.as_deref(), &passage.place())
             .stale;
-        let leg = self.leg(&parts, &passage)?;
+        let leg = self.leg(&parts, passage)?;
         let cut = leg.cut.clone();
         if self.0.bodies.too_long(&parts.headers) {
             return Ok(answer::own(StatusCode::PAYLOAD_TOO_LARGE, passage.asker));
         }
-        let request = Request::from_parts(parts, self.0.bodies.upload(body));
+        let request = Request::from_parts(parts, self.0.bodies.upload(body, &passage.access));
         if asked == Asked::Exchange {
-            let answered = self.0.forwarder.forward(request, leg).await?;
+            let answered = tokio::select! {
+                biased;
+                answered = self.0.forwarder.forward(request, leg) => answered?,
+                () = self.0.stopping.out_of_time(passage.is_unsafe) => return Err(Failed::GoingAway),
+            };
             note_removed(&answered.removed);
             let vouched = answered.vouched.map_err(Failed::Vouching)?;
             let mut response = answered.response;
             if let Some(vault) = vault.filter(|vault| !vault.is_empty()) {
-                look_for_leaks(&mut response, &vault);
+                self.look_for_leaks(&mut response, &vault);
             }
             // What the app said to a session that ended meanwhile is for nobody.
             if let Some(code) = cut.fired() {
                 return Err(Failed::Unanswered(Unanswered::Cut(code)));
             }
-            let response = self.home(response, vouched, &passage).await?;
+            let response = self.home(response, vouched, passage).await?;
             let last = passage.access.is_ended_by(response.extensions());
             let response = response.map(|body| if last { body.uncut() } else { body });
-            return Ok(self.0.bodies.download(response));
+            return Ok(self.0.bodies.download(response, self.0.stopping.streams()));
         }
         let opened = websocket::open(
             &self.0.forwarder,
@@ -260,10 +265,10 @@ impl App {
         )
         .await?;
         if let Some(tunnel) = opened.tunnel {
-            carry(tunnel, self.0.stopping.cut(), &passage.access);
+            carry(tunnel, self.0.stopping.streams(), &passage.access);
         }
-        let response = opened.response.map(|body| watched(body, None));
-        self.home(response, Vouched::Nothing { disbelieved: 0 }, &passage)
+        let response = opened.response.map(boxed);
+        self.home(response, Vouched::Nothing { disbelieved: 0 }, passage)
             .await
     }
 
@@ -294,6 +299,21 @@ impl App {
             leg = leg.vouching(Nonce::new(self.random()?));
         }
         Ok(leg)
+    }
+
+    fn look_for_leaks(&self, response: &mut Response<proxy::Download>, vault: &Vault) {
+        if let Some(name) = leak::in_head(response.headers(), vault) {
+            self.notice(&Notice::Leak { name });
+        }
+        if let Some(mut watch) = leak::Watch::new(response.headers(), vault) {
+            let body = core::mem::replace(response.body_mut(), proxy::Download::empty());
+            let app = self.clone();
+            *response.body_mut() = body.observed(Box::new(move |chunk| {
+                if let Some(name) = watch.look(chunk) {
+                    app.notice(&Notice::Leak { name });
+                }
+            }));
+        }
     }
 
     pub(super) fn random(&self) -> Result<[u8; 16], Failed> {
@@ -332,27 +352,31 @@ fn told(verified: &Verified) -> Told {
 
 /// Carries a WebSocket; its wire and its connection live as long as it does.
 fn carry(tunnel: Tunnel, stopping: Cut, access: &Access) {
-    let wired = Arc::clone(access.wired());
-    let busy = wired.connection.hold();
+    let access = access.clone();
+    let busy = access.wired().connection.hold();
     tokio::spawn(async move {
-        let ended = tunnel.run_until(stopping).await;
+        let wired = Arc::clone(access.wired());
+        let tunnel = tunnel.heard(Box::new(move || access.touch()));
+        let goodbye = async {
+            tokio::select! {
+                code = stopping.closed() => code,
+                () = closing(&wired.connection) => CloseCode::GoingAway,
+            }
+        };
+        let ended = tunnel.run_until(goodbye).await;
         tracing::debug!(?ended, wire = %wired.wire.id(), "a WebSocket is over");
+        if matches!(ended, Ended::Stuck(_)) && wired.connection.protocol == Protocol::Http1 {
+            wired.connection.reset();
+        }
         drop((busy, wired));
     });
 }
 
-fn look_for_leaks(response: &mut Response<proxy::Download>, vault: &Vault) {
-    if let Some(name) = leak::in_head(response.headers(), vault) {
-        notice(&Notice::Leak { name });
-    }
-    if let Some(mut watch) = leak::Watch::new(response.headers(), vault) {
-        let body = core::mem::replace(response.body_mut(), proxy::Download::empty());
-        *response.body_mut() = body.observed(Box::new(move |chunk| {
-            if let Some(name) = watch.look(chunk) {
-                notice(&Notice::Leak { name });
-            }
-        }));
-    }
+/// The connection is told to hang up, and not because the session ended: that has its own code, and comes first.
+async fn closing(connection: &Connection) {
+    const SESSION_FIRST: Duration = Duration::from_millis(200);
+    connection.hung_up().await;
+    tokio::time::sleep(SESSION_FIRST).await;
 }
 
 fn note_removed(removed: &proxy::Removed) {

@@ -1,7 +1,9 @@
-//! Bounds of bodies on their way through: how large an upload may be, how long either side may be silent.
+//! Bounds of bodies on their way through: how large an upload may be, how long either side may be silent, and what
+//! becomes of an upload whose request was answered early.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use core::pin::Pin;
+use core::task::{Context, Poll, ready};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,13 +11,22 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::Limited;
-use tokio::time::{Sleep, sleep};
-use wirebound_tower::body::{Body, BoxError, watched};
+use wirebound_tower::body::{self, Body, BoxError, Ended, Fuse, boxed};
+use wirebound_tower::gate::Access;
+use wirebound_tower::listen::Connection;
+use wirebound_tower::tls::Protocol;
 
+use super::patient::Patient;
 use crate::config;
+use crate::proxy::{CloseCode, Cut};
 
 /// An upload within its bounds.
-pub(super) type Upload<B> = Limited<Patient<B>>;
+pub(super) type Upload<B> = Limited<Patient<Heard<B>>>;
+
+/// How much of an upload is read away after its request was answered, and for how long: an HTTP/1.1 browser reads no
+/// answer before it has sent everything, and if it is cut off it sends the request again.
+const READ_AWAY: u64 = 64 * 1024 * 1024;
+const READ_AWAY_TIME: Duration = Duration::from_secs(30);
 
 /// The bounds.
 #[derive(Clone, Copy, Debug)]
@@ -44,16 +55,20 @@ impl Bodies {
     }
 
     /// What was not announced is counted, and cut off at the bound; so is a client that falls silent.
-    pub(super) fn upload<B>(&self, body: B) -> Upload<B>
+    pub(super) fn upload<B>(&self, body: B, access: &Access) -> Upload<B>
     where
-        B: HttpBody<Data = Bytes> + Unpin,
-        B::Error: Into<BoxError>,
+        B: HttpBody<Data = Bytes> + Unpin + Send + 'static,
     {
-        Limited::new(Patient::new(body, self.silence), self.largest)
+        let heard = Heard {
+            body: Some(body),
+            access: access.clone(),
+        };
+        Limited::new(Patient::new(self.silence, heard), self.largest)
     }
 
-    /// An app that falls silent in the middle of an answer is cut off; event streams may be silent for longer.
-    pub(super) fn download<B>(&self, response: Response<B>) -> Response<Body>
+    /// An app that falls silent in the middle of an answer is cut off; event streams may be silent for longer, and end at
+    /// once when the gateway stops: nobody would wait for them to end.
+    pub(super) fn download<B>(&self, response: Response<B>, stopping: Cut) -> Response<Body>
     where
         B: HttpBody<Data = Bytes> + Unpin + Send + 'static,
         B::Error: Into<BoxError>,
@@ -63,62 +78,92 @@ impl Bodies {
             .get(CONTENT_TYPE)
             .and_then(|kind| kind.to_str().ok());
         let stream = kind.is_some_and(|kind| kind.starts_with("text/event-stream"));
-        let silence = if stream {
-            self.stream_silence
-        } else {
-            self.silence
-        };
-        response.map(|body| watched(Patient::new(body, silence), None))
+        if !stream {
+            return response.map(|body| boxed(Patient::new(self.silence, body)));
+        }
+        response.map(|body| {
+            boxed(UntilTheStop {
+                body: boxed(Patient::new(self.stream_silence, body)),
+                fuse: Fuse::new(stopping.closed()),
+            })
+        })
     }
 }
 
-/// A body that may be silent for so long and no longer. What it says of its own length stays said: a request without a
-/// body must not be sent on as one with an empty body in chunks.
-#[derive(Debug)]
-pub(super) struct Patient<B> {
-    body: B,
-    silence: Duration,
-    /// Only while something is waited for.
-    waiting: Option<Pin<Box<Sleep>>>,
+/// An upload on its way to the app: each piece of it keeps its session from being idle.
+pub(super) struct Heard<B: HttpBody<Data = Bytes> + Unpin + Send + 'static> {
+    body: Option<B>,
+    access: Access,
 }
 
-impl<B> Patient<B> {
-    const fn new(body: B, silence: Duration) -> Self {
-        Self {
-            body,
-            silence,
-            waiting: None,
+impl<B: HttpBody<Data = Bytes> + Unpin + Send + 'static> HttpBody for Heard<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let Some(body) = &mut self.body else {
+            return Poll::Ready(None);
+        };
+        let frame = ready!(Pin::new(body).poll_frame(cx));
+        match &frame {
+            Some(Ok(_)) => self.access.touch(),
+            None | Some(Err(_)) => self.body = None,
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(HttpBody::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body
+            .as_ref()
+            .map_or_else(|| SizeHint::with_exact(0), HttpBody::size_hint)
+    }
+}
+
+impl<B: HttpBody<Data = Bytes> + Unpin + Send + 'static> Drop for Heard<B> {
+    fn drop(&mut self) {
+        let connection = &self.access.wired().connection;
+        // On HTTP/2 the stream is closed behind the answer as RFC 9113 section 8.1 has it (RST_STREAM, NO_ERROR).
+        if connection.protocol == Protocol::Http1
+            && let Some(body) = self.body.take().filter(|body| !body.is_end_stream())
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(read_away(body, Arc::clone(connection)));
         }
     }
 }
 
-/// The other side said nothing for too long in the middle of a body.
-#[derive(Debug, thiserror::Error)]
-#[error("nothing came for {0:?} in the middle of a body")]
-pub(super) struct Silent(Duration);
+/// Reads what is left of an upload, within bounds; the connection does not count as idle meanwhile.
+async fn read_away<B: HttpBody<Data = Bytes>>(body: B, connection: Arc<Connection>) {
+    let busy = connection.hold();
+    drop(tokio::time::timeout(READ_AWAY_TIME, body::drain(body, READ_AWAY)).await);
+    drop(busy);
+}
 
-impl<B> HttpBody for Patient<B>
-where
-    B: HttpBody + Unpin,
-    B::Error: Into<BoxError>,
-{
-    type Data = B::Data;
+/// A stream of events, which ends when the gateway stops.
+struct UntilTheStop {
+    body: Body,
+    fuse: Fuse<CloseCode>,
+}
+
+impl HttpBody for UntilTheStop {
+    type Data = Bytes;
     type Error = BoxError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
-        let silence = self.silence;
-        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
-            self.waiting = None;
-            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if let Some(burning) = self.fuse.poll(cx) {
+            return burning.map(|_| Some(Err(Ended::new().into())));
         }
-        let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(silence)));
-        waiting
-            .as_mut()
-            .poll(cx)
-            .map(|()| Some(Err(Silent(silence).into())))
+        Pin::new(&mut self.body).poll_frame(cx)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -134,45 +179,7 @@ where
 mod tests {
     use http::HeaderValue;
 
-    use http_body_util::{BodyExt as _, Empty, Full, StreamBody};
-
     use super::*;
-
-    #[test]
-    fn a_body_says_of_its_length_what_it_said_before() {
-        let silence = Duration::from_secs(1);
-        assert!(Patient::new(Empty::<Bytes>::new(), silence).is_end_stream());
-        let full = Patient::new(Full::new(Bytes::from("four")), silence);
-        assert!(!full.is_end_stream());
-        assert_eq!(full.size_hint().exact(), Some(4));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_body_that_falls_silent_is_an_error_and_one_that_dawdles_is_none() {
-        let (say, hear) = tokio::sync::mpsc::channel::<Result<Frame<Bytes>, BoxError>>(1);
-        let hear = Heard(hear);
-        let mut body = Patient::new(StreamBody::new(hear), Duration::from_secs(10));
-        for _ in 0..3 {
-            let said = async {
-                sleep(Duration::from_secs(9)).await;
-                say.send(Ok(Frame::data(Bytes::from("x")))).await.unwrap();
-            };
-            let (_, frame) = tokio::join!(said, body.frame());
-            assert!(frame.unwrap().is_ok());
-        }
-        let error = body.frame().await.unwrap().unwrap_err();
-        assert!(error.is::<Silent>(), "{error}");
-    }
-
-    struct Heard(tokio::sync::mpsc::Receiver<Result<Frame<Bytes>, BoxError>>);
-
-    impl futures_core::Stream for Heard {
-        type Item = Result<Frame<Bytes>, BoxError>;
-
-        fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-            self.0.poll_recv(cx)
-        }
-    }
 
     #[test]
     fn an_upload_that_announces_too_much_is_known_by_its_head() {

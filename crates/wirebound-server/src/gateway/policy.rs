@@ -29,7 +29,9 @@ pub(super) fn of(config: &Config) -> Policy {
         max_sessions.extend(defaults.max_sessions.iter().copied());
     }
     Policy {
-        idle: session.idle_timeout,
+        idle: session.idle(),
+        max_guests: config.armour.max_guests,
+        guest_idle: config.armour.guest_idle,
         absolute: session.absolute_timeout,
         identity: session.identity_lifetime,
         admin_role: session.admin_role_lifetime,

@@ -61,6 +61,14 @@ where
     .boxed_unsync()
 }
 
+/// No body.
+pub(crate) fn nothing() -> Upload {
+    use http_body_util::BodyExt as _;
+    http_body_util::Empty::new()
+        .map_err(|never| match never {})
+        .boxed_unsync()
+}
+
 /// Why an answer's body ended before it was complete.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -61,6 +61,15 @@ impl App {
         self.inside.people.lock().unwrap().keys().cloned().collect()
     }
 
+    /// Whether the head that was just written down had a cookie that this app gave.
+    pub(crate) fn knows(&self, noted: &crate::client::Answer) {
+        assert_eq!(noted.body, "noted");
+        let heads = self.heads();
+        let last = heads.last().unwrap();
+        let known = self.secrets().iter().any(|sid| last.contains(sid));
+        assert!(known, "{last}");
+    }
+
     /// The heads that arrived, one text each.
     pub(crate) fn heads(&self) -> Vec<String> {
         self.inside.heads.lock().unwrap().clone()
@@ -91,6 +100,9 @@ fn router(inside: Arc<Inside>) -> Router {
         .route("/sign-in", post(sign_in_on_a_page))
         .route("/sign-off", post(sign_off))
         .route("/change", get(change).post(change))
+        .route("/callback", get(|| async { see_other("/me") }))
+        .route("/heavy/{bytes}", get(heavy))
+        .route("/blurt", get(blurt))
         .route("/hold/{key}", get(hold).post(hold))
         .route("/stream", get(stream))
         .route("/ws", get(socket))
@@ -222,6 +234,22 @@ async fn change(State(inside): State<Arc<Inside>>, headers: HeaderMap) -> Respon
     let name = name_of(&inside, &headers);
     give(&inside, &mut response, &name, "");
     response
+}
+
+/// Gives a cookie of this many bytes.
+async fn heavy(Path(bytes): Path<usize>) -> Response {
+    let mut response = "heavy".into_response();
+    let line = format!("heavy={}; HttpOnly; Path=/", "x".repeat(bytes));
+    let line = HeaderValue::from_str(&line).unwrap();
+    response.headers_mut().insert(SET_COOKIE, line);
+    response
+}
+
+/// Writes its own cookie into the page, as a debugging page does.
+async fn blurt(headers: HeaderMap) -> Response {
+    let line = headers.get(COOKIE).map(|line| line.to_str().unwrap());
+    let kind = [(CONTENT_TYPE, "text/html")];
+    (kind, line.unwrap_or_default().to_owned()).into_response()
 }
 
 /// Answers when the test says so, with a cookie that may be too late.

@@ -70,6 +70,12 @@ impl Ask {
         self
     }
 
+    /// Another value for a field that is there.
+    pub(crate) fn instead(mut self, name: &str, value: &str) -> Self {
+        self.fields.retain(|(field, _)| field != name);
+        self.field(name, value)
+    }
+
     /// As a browser asks for a page.
     pub(crate) fn person(self) -> Self {
         self.field("accept", "text/html,*/*")

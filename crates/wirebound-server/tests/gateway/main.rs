@@ -18,9 +18,11 @@
 
 mod admin;
 mod app;
+mod arrival;
 mod client;
 mod crash;
 mod endings;
+mod guests;
 mod hostile;
 mod identity;
 mod process;

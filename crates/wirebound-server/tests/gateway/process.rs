@@ -47,6 +47,11 @@ impl Gateway {
         Self::start(&verb, config).await
     }
 
+    /// `serve` before an app, with what the configuration says of armour.
+    pub(crate) async fn listed(upstream: &str, config: &str) -> Self {
+        Self::start(&["serve", "--upstream", upstream], config).await
+    }
+
     /// `demo`, whose `ada` is an admin.
     pub(crate) async fn demo(config: &str) -> Self {
         Self::start(&["demo"], config).await

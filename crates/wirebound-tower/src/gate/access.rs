@@ -67,10 +67,13 @@ impl Access {
             )
     }
 
-    /// Tells when the session ends. `None`: nobody is signed in, or the session ended just now.
+    /// Tells when the session ends or its role falls, from the moment that the request was judged. `None`: nobody is
+    /// signed in, or the session ended just now. [`Gate::cut`] waits on it, and for what time brings.
     #[must_use]
     pub fn watch(&self) -> Option<Watch> {
-        self.gate.engine().watch(self.verified.as_ref()?.session())
+        let now = self.gate.now().unwrap_or(self.now);
+        let engine = self.gate.engine();
+        engine.watch_judged(&self.wired.wire, self.verified.as_ref()?, now)
     }
 }
 
@@ -90,6 +93,8 @@ impl fmt::Debug for Access {
 pub enum Intent {
     /// Somebody signed in.
     SignIn(SignInIntent),
+    /// Nobody signed in, but the app gave its visitor a cookie: a guest, of whom nothing is stored until he comes back.
+    Guest(SignInIntent),
     /// This session is raised for a time.
     Elevate {
         /// To this role.
@@ -107,6 +112,7 @@ impl fmt::Debug for Intent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::SignIn(intent) => write!(f, "SignIn({})", intent.subject),
+            Self::Guest(intent) => write!(f, "Guest({})", intent.subject),
             Self::Elevate { role, .. } => write!(f, "Elevate({role})"),
             Self::Renew => f.write_str("Renew"),
             Self::SignOut(scope) => write!(f, "SignOut({scope:?})"),

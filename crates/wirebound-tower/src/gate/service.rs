@@ -15,7 +15,8 @@ use tower_service::Service;
 use wirebound::store::StoreError;
 use wirebound::{HandOverKind, Refusal, Timestamp, Verified};
 
-use super::depart::Departure;
+use super::arrival::{self, Met};
+use super::depart::{Departure, wait_for_the_hand_over};
 use super::identify::{Identity, Read};
 use super::{Access, Gate, endpoints};
 use crate::body::{self, Body, BoxError, drain};
@@ -84,6 +85,8 @@ where
 /// A request that was let in, or what it was answered instead.
 enum Entry {
     In(Box<Entered>),
+    /// A form from another site, to be posted again.
+    PostAgain,
     Answered {
         response: Response<Bytes>,
         close: bool,
@@ -121,11 +124,28 @@ impl Gate {
             )));
         };
         match self.enter(&wired, &parts).await {
+            Entry::PostAgain => {
+                tracing::debug!(
+                    path = parts.uri.path(),
+                    "a form from another site is posted again"
+                );
+                Ok(whole(self.post_again(&parts, body).await))
+            }
             Entry::Answered {
-                response,
+                mut response,
                 close,
                 drain: drains,
             } => {
+                // Kept over a 307: it is the same arrival still.
+                let done = !response.status().is_redirection();
+                if done
+                    && self
+                        .names()
+                        .read(&parts.headers)
+                        .is_ok_and(|shown| shown.bounced())
+                {
+                    self.names().clear_bounce(response.headers_mut());
+                }
                 if drains {
                     drop(tokio::time::timeout(DRAIN_TIME, drain(body, DRAIN_BYTES)).await);
                 }
@@ -154,9 +174,19 @@ impl Gate {
                         )));
                     }
                     parts.extensions.insert(access.clone());
+                    if departure.clears_bounce {
+                        arrival::tell_whence(&mut parts);
+                    }
                     let response = inner.call(Request::from_parts(parts, body)).await?;
                     let watch = watch.filter(|_| !access.is_ended_by(response.extensions()));
-                    response.map(|body| body::watched(body, watch))
+                    response.map(|body| match watch {
+                        None => body::boxed(body),
+                        Some(watch) => {
+                            let gate = self.clone();
+                            let signal = || async move { gate.cut(&watch).await };
+                            body::watched(body, signal, access.when_stuck())
+                        }
+                    })
                 };
                 Ok(self.depart(&access, departure, answered).await)
             }
@@ -175,6 +205,17 @@ impl Gate {
         let Ok(shown) = self.names().read(&parts.headers) else {
             return self.refuse(Refusal::Malformed, asker, false, true);
         };
+        match self.meets(parts, &read, &shown) {
+            Some(Met::Bounce) => {
+                return Entry::Answered {
+                    response: self.bounce(),
+                    close: false,
+                    drain: false,
+                };
+            }
+            Some(Met::PostAgain) => return Entry::PostAgain,
+            None => {}
+        }
         let Some(now) = self.now() else {
             tracing::error!("the clock cannot say what time it is: nobody is let in");
             return self.refuse(Refusal::StoreUnavailable, asker, false, false);
@@ -188,6 +229,7 @@ impl Gate {
             Ok(identity) => identity,
             Err(error) => return self.cannot_say(&error, asker),
         };
+        let mut redeemed = false;
         let (verified, refusal, mut departure) = match identity {
             Identity::Refused { refusal, told } => {
                 if shown.session.is_none() {
@@ -212,6 +254,7 @@ impl Gate {
                     refusal,
                     Departure {
                         clears_session: clears,
+                        dead: refusal == Some(Refusal::Unauthenticated),
                         older: self.unproved(&shown, refusal.filter(|_| told)),
                         ..Departure::of(&read, &shown, asker)
                     },
@@ -223,10 +266,13 @@ impl Gate {
             Identity::Known {
                 accepted,
                 echoes_returned,
+                sealed,
             } => {
+                redeemed = accepted.redeemed;
                 let departure = Departure {
                     nonce_spent: accepted.nonce_spent,
                     hand_on: accepted.hand_on,
+                    sealed,
                     clear_echoes: if echoes_returned {
                         shown.echo_slots()
                     } else {
@@ -240,6 +286,7 @@ impl Gate {
         if let Some(verified) = &verified {
             match self.hand_over(wired, parts, &read, verified, now).await {
                 Ok(Some(entry)) => return entry,
+                Ok(None) if redeemed => wait_for_the_hand_over(wired),
                 Ok(None) => {}
                 Err(error) => return self.cannot_say(&error, asker),
             }

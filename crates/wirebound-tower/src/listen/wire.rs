@@ -1,5 +1,5 @@
 //! The byte streams below HTTP: a TCP stream that can be looked at from elsewhere, and TLS over it that takes note of
-//! arriving bytes.
+//! arriving bytes and lets only what has one reading pass.
 //!
 //! The TCP stream is shared, not duplicated: after HTTP has dropped its half the socket is still open, so
 //! that what the peer goes on sending can be read away before it is closed.
@@ -16,6 +16,8 @@ use tokio::sync::oneshot;
 use tokio_rustls::server::TlsStream;
 
 use super::connection::Connection;
+use super::strict::Strict;
+use crate::tls::Protocol;
 
 /// A TCP stream of which the driver keeps a second handle.
 #[derive(Debug)]
@@ -87,6 +89,8 @@ impl AsyncWrite for Tcp {
 pub(super) struct Wire {
     tls: TlsStream<Tcp>,
     connection: Arc<Connection>,
+    /// On HTTP/1.1.
+    strict: Option<Box<Strict>>,
     /// Dropped with the wire, which tells the driver.
     _gone: oneshot::Sender<()>,
 }
@@ -97,9 +101,11 @@ impl Wire {
         connection: Arc<Connection>,
     ) -> (Self, oneshot::Receiver<()>) {
         let (sender, gone) = oneshot::channel();
+        let strict = (connection.protocol == Protocol::Http1).then(|| Box::new(Strict::new()));
         let wire = Self {
             tls,
             connection,
+            strict,
             _gone: sender,
         };
         (wire, gone)
@@ -112,10 +118,14 @@ impl AsyncRead for Wire {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
         let before = buf.filled().len();
-        ready!(Pin::new(&mut self.tls).poll_read(cx, buf))?;
+        ready!(match &mut this.strict {
+            Some(strict) => strict.poll_read(&mut this.tls, this.connection.turns(), cx, buf),
+            None => Pin::new(&mut this.tls).poll_read(cx, buf),
+        })?;
         if buf.filled().len() > before {
-            self.connection.pulse().read_some();
+            this.connection.pulse().read_some();
         }
         Poll::Ready(Ok(()))
     }

@@ -2,8 +2,11 @@
 //!
 //! Nothing is decided here.
 
+use core::task::Poll;
+
 use super::Engine;
 use super::prove::{Found, Offer};
+use crate::bonds::Bound;
 use crate::families::roots;
 use crate::identity::Identity;
 use crate::judge::{Company, Facts, Offered, Proof, Recourse};
@@ -53,6 +56,8 @@ impl Engine {
         match record.secret(&presented.digest) {
             Some(SecretState::Current | SecretState::Offered) => Offered::Current,
             Some(SecretState::Old) => Offered::Old,
+            // It opened, so it is this session's, however long ago it was forgotten.
+            None if presented.is_sealed() => Offered::Old,
             None => Offered::Bad,
         }
     }
@@ -92,7 +97,7 @@ impl Engine {
             Some(Ending::ExpiredAbsolute)
         } else if identity.is_expired(now) {
             Some(Ending::Removed)
-        } else if now.since(seen) >= record.idle {
+        } else if now.since(seen) >= self.idle_of(record) {
             Some(Ending::ExpiredIdle)
         } else {
             None
@@ -148,20 +153,59 @@ impl Engine {
         if !matters || self.offered(record, offer) == Offered::Bad {
             return Company::Nobody;
         }
-        let mut company = Company::Nobody;
-        for bound in self.bonds.wires(record.id) {
-            if bound.wire.id == wire.core.id || company == Company::Trunk {
-                continue;
-            }
-            if strange && !bound.wire.transport.alive().await {
-                bound.wire.transport.close();
-                continue;
-            }
-            company = match bound.stock {
-                Stock::Trunk => Company::Trunk,
-                Stock::Graft => Company::Graft,
-            };
+        let others: Vec<_> = self
+            .bonds
+            .wires(record.id)
+            .into_iter()
+            .filter(|bound| bound.wire.id != wire.core.id)
+            .collect();
+        if strange {
+            heard(others).await
+        } else {
+            strongest(others.iter().map(|bound| bound.stock))
         }
-        company
     }
+}
+
+fn strongest(stocks: impl Iterator<Item = Stock>) -> Company {
+    stocks.max().map_or(Company::Nobody, |stock| match stock {
+        Stock::Trunk => Company::Trunk,
+        Stock::Graft => Company::Graft,
+    })
+}
+
+/// Asks all wires at once whether they are alive, so that many half-open ones take no longer than one. The first trunk
+/// that answers is enough; those found dead are closed.
+async fn heard(others: Vec<Bound>) -> Company {
+    let wires = others.clone();
+    let mut open: Vec<_> = wires
+        .iter()
+        .map(|bound| Some(bound.wire.transport.alive()))
+        .collect();
+    let mut alive = Vec::new();
+    core::future::poll_fn(move |cx| {
+        let mut waits = false;
+        for (asked, bound) in open.iter_mut().zip(&others) {
+            let Some(asking) = asked else { continue };
+            match asking.as_mut().poll(cx) {
+                Poll::Pending => waits = true,
+                Poll::Ready(there) => {
+                    *asked = None;
+                    if !there {
+                        bound.wire.transport.close();
+                        continue;
+                    }
+                    if bound.stock == Stock::Trunk {
+                        return Poll::Ready(Company::Trunk);
+                    }
+                    alive.push(bound.stock);
+                }
+            }
+        }
+        if waits {
+            return Poll::Pending;
+        }
+        Poll::Ready(strongest(alive.iter().copied()))
+    })
+    .await
 }

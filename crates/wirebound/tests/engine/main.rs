@@ -17,6 +17,7 @@
 )]
 
 mod admin;
+mod guests;
 mod model;
 mod outage;
 mod secrets;
