@@ -35,6 +35,10 @@ impl From<NotKept> for Failed {
 impl Failed {
     pub(super) fn answer(self, asker: Asker) -> Response<Body> {
         let status = match self {
+            Self::Unanswered(fault @ Unanswered::ConnectionAuthentication(scheme)) => {
+                tracing::error!(target: "wirebound::event", event = "connection_authentication", scheme, %fault);
+                StatusCode::BAD_GATEWAY
+            }
             Self::Unanswered(unanswered) => {
                 if !matches!(unanswered, Unanswered::Cut(_)) {
                     tracing::warn!(error = %unanswered, cause = core::error::Error::source(&unanswered).map(tracing::field::display), "the app gave no answer");
