@@ -56,11 +56,6 @@ impl App {
         held[key].notify_one();
     }
 
-    /// Forgets that `/hold/KEY` was asked for.
-    pub(crate) fn forget(&self, key: &str) {
-        self.inside.held.lock().unwrap().remove(key);
-    }
-
     /// Every value that the app gave to its own cookie.
     pub(crate) fn secrets(&self) -> Vec<String> {
         self.inside.people.lock().unwrap().keys().cloned().collect()

@@ -470,28 +470,31 @@ async fn what_was_asked_before_a_fault_is_still_answered() {
     let app = App::start().await;
     let gateway = Gateway::before(&app.url, "").await;
     let authority = gateway.authority();
-    let good = format!("GET /hold/first HTTP/1.1\r\nHost: {authority}\r\n\r\n");
-    for fault in [
+    for (number, fault) in [
         format!("GET /head HTTP/1.1\r\nHost: {authority}\nX: x\r\n\r\n"),
         format!(
             "POST /head HTTP/1.1\r\nHost: {authority}\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"
         ),
-    ] {
+    ]
+    .iter()
+    .enumerate()
+    {
         // At once, and with the fault on its own behind a request that is under way.
         for apart in [false, true] {
+            let key = format!("{number}-{apart}");
+            let good = format!("GET /hold/{key} HTTP/1.1\r\nHost: {authority}\r\n\r\n");
             let mut stream = Client::new(&gateway, Http::One).bare().await;
             let first = if apart {
-                good.clone()
+                good
             } else {
                 format!("{good}{fault}")
             };
             stream.write_all(first.as_bytes()).await.unwrap();
-            app.holds("first").await;
+            app.holds(&key).await;
             if apart {
                 stream.write_all(fault.as_bytes()).await.unwrap();
             }
-            app.release("first");
-            app.forget("first");
+            app.release(&key);
             let mut all = Vec::new();
             drop(within("the end", stream.read_to_end(&mut all)).await);
             let said = Said(String::from_utf8_lossy(&all).into_owned());
