@@ -44,6 +44,10 @@ impl Failed {
             Self::Unanswered(Unanswered::Cut(code)) => return cut(code, passage),
             Self::Over => return cut(CloseCode::Ended(Ending::Revoked), passage),
             Self::GoingAway => return answer::going_away(asker),
+            Self::Unanswered(fault @ Unanswered::ConnectionAuthentication(scheme)) => {
+                tracing::error!(target: "wirebound::event", event = "connection_authentication", scheme, %fault);
+                StatusCode::BAD_GATEWAY
+            }
             Self::Unanswered(unanswered) => {
                 tracing::warn!(error = %unanswered, cause = causes(&unanswered), "the app gave no answer");
                 unanswered.status()

@@ -7,8 +7,8 @@
 
 use percent_encoding::percent_decode_str;
 
-/// A path as the most careless server reads it: decoded, without regard to case, without dots and spaces at the ends of
-/// segments. What rules are written on is folded the same way.
+/// A path as the most careless server reads it: decoded, without regard to case, without white space around segments and dots
+/// behind them. What rules are written on is folded the same way.
 #[must_use]
 pub fn careless(path: &str) -> String {
     fold(&percent_decode_str(path).decode_utf8_lossy())
@@ -64,7 +64,10 @@ fn fold(path: &str) -> String {
         .collect();
     let segments: Vec<&str> = folded
         .split('/')
-        .map(|segment| segment.trim_end_matches(['.', ' ']))
+        .map(|segment| {
+            let dropped = |c: char| c == '.' || c.is_whitespace();
+            segment.trim_start().trim_end_matches(dropped)
+        })
         .collect();
     segments.join("/")
 }
@@ -93,6 +96,8 @@ mod tests {
             "/admin...",
             "/admin%20",
             "/admin%20.",
+            "/%20admin",
+            "/admin%C2%A0",
             "/adm\u{131}n",
             "/adm%C4%B1n",
             "/adm%C4%B0n",

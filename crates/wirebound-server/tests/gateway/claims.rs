@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use crate::client::{Ask, Client, Http, OURS, sign_in};
+use crate::frames::{DATA, END_HEADERS, END_STREAM, Fate, Frames, HEADERS, fields, frame};
 use crate::liar::{Head, Liar, answer};
 use crate::process::Gateway;
 use crate::raw::say;
@@ -203,6 +204,82 @@ async fn trailers_of_a_request_name_nobody() {
     assert_eq!((seen.len(), seen[0].trailers), (1, 0), "{seen:?}");
     assert_eq!(seen[0].body, "hello");
     nobody_was_named(&seen);
+}
+
+#[tokio::test]
+async fn trailers_of_an_http_2_request_name_nobody() {
+    let node = Recorder::start().await;
+    let gateway = Gateway::before(&node.url, ALIASED).await;
+    let authority = gateway.authority();
+    let head = fields(&[
+        (":method", "POST"),
+        (":scheme", "https"),
+        (":authority", &authority),
+        (":path", "/x"),
+        ("trailer", "Wirebound-Subject, x-sum"),
+    ]);
+    let names: Vec<String> = CLAIMS.iter().flat_map(|name| spelled(name)).collect();
+    let trailers: Vec<(String, &str)> = names
+        .iter()
+        .map(|name| (name.to_ascii_lowercase(), "mallory"))
+        .take(80)
+        .collect();
+    let trailers: Vec<(&str, &str)> = trailers
+        .iter()
+        .map(|(name, value)| (name.as_str(), *value))
+        .collect();
+    let mut connection = Frames::open(&gateway).await;
+    let mut bytes = frame(HEADERS, END_HEADERS, 1, &head);
+    bytes.extend(frame(DATA, 0, 1, b"hello"));
+    bytes.extend(frame(
+        HEADERS,
+        END_HEADERS | END_STREAM,
+        1,
+        &fields(&trailers),
+    ));
+    assert!(connection.write(&bytes).await);
+    assert_eq!(connection.fate(1).await, Fate::Answered(200));
+    let seen = node.seen().await;
+    assert_eq!((seen.len(), seen[0].trailers), (1, 0), "{seen:?}");
+    assert_eq!(seen[0].body, "hello");
+    nobody_was_named(&seen);
+    // A pseudo-field in the trailers is dropped by the parser, where RFC 9113 8.1 would refuse it: it changes nothing.
+    let mut connection = Frames::open(&gateway).await;
+    let mut bytes = frame(HEADERS, END_HEADERS, 1, &head);
+    let path = fields(&[(":path", "/admin")]);
+    bytes.extend(frame(HEADERS, END_HEADERS | END_STREAM, 1, &path));
+    assert!(connection.write(&bytes).await);
+    connection.fate(1).await;
+    for seen in node.seen().await {
+        assert_eq!((seen.url.as_str(), seen.trailers), ("/x", 0), "{seen:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_that_signs_in_connections_is_refused_and_told_of() {
+    let liar = Liar::start(|_| {
+        answer(
+            "401 Unauthorized",
+            "WWW-Authenticate: Negotiate\r\nWWW-Authenticate: NTLM\r\n",
+            "",
+        )
+    })
+    .await;
+    let gateway = Gateway::before(&liar.url, "").await;
+    for http in [Http::One, Http::Two] {
+        let (one, other) = (Client::new(&gateway, http), Client::new(&gateway, http));
+        for client in [&one, &other, &one] {
+            let answer = client.ask(Ask::get("/x")).await;
+            assert_eq!(answer.status, 502, "{answer:?}");
+            assert_eq!(answer.field("www-authenticate"), "");
+        }
+    }
+    // No two of them over one connection: nobody goes on where somebody else may have signed in.
+    let mut connections: Vec<usize> = liar.heads().iter().map(|head| head.connection).collect();
+    connections.dedup();
+    assert_eq!(connections.len(), 6, "{connections:?}");
+    let told = gateway.events("connection_authentication");
+    assert_eq!((told.len(), &told[0]["scheme"]), (6, &"Negotiate".into()));
 }
 
 #[tokio::test]

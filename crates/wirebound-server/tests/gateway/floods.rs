@@ -370,10 +370,10 @@ async fn slow_heads_bodies_and_readers_do_not_stop_admitted_traffic() {
     }
 }
 
-/// Idle connections in great number; `WIREBOUND_TEST_IDLE` says how many, where 10,000 are wanted.
+/// Idle connections in great number; `IDLE_CONNECTIONS` says how many, where 10,000 are wanted.
 #[tokio::test]
 async fn idle_connections_in_great_number_stay_open_and_others_go_on() {
-    let wanted = std::env::var("WIREBOUND_TEST_IDLE").ok();
+    let wanted = std::env::var("IDLE_CONNECTIONS").ok();
     let wanted: usize = wanted.map_or(1_500, |wanted| wanted.parse().unwrap());
     let app = App::start().await;
     let config = format!(

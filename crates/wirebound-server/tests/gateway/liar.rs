@@ -8,7 +8,6 @@ use tokio::net::{TcpListener, TcpStream};
 /// A request's head as it arrived, and over which connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Head {
-    #[expect(dead_code, reason = "for tests of what goes over which connection")]
     pub(crate) connection: usize,
     pub(crate) text: String,
 }

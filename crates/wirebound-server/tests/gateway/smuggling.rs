@@ -1,8 +1,12 @@
 //! A corpus of requests that two programs read differently. Each is refused, or arrives at a real second parser as exactly
 //! one request with the body that its grammar gives it; what was hidden in it never arrives as a request.
 
-use crate::process::Gateway;
-use crate::raw::{each, say};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::app::App;
+use crate::client::{Client, Http};
+use crate::process::{Gateway, within};
+use crate::raw::{Said, each, say};
 use crate::recorder::Recorder;
 
 /// What the grammar of RFC 9110 and 9112, without any leniency, makes of a request.
@@ -459,4 +463,44 @@ fn latin1(text: &str) -> Vec<u8> {
             Err(_) => c.to_string().into_bytes(),
         })
         .collect()
+}
+
+#[tokio::test]
+async fn what_was_asked_before_a_fault_is_still_answered() {
+    let app = App::start().await;
+    let gateway = Gateway::before(&app.url, "").await;
+    let authority = gateway.authority();
+    for (number, fault) in [
+        format!("GET /head HTTP/1.1\r\nHost: {authority}\nX: x\r\n\r\n"),
+        format!(
+            "POST /head HTTP/1.1\r\nHost: {authority}\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"
+        ),
+    ]
+    .iter()
+    .enumerate()
+    {
+        // At once, and with the fault on its own behind a request that is under way.
+        for apart in [false, true] {
+            let key = format!("{number}-{apart}");
+            let good = format!("GET /hold/{key} HTTP/1.1\r\nHost: {authority}\r\n\r\n");
+            let mut stream = Client::new(&gateway, Http::One).bare().await;
+            let first = if apart {
+                good
+            } else {
+                format!("{good}{fault}")
+            };
+            stream.write_all(first.as_bytes()).await.unwrap();
+            app.holds(&key).await;
+            if apart {
+                stream.write_all(fault.as_bytes()).await.unwrap();
+            }
+            app.release(&key);
+            let mut all = Vec::new();
+            drop(within("the end", stream.read_to_end(&mut all)).await);
+            let said = Said(String::from_utf8_lossy(&all).into_owned());
+            assert_eq!(said.statuses(), [200, 400], "{said:?}");
+            assert!(said.0.contains("held"), "{said:?}");
+        }
+    }
+    assert!(app.heads().is_empty());
 }
