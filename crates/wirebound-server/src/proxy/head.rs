@@ -22,23 +22,22 @@ pub(crate) fn prepare(parts: &mut Parts, leg: &Leg, upstream: &Upstream) -> Resu
     // The client was told 100 when its body was first asked for; the upstream need not be asked again.
     headers.remove(EXPECT);
 
-    let set = |headers: &mut HeaderMap, name: &'static str, value: &str| {
-        let value = HeaderValue::from_str(value).map_err(|_| Unanswered::Unsendable(name))?;
-        headers.insert(HeaderName::from_static(name), value);
+    // At once, or the map would be built anew in the middle.
+    headers.reserve(OURS);
+    let set = |headers: &mut HeaderMap, name: &'static str, text: &str| {
+        headers.insert(HeaderName::from_static(name), value(name, text)?);
         Ok::<_, Unanswered>(())
     };
     set(headers, "wirebound-subject", &leg.told.subject)?;
     set(headers, "wirebound-role", &leg.told.role)?;
     set(headers, "wirebound-session", &leg.told.session)?;
     set(headers, "wirebound-strength", &leg.told.strength)?;
-    set(
-        headers,
-        "x-forwarded-for",
-        &leg.client.address.to_canonical().to_string(),
-    )?;
+    let address = leg.client.address.to_canonical().to_string();
+    set(headers, "x-forwarded-for", &address)?;
     set(headers, "x-forwarded-proto", leg.client.scheme.as_str())?;
-    set(headers, "x-forwarded-host", &leg.client.authority)?;
-    set(headers, "host", &leg.client.authority)?;
+    let host = value("host", &leg.client.authority)?;
+    headers.insert(HeaderName::from_static("x-forwarded-host"), host.clone());
+    headers.insert(HOST, host);
     if let Some(nonce) = &leg.nonce {
         set(headers, "wirebound-request", nonce.as_str())?;
     }
@@ -66,12 +65,27 @@ pub(crate) fn prepare(parts: &mut Parts, leg: &Leg, upstream: &Upstream) -> Resu
     Ok(())
 }
 
+/// Fields that may be set at most, but for aliases.
+const OURS: usize = 9;
+
+/// What is always the same is not copied.
+fn value(name: &'static str, text: &str) -> Result<HeaderValue, Unanswered> {
+    match text {
+        "" => Ok(HeaderValue::from_static("")),
+        "https" => Ok(HeaderValue::from_static("https")),
+        text => HeaderValue::from_str(text).map_err(|_| Unanswered::Unsendable(name)),
+    }
+}
+
 /// Rewrites `Origin` and `Referer` of our own authority to the scheme that the upstream is spoken to with.
 ///
 /// Django, for one, compares them with what it believes its own address to be. Other origins stay as they are:
 /// the caller has made its own cross-site check already, and the app may want to make another.
 fn same_scheme(headers: &mut HeaderMap, client: &Caller) {
-    if client.scheme == Scheme::HTTP {
+    let says = [ORIGIN, REFERER]
+        .iter()
+        .any(|name| headers.contains_key(name));
+    if client.scheme == Scheme::HTTP || !says {
         return;
     }
     let own = format!("{}://{}", client.scheme, client.authority);
