@@ -44,7 +44,7 @@ pub enum Notice {
         /// Whether that is because it is meant for other hosts as well.
         wider_domain: bool,
     },
-    /// `armour_leak`: a vaulted value was in a response.
+    /// `armour_leak`: a vaulted value was in a response. Told once per name, see [`Armour::is_first_leak`].
     Leak {
         /// The cookie's name.
         name: String,
@@ -84,6 +84,7 @@ pub struct Armour {
     well_known: GlobSet,
     seen: Mutex<HashSet<String>>,
     left: Mutex<HashSet<String>>,
+    leaked: Mutex<HashSet<String>>,
 }
 
 impl Armour {
@@ -99,7 +100,15 @@ impl Armour {
             well_known,
             seen: Mutex::default(),
             left: Mutex::default(),
+            leaked: Mutex::default(),
         }
+    }
+
+    /// Whether a leak of this cookie is news: a page that prints it prints it to everybody.
+    #[must_use]
+    pub fn is_first_leak(&self, name: &str) -> bool {
+        let mut leaked = self.leaked.lock().unwrap_or_else(PoisonError::into_inner);
+        leaked.len() < REMEMBERED && leaked.insert(name.to_owned())
     }
 
     /// Folded names that were seen armoured, to be kept over a restart and given to [`Armour::remember`].

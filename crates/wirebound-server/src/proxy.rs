@@ -40,7 +40,7 @@ pub use leg::{Caller, Leg, Told, encode_subject};
 pub use strip::Removed;
 pub use upstream::{BadUpstream, Limits, Upstream};
 
-use dial::{Dial, Served};
+use dial::{Dial, Served, Waiting};
 use head::{connection_authentication, frame};
 
 /// An upstream's answer, cleaned.
@@ -135,7 +135,7 @@ impl Forwarder {
             // Any request that was taken back unwritten from a kept connection that had died (see `dial` for the rest).
             .retry_canceled_requests(true)
             .set_host(false)
-            .build(Dial::new(&limits));
+            .build(Dial::new(&limits, upstream.tls()));
         Self {
             client,
             upstream,
@@ -205,7 +205,7 @@ impl Forwarder {
         cut: &Cut,
         progress: &body::Progress,
     ) -> Result<Response<Incoming>, Unsent> {
-        let connection = capture_connection(&mut request);
+        let waiting = Waiting::on(capture_connection(&mut request));
         let answer = tokio::select! {
             biased;
             code = cut.clone().closed() => return Err(Unanswered::Cut(code).into()),
@@ -214,21 +214,24 @@ impl Forwarder {
                 return Err(Unanswered::Slow(self.limits.head).into());
             }
         };
-        let served = Served::of(&connection);
+        let served = waiting.connection().and_then(Served::of);
         let response = answer.map_err(|error| Unsent {
             fault: self.unanswered(error),
             kept: served.as_ref().is_some_and(Served::before),
         })?;
-        if let Some(served) = served {
-            served.mark();
-        }
         if let Some(scheme) = connection_authentication(response.headers()) {
             // Never back into the pool: whoever came next would be whoever signed in on it.
-            if let Some(connected) = connection.connection_metadata().as_ref() {
+            if let Some(connection) = waiting.connection()
+                && let Some(connected) = connection.connection_metadata().as_ref()
+            {
                 connected.poison();
             }
             return Err(Unanswered::ConnectionAuthentication(scheme).into());
         }
+        if let Some(served) = served {
+            served.mark();
+        }
+        waiting.answered();
         Ok(response)
     }
 

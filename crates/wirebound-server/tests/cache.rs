@@ -44,8 +44,16 @@ path = "/members"
 role = "user"
 "#;
 
-/// What the app answers at `/KIND` beside a body that names the person: its fields, and whether it sets its cookie again.
-const PAGES: [(&str, u16, &[(&str, &str)], bool); 12] = [
+/// What the app answers at `/KIND` beside a body that names the person: its status, its fields, and whether it sets its
+/// cookie again.
+type Page = (
+    &'static str,
+    u16,
+    &'static [(&'static str, &'static str)],
+    bool,
+);
+
+const PAGES: [Page; 12] = [
     ("silent", 200, &[], false),
     ("silent-sets", 200, &[], true),
     (

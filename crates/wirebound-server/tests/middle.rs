@@ -141,6 +141,12 @@ async fn the_second_person_behind_a_stock_nginx_makes_the_family_shared_and_a_co
             "{refused:?}"
         );
         assert!(refused.headers.get("set-cookie").is_none(), "{refused:?}");
+        // A program's post was done by the app, and its answer passes: without a session.
+        let mut program = Person::at(nginx.address());
+        let posted = program.post("/login", "name=robot").await;
+        assert_eq!(posted.status, 303, "{posted:?}");
+        assert!(posted.headers.get("set-cookie").is_none(), "{posted:?}");
+        assert!(is_nobody(&program.get("/me").await.body));
     }
 }
 
@@ -219,7 +225,13 @@ async fn crowd(front: SocketAddr) -> (usize, usize) {
 #[tokio::test]
 async fn a_crowd_behind_any_proxy_that_ends_tls_is_never_mixed_up() {
     let app = App::start().await;
-    for kind in ["nginx", "nginx without names", "caddy", "haproxy"] {
+    for kind in [
+        "nginx",
+        "nginx without names",
+        "caddy",
+        "haproxy",
+        "haproxy over http/2",
+    ] {
         let gateway = Gateway::before(&app.url, CONFIG).await;
         let at = gateway.address();
         let ca = gateway.ca().display().to_string();
@@ -228,7 +240,10 @@ async fn a_crowd_behind_any_proxy_that_ends_tls_is_never_mixed_up() {
             "nginx" => nginx_.insert(nginx(at, Stock::Named).await).address(),
             "nginx without names" => nginx_.insert(nginx(at, Stock::Address).await).address(),
             "caddy" => caddy_.insert(caddy(at, &ca).await).address(),
-            _ => haproxy_.insert(haproxy(at, &ca).await).address(),
+            "haproxy" => haproxy_
+                .insert(haproxy(at, &ca, "http/1.1").await)
+                .address(),
+            _ => haproxy_.insert(haproxy(at, &ca, "h2").await).address(),
         };
         let (known, asked) = crowd(front).await;
         let marks = gateway.events("family.shared");
@@ -256,7 +271,7 @@ async fn caddy(gateway: SocketAddr, ca: &str) -> Caddy {
     .unwrap()
 }
 
-async fn haproxy(gateway: SocketAddr, ca: &str) -> Haproxy {
+async fn haproxy(gateway: SocketAddr, ca: &str, alpn: &str) -> Haproxy {
     Haproxy::start(&format!(
         "defaults
   mode http
@@ -269,7 +284,7 @@ frontend front
   default_backend gateway
 backend gateway
   http-reuse always
-  server one {gateway} ssl verify required ca-file {ca} sni str(localhost) alpn http/1.1
+  server one {gateway} ssl verify required ca-file {ca} sni str(localhost) alpn {alpn}
 ",
         gateway.port()
     ))

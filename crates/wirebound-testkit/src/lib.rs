@@ -18,6 +18,7 @@
     reason = "test support: a wrong step ends the test with its place, and real processes need the real clock"
 )]
 
+pub mod apps;
 pub mod authority;
 pub mod bare;
 pub mod caddy;
@@ -31,6 +32,7 @@ pub mod jar;
 pub mod line;
 pub mod members;
 pub mod nginx;
+pub mod provider;
 pub mod store_contract;
 pub mod theft;
 pub mod thief;

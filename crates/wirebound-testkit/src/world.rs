@@ -259,6 +259,8 @@ pub struct World {
     pub thief: Browser,
     /// The time.
     pub now: Timestamp,
+    /// Where new connections come from.
+    pub place: std::net::IpAddr,
     policy: Policy,
     dice: Arc<Dice>,
     roots: u64,
@@ -276,6 +278,7 @@ impl World {
             browser: Browser::default(),
             thief: Browser::default(),
             now: Timestamp::from_millis(1_700_000_000_000),
+            place: [192, 0, 2, 1].into(),
             policy,
             dice,
             roots: 0,
@@ -312,7 +315,7 @@ impl World {
         let plug = Arc::new(Plug::default());
         let wire = self.engine.wire(Connected {
             transport: Arc::clone(&plug) as Arc<dyn Transport>,
-            address: Some([192, 0, 2, 1].into()),
+            address: Some(self.place),
             lineage,
             opened: self.now,
         });
@@ -390,7 +393,8 @@ impl World {
 
     /// A request: what the wire says by itself, else what the store says.
     pub fn ask(&self, line: &Line, ask: &Ask<'_>) -> Answer {
-        let presented = self.engine.read(ask.cookie.as_bytes()).unwrap();
+        let asked = Authority::of(ask.host);
+        let presented = self.engine.read_at(ask.cookie.as_bytes(), &asked).unwrap();
         match self.engine.authorize(&line.wire, &presented, self.now) {
             // A route that asks for more is judged on the slow path here, to see its reason.
             Authorized::Accepted(verified) if ask.need.is_nothing() && !ask.other_client => {

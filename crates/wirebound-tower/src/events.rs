@@ -69,6 +69,21 @@ impl Witness for LogWitness {
                 let session = session.map(|session| session.to_string());
                 log!(info, name, session = session, reason = refusal.name(), wire = number(&side), side = %text(&side));
             }
+            Event::PhantomSession {
+                session,
+                ending,
+                side,
+                unreported,
+            } => {
+                log!(warn, name, session = %session, ending = ending.name(), wire = number(&side), side = %text(&side), unreported = unreported);
+            }
+            Event::AddressChanged {
+                session,
+                newcomer,
+                holder,
+            } => {
+                log!(warn, name, session = %session, wire = number(&newcomer), newcomer = %text(&newcomer), holder = %text(&holder));
+            }
             Event::NotProven {
                 session,
                 cause,

@@ -372,10 +372,11 @@ impl Bonds {
         }
     }
 
-    /// Changes what the live table knows, if the session is there.
+    /// Changes what the live table knows, if the session is there. Whoever sleeps until one of its times looks again.
     pub(crate) fn update(&self, session: SessionId, change: impl FnOnce(&mut Live)) {
         if let Some(bond) = self.shard(session).get(&session) {
             bond.handle.update(change);
+            bond.fate.changed.notify(usize::MAX);
         }
     }
 

@@ -1,4 +1,5 @@
-//! The cookie's text, `w1.<selector>.<secret>`, read strictly and written once.
+//! The cookie's text, `w1.<selector>.<secret>`, read strictly and written once; and `s1.<selector>.<sealed>`, a guest
+//! of whom the store knows nothing.
 //!
 //! A cookie that parses is only [`Presented`]: its selector is one that this node made, and nothing else is known.
 
@@ -7,12 +8,22 @@ use core::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::ids::SessionId;
+use zeroize::Zeroizing;
+
+use crate::codec::{Reader, Writer};
+use crate::ids::{Authority, SessionId, Subject};
 use crate::keys::{Digest, Keys, SELECTOR_BYTES};
 use crate::secret::{SECRET_CHARS, Secret};
+use crate::time::{Entropy, EntropyError, Lifetime, Timestamp};
 
 /// Version of the cookie's form.
 const PREFIX: &[u8] = b"w1.";
+/// Version of the sealed form.
+const SEALED_PREFIX: &[u8] = b"s1.";
+/// Format of what is sealed.
+const SEALED_FORMAT: u8 = 1;
+/// Longest sealed cookie: browsers keep 4,096 bytes of name, value and attributes.
+const SEALED_CHARS: usize = 3584;
 /// Characters of a selector in base64url without padding.
 const SELECTOR_CHARS: usize = 22;
 /// Characters of a whole cookie.
@@ -24,6 +35,8 @@ pub struct Presented {
     pub(crate) place: u64,
     pub(crate) epoch: u32,
     pub(crate) digest: Digest,
+    /// What a sealed cookie holds. It opened under the authority that was asked for, so it is this session's.
+    pub(crate) sealed: Option<Box<Sealed>>,
 }
 
 impl Presented {
@@ -32,6 +45,24 @@ impl Presented {
     pub const fn session(&self) -> SessionId {
         self.id
     }
+
+    /// Whether it is a guest's sealed cookie.
+    #[must_use]
+    pub const fn is_sealed(&self) -> bool {
+        self.sealed.is_some()
+    }
+}
+
+/// What a sealed cookie holds: all of a guest.
+pub(crate) struct Sealed {
+    pub(crate) made: Timestamp,
+    pub(crate) subject: Subject,
+    pub(crate) persistent: bool,
+    pub(crate) idle: Lifetime,
+    pub(crate) absolute: Timestamp,
+    pub(crate) vault: Zeroizing<Vec<u8>>,
+    /// The secret that takes the sealed cookie's place.
+    pub(crate) successor: Secret,
 }
 
 impl fmt::Debug for Presented {
@@ -44,7 +75,7 @@ impl fmt::Debug for Presented {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NotOurs {
-    /// Not the form `w1.<selector>.<secret>`.
+    /// Of neither form: `w1.<selector>.<secret>` or `s1.<selector>.<sealed>`.
     Malformed,
     /// The form is right, but nobody here made this selector.
     MadeUp,
@@ -53,7 +84,9 @@ pub enum NotOurs {
 impl fmt::Display for NotOurs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Malformed => "not a cookie of the form w1.<selector>.<secret>",
+            Self::Malformed => {
+                "not a cookie of the form w1.<selector>.<secret> or s1.<selector>.<sealed>"
+            }
             Self::MadeUp => "a selector that was not made here",
         })
     }
@@ -71,7 +104,93 @@ pub(crate) fn read(keys: &Keys, text: &[u8]) -> Result<Presented, NotOurs> {
         place: genuine.place,
         epoch: genuine.epoch,
         digest,
+        sealed: None,
     })
+}
+
+/// Reads a cookie of either form. A sealed one opens for the authority that it was made for and for no other.
+pub(crate) fn read_at(
+    keys: &Keys,
+    text: &[u8],
+    authority: &Authority,
+) -> Result<Presented, NotOurs> {
+    match text.strip_prefix(SEALED_PREFIX) {
+        Some(rest) => read_sealed(keys, text, rest, authority),
+        None => read(keys, text),
+    }
+}
+
+fn read_sealed(
+    keys: &Keys,
+    text: &[u8],
+    rest: &[u8],
+    authority: &Authority,
+) -> Result<Presented, NotOurs> {
+    // The length first, then the selector: nothing is opened that nobody here can have made.
+    if text.len() > SEALED_CHARS {
+        return Err(NotOurs::Malformed);
+    }
+    let (selector, body) = split_sealed(rest).ok_or(NotOurs::Malformed)?;
+    let genuine = keys.read_selector(&selector).ok_or(NotOurs::MadeUp)?;
+    let sealed = URL_SAFE_NO_PAD
+        .decode(body)
+        .map_err(|_| NotOurs::Malformed)?;
+    let plain = keys
+        .open(&context(&selector, authority), &sealed)
+        .map(Zeroizing::new)
+        .ok_or(NotOurs::MadeUp)?;
+    let successor = keys.successor(genuine.epoch, text).ok_or(NotOurs::MadeUp)?;
+    let sealed = unpack(&plain, successor).ok_or(NotOurs::MadeUp)?;
+    let digest = keys
+        .digest_of(genuine.epoch, SEALED_PREFIX, text)
+        .ok_or(NotOurs::MadeUp)?;
+    Ok(Presented {
+        id: genuine.id,
+        place: genuine.place,
+        epoch: genuine.epoch,
+        digest,
+        sealed: Some(Box::new(sealed)),
+    })
+}
+
+fn split_sealed(rest: &[u8]) -> Option<([u8; SELECTOR_BYTES], &[u8])> {
+    let (selector, rest) = rest.split_at_checked(SELECTOR_CHARS)?;
+    let body = rest.strip_prefix(b".")?;
+    let mut bytes = [0; SELECTOR_BYTES];
+    let written = URL_SAFE_NO_PAD.decode_slice(selector, &mut bytes).ok()?;
+    (written == SELECTOR_BYTES).then_some((bytes, body))
+}
+
+fn context(selector: &[u8; SELECTOR_BYTES], authority: &Authority) -> Vec<u8> {
+    [b"guest".as_slice(), selector, authority.as_str().as_bytes()].concat()
+}
+
+fn unpack(plain: &[u8], successor: Secret) -> Option<Sealed> {
+    let mut from = Reader::new(plain);
+    (from.byte()? == SEALED_FORMAT).then_some(())?;
+    let sealed = Sealed {
+        made: from.time()?,
+        subject: Subject::new(from.bytes()?).ok()?,
+        persistent: from.flag()?,
+        idle: Lifetime::from_millis(from.number()?),
+        absolute: from.time()?,
+        vault: Zeroizing::new(from.bytes()?.to_vec()),
+        successor,
+    };
+    from.finish()?;
+    Some(sealed)
+}
+
+/// What is to be sealed.
+pub(crate) struct ToSeal<'a> {
+    pub(crate) id: &'a SessionId,
+    pub(crate) authority: &'a Authority,
+    pub(crate) made: Timestamp,
+    pub(crate) subject: &'a Subject,
+    pub(crate) persistent: bool,
+    pub(crate) idle: Lifetime,
+    pub(crate) absolute: Timestamp,
+    pub(crate) vault: &'a [u8],
 }
 
 fn split(text: &[u8]) -> Option<([u8; SELECTOR_BYTES], Secret)> {
@@ -99,6 +218,36 @@ impl CookieValue {
         text.push('.');
         text.push_str(&secret.expose_text());
         Some(Self(text))
+    }
+
+    /// Seals a guest. `None`: its text would be longer than browsers keep.
+    pub(crate) fn seal(
+        keys: &Keys,
+        guest: &ToSeal<'_>,
+        entropy: &dyn Entropy,
+    ) -> Result<Option<Self>, EntropyError> {
+        // Far too long already: the codec would cut it.
+        if guest.vault.len() > SEALED_CHARS {
+            return Ok(None);
+        }
+        let Some(selector) = keys.selector(guest.id, keys.epoch()) else {
+            return Ok(None);
+        };
+        let mut out = Writer::with_version(SEALED_FORMAT);
+        out.time(guest.made);
+        out.bytes(guest.subject.as_bytes());
+        out.flag(guest.persistent);
+        out.number(guest.idle.as_millis());
+        out.time(guest.absolute);
+        out.bytes(guest.vault);
+        let plain = Zeroizing::new(out.finish());
+        let sealed = keys.seal(&context(&selector, guest.authority), &plain, entropy)?;
+        let mut text = String::with_capacity(SEALED_CHARS);
+        text.push_str("s1.");
+        URL_SAFE_NO_PAD.encode_string(selector, &mut text);
+        text.push('.');
+        URL_SAFE_NO_PAD.encode_string(sealed, &mut text);
+        Ok((text.len() <= SEALED_CHARS).then_some(Self(text)))
     }
 
     /// The text. Mark the header that carries it sensitive.

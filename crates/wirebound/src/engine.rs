@@ -20,7 +20,7 @@ use crate::identity::Identity;
 use crate::ids::{SessionId, Subject};
 use crate::keys::Keys;
 use crate::policy::Policy;
-use crate::record::{Record, Tombstone};
+use crate::record::{Carrier, Record, Tombstone};
 use crate::store::{Change, Expect, Space, Store, StoreError, StoreErrorKind, Stored, Version};
 use crate::table::Live;
 use crate::time::{Entropy, EntropyError, Lifetime, Timestamp};
@@ -34,6 +34,7 @@ mod echo;
 mod elevate;
 mod end;
 mod evidence;
+mod guests;
 mod hand_over;
 mod identities;
 mod node;
@@ -51,6 +52,7 @@ pub use authorize::Authorized;
 pub use echo::{EchoToken, request_key};
 pub use elevate::{Elevate, Elevated, NotElevated};
 pub use end::Scope;
+pub use guests::{Guest, SEALED_LIFE};
 pub use identities::IdentitySummary;
 pub use node::Kept;
 pub use prove::{Accepted, Offer, Outcome};
@@ -78,6 +80,7 @@ pub struct Engine {
     families: Arc<Families>,
     wires: WireIds,
     alarms: Alarms,
+    guests: guests::Guests,
     hasher: RandomState,
     locks: Vec<Mutex<()>>,
 }
@@ -117,6 +120,7 @@ impl Engine {
             families: Arc::default(),
             wires: WireIds::default(),
             alarms: Alarms::default(),
+            guests: guests::Guests::default(),
             hasher: RandomState::new(),
             locks: (0..LOCKS).map(|_| Mutex::new(())).collect(),
         }
@@ -156,6 +160,19 @@ impl Engine {
     /// When it is no cookie of ours, or its selector was made up.
     pub fn read(&self, cookie: &[u8]) -> Result<Presented, NotOurs> {
         cookie::read(&self.keys, cookie)
+    }
+
+    /// As [`Engine::read`], for a request to this host: reads a guest's sealed cookie too.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::read`]; also when a sealed cookie was made for another host.
+    pub fn read_at(
+        &self,
+        cookie: &[u8],
+        authority: &crate::ids::Authority,
+    ) -> Result<Presented, NotOurs> {
+        cookie::read_at(&self.keys, cookie, authority)
     }
 
     /// Something that tells when the session ends or its role falls; nothing if it has no wire here (then whatever
@@ -263,7 +280,7 @@ impl Engine {
             Record::key(&record.id),
             expect,
             record.encode(),
-            record.due(),
+            record.absolute.min(record.seen.after(self.idle_of(record))),
         )
     }
 
@@ -304,9 +321,17 @@ impl Engine {
             blocked: identity.blocked,
             identity_until: identity.expires,
             absolute: record.absolute,
-            idle: record.idle,
+            idle: self.idle_of(record),
             last_active: record.seen.max(now),
         })
+    }
+
+    /// The idle limit in force: a guest's is shorter, and ends with being one.
+    fn idle_of(&self, record: &Record) -> Lifetime {
+        match record.carrier {
+            Carrier::Guest => record.idle.min(self.policy.guest_idle),
+            Carrier::Http | Carrier::Raw | Carrier::Imported => record.idle,
+        }
     }
 
     fn draw_id(&self) -> Result<SessionId, EntropyError> {

@@ -55,6 +55,7 @@ struct EpochKeys {
     record: [u8; 32],
     digest: [u8; 32],
     seal: [u8; 32],
+    guest: [u8; 32],
 }
 
 impl EpochKeys {
@@ -66,6 +67,7 @@ impl EpochKeys {
             record: key("wirebound v1 record mac"),
             digest: key("wirebound v1 secret digest"),
             seal: key("wirebound v1 seal"),
+            guest: key("wirebound v1 guest secret"),
         }
     }
 
@@ -82,6 +84,7 @@ impl Drop for EpochKeys {
         self.record.zeroize();
         self.digest.zeroize();
         self.seal.zeroize();
+        self.guest.zeroize();
     }
 }
 
@@ -192,6 +195,27 @@ impl Keys {
         let keys = self.of(epoch)?;
         Some(Digest(
             *blake3::keyed_hash(&keys.digest, secret.expose()).as_bytes(),
+        ))
+    }
+
+    /// The digest of a credential that is not of our making or not of a secret's length: a sealed cookie, a cookie of the
+    /// app. `purpose` keeps the kinds apart; no input is as short as the 32 bytes of a secret, so these digests are
+    /// apart from theirs as well.
+    pub(crate) fn digest_of(&self, epoch: u32, purpose: &[u8], bytes: &[u8]) -> Option<Digest> {
+        let mut hasher = blake3::Hasher::new_keyed(&self.of(epoch)?.digest);
+        hasher.update(&u64::try_from(purpose.len()).ok()?.to_le_bytes());
+        hasher.update(purpose);
+        hasher.update(&[0; 32]);
+        hasher.update(bytes);
+        Some(Digest(*hasher.finalize().as_bytes()))
+    }
+
+    /// The secret that follows a sealed cookie. Whoever has the cookie cannot tell it; every answer that sets it sets the
+    /// same, so that answers in parallel do not undo one another.
+    pub(crate) fn successor(&self, epoch: u32, sealed: &[u8]) -> Option<Secret> {
+        let keys = self.of(epoch)?;
+        Some(Secret::from_bytes(
+            *blake3::keyed_hash(&keys.guest, sealed).as_bytes(),
         ))
     }
 

@@ -63,11 +63,24 @@ pub(crate) struct Raised {
     pub(crate) acknowledged: bool,
 }
 
-/// Whether a session lives over requests or on one raw socket.
+/// What a session lives on, and whether anybody signed in for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Carrier {
+    /// Requests, after a sign-in.
     Http,
+    /// One raw socket.
     Raw,
+    /// Requests of a guest: the app gave a cookie, and nothing looks like a sign-in yet.
+    Guest,
+    /// Requests of somebody whose cookie of the app was taken in from a browser: strength `bearer`, whatever wire.
+    Imported,
+}
+
+impl Carrier {
+    /// Nobody is known to have signed in: counted, capped, and first to go.
+    pub(crate) const fn is_unsigned(self) -> bool {
+        matches!(self, Self::Guest)
+    }
 }
 
 /// A live session as it stands in the store.
@@ -98,11 +111,6 @@ pub(crate) struct Record {
 impl Record {
     pub(crate) fn key(id: &SessionId) -> Key {
         Key::new(Space::Session, id.as_bytes())
-    }
-
-    /// When a sweep should look at it.
-    pub(crate) fn due(&self) -> Timestamp {
-        self.absolute.min(self.seen.after(self.idle))
     }
 
     pub(crate) fn secret(&self, digest: &Digest) -> Option<SecretState> {
@@ -200,6 +208,8 @@ impl Record {
         out.byte(match self.carrier {
             Carrier::Http => 1,
             Carrier::Raw => 2,
+            Carrier::Guest => 3,
+            Carrier::Imported => 4,
         });
         out.flag(self.persistent);
         out.number(self.generation);
@@ -250,6 +260,8 @@ impl Record {
             carrier: match from.byte()? {
                 1 => Carrier::Http,
                 2 => Carrier::Raw,
+                3 => Carrier::Guest,
+                4 => Carrier::Imported,
                 _ => return None,
             },
             persistent: from.flag()?,

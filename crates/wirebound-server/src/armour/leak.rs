@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_value_in_the_head_is_found() {
-        let mut headers = text();
+        let mut headers = page();
         assert_eq!(in_head(&headers, &vault()), None);
         headers.insert(
             "location",

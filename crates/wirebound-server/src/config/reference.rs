@@ -214,6 +214,6 @@ mod tests {
             .take_while(|line| !line.contains("[[routes]]"))
             .map(|line| format!("{}\n", line.trim_start_matches('#')))
             .collect();
-        assert!(bare.contains("idle_timeout"), "{bare}");
+        assert!(bare.contains("absolute_timeout"), "{bare}");
     }
 }

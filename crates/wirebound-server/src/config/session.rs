@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wirebound::Lifetime;
 
-use super::units::{LifetimeText, lifetime};
+use super::units::{LifetimeText, lifetime, maybe_lifetime};
 
 /// `[session]`: what proves a session, and how long it lives.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -17,10 +17,16 @@ pub struct Session {
     /// jar vouches for; a copied cookie never does, and after a browser restart one signs in again.
     /// `balanced`, `portable` and `bearer` are named here because they are planned; they are refused until they exist.
     pub preset: Preset,
-    /// A session that nobody used for this long is over. Checked on every request, not only by the sweep.
-    #[serde(with = "lifetime")]
-    #[schemars(with = "LifetimeText")]
-    pub idle_timeout: Lifetime,
+    /// A session that nobody used for this long is over. Checked on every request, not only by the sweep. Left out, it
+    /// is 8h; and under armour, where the app's own cookie is one that browsers keep, as long as that one lives.
+    /// What is written here shortens that as well.
+    #[serde(
+        with = "maybe_lifetime",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schemars(with = "Option<LifetimeText>")]
+    pub idle_timeout: Option<Lifetime>,
     /// A session is over this long after its sign-in, whatever happened since. Nothing extends it.
     #[serde(with = "lifetime")]
     #[schemars(with = "LifetimeText")]
@@ -58,6 +64,14 @@ pub struct Session {
     pub sweep_interval: Lifetime,
 }
 
+impl Session {
+    /// The idle limit where no cookie of the app says another.
+    #[must_use]
+    pub fn idle(&self) -> Lifetime {
+        self.idle_timeout.unwrap_or(Lifetime::from_hours(8))
+    }
+}
+
 impl Default for Session {
     fn default() -> Self {
         let admin = RoleLimit {
@@ -66,7 +80,7 @@ impl Default for Session {
         };
         Self {
             preset: Preset::Strict,
-            idle_timeout: Lifetime::from_hours(8),
+            idle_timeout: None,
             absolute_timeout: Lifetime::from_days(14),
             identity_lifetime: Lifetime::from_days(14),
             max_wires: 32,
@@ -157,13 +171,16 @@ pub struct SessionToken {
     /// Where the browser keeps it. Only `httponly_cookie`: what a script can read, an injected script can send away.
     pub storage: String,
     /// How long, in seconds, one secret may go unrenewed while its session is not connected. 0 and more than
-    /// 30 days are refused: a copy that lies about must go stale.
+    /// 30 days are refused: a copy that lies about must go stale. Under `strict` it never comes to that: there a secret
+    /// counts on a proved connection only, and one resumed from the session's own family is exempt. The presets
+    /// that take a secret by itself will go by it.
     pub expiry_seconds: u64,
     /// Whether a sign-in or an elevation replaces the secret. Turning it off lets a secret known before be
     /// worth more after; that needs `danger.keep_secret_on_privilege_escalation`.
     pub rotation_on_privilege_escalation: bool,
     /// Whether the client's address must stay. `off`; `log` reports a change; `prefix` holds the /24 or /56;
-    /// `exact` holds the address. Addresses of honest people change, and a thief next door shares them.
+    /// `exact` holds the address. A connection from elsewhere then proves nothing, and ends nothing. Addresses of honest
+    /// people change, and a thief next door shares them.
     pub bound_to_ip: BoundToIp,
     /// Whether the cookie is `Secure` with the `__Host-` prefix. Off is refused on anything but loopback.
     pub secure_flag: bool,

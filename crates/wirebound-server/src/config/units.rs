@@ -23,6 +23,29 @@ pub(crate) mod lifetime {
     }
 }
 
+/// As [`lifetime`], for a length of time that may be left out.
+pub(crate) mod maybe_lifetime {
+    use super::{Deserialize, Deserializer, Lifetime, Serializer, lifetime, parse_lifetime};
+
+    pub(crate) fn serialize<S: Serializer>(
+        value: &Option<Lifetime>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(value) => lifetime::serialize(value, to),
+            None => to.serialize_none(),
+        }
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<Lifetime>, D::Error> {
+        let text = Option::<String>::deserialize(from)?;
+        text.map(|text| parse_lifetime(&text).map_err(serde::de::Error::custom))
+            .transpose()
+    }
+}
+
 /// Stands for a length of time in the schema.
 #[derive(Debug)]
 pub(crate) enum LifetimeText {}

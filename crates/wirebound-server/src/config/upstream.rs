@@ -1,6 +1,7 @@
 //! The side of the app: where it is, which of its cookies are armoured, where it may vouch, what its paths ask for.
 
 use std::borrow::Cow;
+use std::path::PathBuf;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -13,10 +14,14 @@ use super::units::{LifetimeText, lifetime};
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Upstream {
-    /// `http://HOST:PORT` of the app. No path, no user, no query: the client's path goes through unchanged.
-    /// Let nobody but this gateway reach it, or the identity headers can be forged.
+    /// `http://HOST:PORT` or `https://HOST:PORT` of the app. No path, no user, no query: the client's path goes
+    /// through unchanged. Let nobody but this gateway reach it, or the identity headers can be forged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+    /// PEM file with the authority that signed the certificate of an app at `https://`. Left out, the authorities of the
+    /// system are believed. The certificate must be for the host of `url`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
     /// How long a new connection to the app may take before the client is told 502.
     #[serde(with = "lifetime")]
     #[schemars(with = "LifetimeText")]
@@ -32,22 +37,41 @@ pub struct Upstream {
     pub keep_alive: Lifetime,
     /// The most unused connections to the app that are kept.
     pub max_idle_connections: u32,
+    /// With which scheme the app is shown our own address in `Origin` and `Referer`. `upstream`: with the one it is spoken
+    /// to, `http`, as an app expects that knows nothing of a gateway. `client`: with the client's `https`, for an app
+    /// that believes `X-Forwarded-Proto` (Django's `SECURE_PROXY_SSL_HEADER`) and compares them with that.
+    pub origin: OriginScheme,
+}
+
+/// With which scheme the app is shown our own address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+#[expect(clippy::exhaustive_enums, reason = "there is no third scheme")]
+pub enum OriginScheme {
+    /// The one the app is spoken to with.
+    #[default]
+    Upstream,
+    /// The one the client speaks.
+    Client,
 }
 
 impl Default for Upstream {
     fn default() -> Self {
         Self {
             url: None,
+            ca: None,
             connect_timeout: Lifetime::from_secs(5),
             response_timeout: Lifetime::from_mins(1),
             keep_alive: Lifetime::from_secs(50),
             max_idle_connections: 64,
+            origin: OriginScheme::Upstream,
         }
     }
 }
 
 /// `[armour]`: the app's own cookies, kept in a vault.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Armour {
@@ -55,8 +79,27 @@ pub struct Armour {
     /// browser never sees these cookies; they are put back only on requests that proved themselves.
     /// Empty: nothing is armoured.
     pub cookies: Names,
+    /// The most sessions without any sign of a sign-in (no POST that the app answered, no `login.path`, no vouching). A
+    /// visitor counts from the first request that brings the cookie back. At the limit the newest go first, whole, so
+    /// that a flood of visitors displaces itself and nobody who signed in. One address holds an eighth at most.
+    pub max_guests: u32,
+    /// A guest whom nobody heard of for this long is over; `session.idle_timeout` counts from the sign-in on.
+    #[serde(with = "lifetime")]
+    #[schemars(with = "LifetimeText")]
+    pub guest_idle: Lifetime,
     /// How the app's own sign-in is recognised.
     pub login: ArmourLogin,
+}
+
+impl Default for Armour {
+    fn default() -> Self {
+        Self {
+            cookies: Names::default(),
+            max_guests: 100_000,
+            guest_idle: Lifetime::from_hours(1),
+            login: ArmourLogin::default(),
+        }
+    }
 }
 
 /// `[armour.login]`: the app's own sign-in.
@@ -64,8 +107,9 @@ pub struct Armour {
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct ArmourLogin {
-    /// The path whose answered POST is a sign-in, for an app that keeps one cookie through it. Without it, the
-    /// first armoured cookie that answers an unsafe request is one.
+    /// The path whose answered POST is a sign-in, for an app that keeps one cookie through it; a GET there is one if the
+    /// answer redirects, as callbacks of other sign-in services do. Without it, the first armoured cookie that
+    /// answers an unsafe request is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
 }
@@ -176,6 +220,12 @@ pub struct Route {
     /// Asks for nothing, below a prefix that asks for something.
     #[serde(default)]
     pub public: bool,
+    /// Stands in the list of pages at `/.wirebound/tree`, for whoever may use it. The link leads to exactly `path`.
+    #[serde(default)]
+    pub listed: bool,
+    /// What it is called in that list; the path itself where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
 }
 
 impl Route {
@@ -187,6 +237,8 @@ impl Route {
             role: None,
             strength: None,
             public: false,
+            listed: false,
+            title: None,
         }
     }
 

@@ -1,9 +1,10 @@
 //! Answers of the gateway's own where the app has none: 400, 413, 502, 503, 504.
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CACHE_CONTROL, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 use wirebound_tower::body::{self, Body};
+use wirebound_tower::pages::{Html, Sheet};
 use wirebound_tower::refusal::{Asker, problem};
 
 use crate::pages;
@@ -53,18 +54,14 @@ fn say(
 }
 
 fn person(status: StatusCode, code: &str, title: &str, hint: &str) -> Response<Bytes> {
-    let page = pages::page(status.as_u16(), code, title, hint, None);
-    let mut response = Response::new(Bytes::from(page));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static("text/html; charset=utf-8"),
-    );
-    if let Ok(policy) = HeaderValue::from_str(&pages::page_csp()) {
-        headers.insert(CONTENT_SECURITY_POLICY, policy);
-    }
-    response
+    pages::look().page(&Sheet {
+        status,
+        code,
+        title,
+        text: hint,
+        content: Html::new(),
+        script: None,
+    })
 }
 
 fn words(status: StatusCode) -> (&'static str, &'static str, &'static str) {

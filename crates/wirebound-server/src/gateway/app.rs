@@ -25,7 +25,6 @@ use super::answer;
 use super::bodies::Bodies;
 use super::cargo::{Cargo, NotKept};
 use super::failed::Failed;
-use super::home::notice;
 use super::stopping::Stopping;
 use crate::armour::{Armour, Names, Notice, Place, Vault, leak};
 use crate::config::Config;
@@ -54,10 +53,12 @@ pub(super) struct Inner {
     pub(super) ruled: Paths,
     pub(super) patience: Patience,
     pub(super) secure: bool,
+    /// `Origin` keeps the client's scheme on the way to the app.
+    pub(super) keeps_origin: bool,
     /// The path whose answered unsafe request is a sign-in, for an app that keeps its cookie through it.
     pub(super) login_path: Option<String>,
     pub(super) bodies: Bodies,
-    /// What the operator said of idle sessions; by default the app's own cookie says it.
+    /// What the operator wrote of idle sessions; nothing written, the app's own cookie says it.
     pub(super) idle: Option<Lifetime>,
     pub(super) stopping: Stopping,
 }
@@ -90,7 +91,9 @@ impl App {
             Failure::config(error.to_string(), "wirebound config check")
         };
         let url = config.upstream.url.as_deref().unwrap_or_default();
-        let upstream = Upstream::parse(url).map_err(|error| bad(&error))?;
+        let upstream = Upstream::parse(url)
+            .and_then(|upstream| upstream.trusting(config.upstream.ca.as_deref()))
+            .map_err(|error| bad(&error))?;
         let forwarder = Forwarder::new(upstream, limits(config));
         let names: Vec<&str> = config.armour.cookies.iter().collect();
         let armour = Armour::new(Names::parse(&names).map_err(|error| bad(&error))?);
@@ -112,10 +115,10 @@ impl App {
             },
             patience: patience(config),
             secure: config.session_token.secure_flag,
+            keeps_origin: config.upstream.origin == crate::config::OriginScheme::Client,
             login_path: config.armour.login.path.clone(),
             bodies: Bodies::of(&config.limits),
-            idle: Some(config.session.idle_timeout)
-                .filter(|idle| *idle != crate::config::Session::default().idle_timeout),
+            idle: config.session.idle_timeout,
             stopping: Stopping::of(&config.limits),
         };
         let app = Self(Arc::new(inner));
@@ -234,18 +237,20 @@ impl App {
         if self.0.bodies.too_long(&parts.headers) {
             return Ok(answer::own(StatusCode::PAYLOAD_TOO_LARGE, passage.asker));
         }
-        let request = Request::from_parts(parts, self.0.bodies.upload(body, &passage.access));
+        let (upload, kept) = self.0.bodies.upload(body, &passage.access);
+        let request = Request::from_parts(parts, upload);
         if asked == Asked::Exchange {
             let answered = tokio::select! {
                 biased;
                 answered = self.0.forwarder.forward(request, leg) => answered?,
                 () = self.0.stopping.out_of_time(passage.is_unsafe) => return Err(Failed::GoingAway),
             };
+            kept.answered();
             note_removed(&answered.removed);
             let vouched = answered.vouched.map_err(Failed::Vouching)?;
             let mut response = answered.response;
             if let Some(vault) = vault.filter(|vault| !vault.is_empty()) {
-                look_for_leaks(&mut response, &vault);
+                self.look_for_leaks(&mut response, &vault);
             }
             // What the app said to a session that ended meanwhile is for nobody.
             if let Some(code) = cut.fired() {
@@ -286,7 +291,8 @@ impl App {
 
     fn leg(&self, parts: &Parts, passage: &Passage) -> Result<Leg, Failed> {
         let peer = passage.access.wired().connection.peer.ip();
-        let mut leg = Leg::new(peer, passage.authority.clone(), Scheme::HTTPS);
+        let mut leg = Leg::new(peer, passage.authority.clone(), Scheme::HTTPS)
+            .keeping_origin(self.0.keeps_origin);
         if let Some(verified) = passage.access.verified() {
             leg = leg.told(told(verified));
             // Ended this very moment: whatever was to be sent must not be.
@@ -299,6 +305,21 @@ impl App {
             leg = leg.vouching(Nonce::new(self.random()?));
         }
         Ok(leg)
+    }
+
+    fn look_for_leaks(&self, response: &mut Response<proxy::Download>, vault: &Arc<Vault>) {
+        if let Some(name) = leak::in_head(response.headers(), vault) {
+            self.notice(&Notice::Leak { name });
+        }
+        if let Some(mut watch) = leak::Watch::new(response.headers(), vault) {
+            let body = core::mem::replace(response.body_mut(), proxy::Download::empty());
+            let app = self.clone();
+            *response.body_mut() = body.observed(Box::new(move |chunk| {
+                if let Some(name) = watch.look(chunk) {
+                    app.notice(&Notice::Leak { name });
+                }
+            }));
+        }
     }
 
     pub(super) fn random(&self) -> Result<[u8; 16], Failed> {
@@ -362,20 +383,6 @@ async fn closing(connection: &Connection) {
     const SESSION_FIRST: Duration = Duration::from_millis(200);
     connection.hung_up().await;
     tokio::time::sleep(SESSION_FIRST).await;
-}
-
-fn look_for_leaks(response: &mut Response<proxy::Download>, vault: &Arc<Vault>) {
-    if let Some(name) = leak::in_head(response.headers(), vault) {
-        notice(&Notice::Leak { name });
-    }
-    if let Some(mut watch) = leak::Watch::new(response.headers(), vault) {
-        let body = core::mem::replace(response.body_mut(), proxy::Download::empty());
-        *response.body_mut() = body.observed(Box::new(move |chunk| {
-            if let Some(name) = watch.look(chunk) {
-                notice(&Notice::Leak { name });
-            }
-        }));
-    }
 }
 
 fn note_removed(removed: &proxy::Removed) {

@@ -11,12 +11,13 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::Limited;
-use tokio::time::{Instant, Sleep};
+use tokio::sync::oneshot;
 use wirebound_tower::body::{self, Body, BoxError, Ended, Fuse, boxed};
 use wirebound_tower::gate::Access;
 use wirebound_tower::listen::Connection;
 use wirebound_tower::tls::Protocol;
 
+use super::patient::Patient;
 use crate::config;
 use crate::proxy::{CloseCode, Cut};
 
@@ -54,23 +55,33 @@ impl Bodies {
         announced.is_some_and(|length| length > self.largest)
     }
 
-    /// What was not announced is counted, and cut off at the bound; so is a client that falls silent.
-    pub(super) fn upload<B>(&self, body: B, access: &Access) -> Upload<B>
+    /// What was not announced is counted, and cut off at the bound; so is a client that falls silent. The upload ends with
+    /// an error once `Kept` is dropped: until then whoever takes it would wait for the client's next piece.
+    pub(super) fn upload<B>(&self, body: B, access: &Access) -> (Upload<B>, Kept)
     where
         B: HttpBody<Data = Bytes> + Unpin + Send + 'static,
+        B::Error: Into<BoxError>,
     {
+        let (kept, wanted) = if body.is_end_stream() {
+            (Kept(None), None)
+        } else {
+            let (say, hear) = oneshot::channel();
+            (Kept(Some(say)), Some(hear))
+        };
         let heard = Heard {
             body: Some(body),
+            wanted,
             access: access.clone(),
         };
-        Limited::new(Patient::new(self.silence, heard), self.largest)
+        let upload = Limited::new(Patient::new(self.silence, heard), self.largest);
+        (upload, kept)
     }
 
     /// An app that falls silent in the middle of an answer is cut off; event streams may be silent for longer, and end at
     /// once when the gateway stops: nobody would wait for them to end.
     pub(super) fn download<B>(&self, response: Response<B>, stopping: Cut) -> Response<Body>
     where
-        B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
+        B: HttpBody<Data = Bytes> + Unpin + Send + 'static,
         B::Error: Into<BoxError>,
     {
         let kind = response
@@ -90,100 +101,60 @@ impl Bodies {
     }
 }
 
-/// A body whose sender may be silent for so long. What is known of its length stays known: an app is sent no body where
-/// the client has none, and an answer that is small need not be watched.
-#[derive(Debug)]
-pub(super) struct Patient<B> {
-    body: B,
-    silence: Duration,
-    /// Made when it is first waited for: most bodies are there at once.
-    alarm: Option<Pin<Box<Sleep>>>,
-    waiting: bool,
-}
+/// Somebody waits for the answer to an upload. Dropping it breaks the upload off.
+pub(super) struct Kept(Option<oneshot::Sender<()>>);
 
-/// The sender of a body was silent for too long.
-#[derive(Debug, thiserror::Error)]
-#[error("nothing more came for {0:?}")]
-pub(super) struct Silent(Duration);
-
-impl<B> Patient<B> {
-    const fn new(silence: Duration, body: B) -> Self {
-        Self {
-            body,
-            silence,
-            alarm: None,
-            waiting: false,
+impl Kept {
+    /// The answer has begun; the rest of the upload goes on beside it.
+    pub(super) fn answered(self) {
+        if let Some(say) = self.0 {
+            say.send(()).unwrap_or_default();
         }
-    }
-
-    fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let silence = self.silence;
-        let alarm = self
-            .alarm
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(silence)));
-        if !self.waiting {
-            self.waiting = true;
-            let now = Instant::now();
-            alarm
-                .as_mut()
-                .reset(now.checked_add(silence).unwrap_or(now));
-        }
-        alarm.as_mut().poll(cx)
-    }
-}
-
-impl<B> HttpBody for Patient<B>
-where
-    B: HttpBody + Unpin,
-    B::Error: Into<BoxError>,
-{
-    type Data = B::Data;
-    type Error = BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
-        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
-            self.waiting = false;
-            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
-        }
-        let silent = Silent(self.silence);
-        self.poll_alarm(cx).map(|()| Some(Err(silent.into())))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 
 /// An upload on its way to the app: each piece of it keeps its session from being idle.
 pub(super) struct Heard<B: HttpBody<Data = Bytes> + Unpin + Send + 'static> {
     body: Option<B>,
+    wanted: Option<oneshot::Receiver<()>>,
     access: Access,
 }
 
-impl<B: HttpBody<Data = Bytes> + Unpin + Send + 'static> HttpBody for Heard<B> {
+/// Nobody waits for the answer any more.
+#[derive(Debug, thiserror::Error)]
+#[error("the request was given up")]
+struct GivenUp;
+
+impl<B> HttpBody for Heard<B>
+where
+    B: HttpBody<Data = Bytes> + Unpin + Send + 'static,
+    B::Error: Into<BoxError>,
+{
     type Data = Bytes;
-    type Error = B::Error;
+    type Error = BoxError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        let Some(body) = &mut self.body else {
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = &mut *self;
+        if let Some(wanted) = &mut this.wanted
+            && let Poll::Ready(said) = Pin::new(wanted).poll(cx)
+        {
+            this.wanted = None;
+            if said.is_err() {
+                return Poll::Ready(Some(Err(GivenUp.into())));
+            }
+        }
+        let Some(body) = &mut this.body else {
             return Poll::Ready(None);
         };
         let frame = ready!(Pin::new(body).poll_frame(cx));
         match &frame {
-            Some(Ok(_)) => self.access.touch(),
-            None | Some(Err(_)) => self.body = None,
+            Some(Ok(_)) => this.access.touch(),
+            None | Some(Err(_)) => this.body = None,
         }
-        Poll::Ready(frame)
+        Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -249,40 +220,8 @@ impl HttpBody for UntilTheStop {
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
-    use http_body_util::{BodyExt as _, Empty, Full, StreamBody};
 
     use super::*;
-
-    const SILENCE: Duration = Duration::from_secs(60);
-
-    #[test]
-    fn a_body_keeps_what_is_known_of_its_length() {
-        let none = Patient::new(SILENCE, Empty::<Bytes>::new());
-        assert!(
-            none.is_end_stream(),
-            "an app is sent no body where there is none"
-        );
-        let some = Patient::new(SILENCE, Full::new(Bytes::from_static(b"abc")));
-        assert_eq!(some.size_hint().exact(), Some(3));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_falls_silent_is_cut_off_and_who_is_slow_is_not() {
-        let (slow, silent) = (SILENCE / 2, SILENCE * 2);
-        let pieces = futures_util::stream::unfold(0, move |piece| async move {
-            tokio::time::sleep(if piece < 4 { slow } else { silent }).await;
-            let frame = Frame::data(Bytes::from_static(b"x"));
-            Some((Ok::<_, BoxError>(frame), piece + 1))
-        });
-        let mut body = Patient::new(SILENCE, StreamBody::new(Box::pin(pieces)));
-        let start = Instant::now();
-        for _ in 0..4 {
-            body.frame().await.unwrap().unwrap();
-        }
-        let end = body.frame().await.unwrap().unwrap_err();
-        assert!(end.downcast_ref::<Silent>().is_some());
-        assert_eq!(start.elapsed(), slow * 4 + SILENCE);
-    }
 
     #[test]
     fn an_upload_that_announces_too_much_is_known_by_its_head() {

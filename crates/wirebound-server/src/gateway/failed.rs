@@ -45,7 +45,7 @@ impl Failed {
             Self::Over => return cut(CloseCode::Ended(Ending::Revoked), passage),
             Self::GoingAway => return answer::going_away(asker),
             Self::Unanswered(unanswered) => {
-                tracing::warn!(error = %unanswered, cause = core::error::Error::source(&unanswered).map(tracing::field::display), "the app gave no answer");
+                tracing::warn!(error = %unanswered, cause = causes(&unanswered), "the app gave no answer");
                 unanswered.status()
             }
             Self::Vouching(fault) => {
@@ -84,4 +84,15 @@ fn cut(code: CloseCode, passage: &Passage) -> Response<Body> {
     // Whoever asked was proved a moment ago, and may know.
     let answers = passage.access.gate().answers();
     respond(refusal, passage.asker, true, answers).map(body::full)
+}
+
+/// What lies behind an error, from the outside in; nothing of a request is in it.
+fn causes(error: &dyn core::error::Error) -> Option<String> {
+    let mut next = error.source();
+    let mut all = Vec::new();
+    while let Some(error) = next {
+        all.push(error.to_string());
+        next = error.source();
+    }
+    (!all.is_empty()).then(|| all.join(": "))
 }

@@ -39,9 +39,16 @@ impl App {
             passage.place().host,
             self.0.secure,
         );
-        let signs_in = passage.is_unsafe
-            && self.0.login_path.as_deref() == Some(passage.path.as_str())
-            && (response.status().is_success() || response.status().is_redirection());
+        let status = response.status();
+        let answered = status.is_redirection() || (passage.is_unsafe && status.is_success());
+        let at_login = self.0.login_path.as_deref() == Some(passage.path.as_str());
+        // An app that keeps its cookie through the sign-in shows nothing of it: the first thing that a guest did and the
+        // app took counts as one.
+        let guest = passage
+            .access
+            .verified()
+            .is_some_and(|who| who.role() == Role::GUEST);
+        let signs_in = answered && (at_login || (guest && passage.is_unsafe));
         if let Some(intent) = self.intent(vouched, taken, signs_in, passage)? {
             response.extensions_mut().insert(intent);
         }
@@ -81,7 +88,7 @@ impl App {
         let Kept::Done(taken) = kept else {
             return Ok(None);
         };
-        taken.notices.iter().for_each(notice);
+        taken.notices.iter().for_each(|said| self.notice(said));
         if taken.removed > 0 {
             // An answer that lost its cookie would look fit for a shared cache.
             lost_its_cookie(headers);
@@ -125,10 +132,13 @@ impl App {
                 }
                 // The first armoured cookie makes the session; its subject has no name.
                 Some(taken) if !signed_in && taken.batch.first => {
-                    let is_unsafe = passage.is_unsafe;
-                    let mut intent = self.sign_in(self.nameless()?, Some(taken), passage);
-                    intent.role = if is_unsafe { Role::USER } else { Role::GUEST };
-                    Some(Intent::SignIn(intent))
+                    let intent = self.sign_in(self.nameless()?, Some(taken), passage);
+                    // What answers a safe request may be given to every visitor.
+                    Some(if passage.is_unsafe || signs_in {
+                        Intent::SignIn(intent)
+                    } else {
+                        Intent::Guest(intent)
+                    })
                 }
                 // An app that keeps its cookie through the sign-in shows no change: the secret changes all the same.
                 _ if signed_in && signs_in => Some(Intent::Renew),
@@ -160,18 +170,19 @@ impl App {
             .fold(String::from("a:"), |name, byte| format!("{name}{byte:02x}"));
         Subject::new(name.as_bytes()).map_err(|_| Failed::Subject)
     }
-}
 
-pub(super) fn notice(notice: &Notice) {
-    match notice {
-        Notice::Unarmoured { name, wider_domain } => {
-            tracing::warn!(target: "wirebound::event", event = "unarmoured_cookie", name = %name.escape_default(), wider_domain);
-        }
-        Notice::Leak { name } => {
-            tracing::warn!(target: "wirebound::event", event = "armour_leak", name = %name.escape_default());
-        }
-        Notice::TooManyNames => {
-            tracing::warn!(target: "wirebound::event", event = "too_many_cookie_names");
+    pub(super) fn notice(&self, notice: &Notice) {
+        match notice {
+            Notice::Unarmoured { name, wider_domain } => {
+                tracing::warn!(target: "wirebound::event", event = "unarmoured_cookie", name = %name.escape_default(), wider_domain);
+            }
+            Notice::Leak { name } if self.0.armour.is_first_leak(name) => {
+                tracing::warn!(target: "wirebound::event", event = "armour_leak", name = %name.escape_default());
+            }
+            Notice::Leak { .. } => {}
+            Notice::TooManyNames => {
+                tracing::warn!(target: "wirebound::event", event = "too_many_cookie_names");
+            }
         }
     }
 }

@@ -23,6 +23,7 @@ pub(super) async fn renew(engine: &Engine, clock: &dyn Clock) {
 
 /// Tidies and sweeps until it is dropped. A failure is logged and tried again at the next turn.
 pub(super) async fn keep(engine: &Engine, clock: &Arc<dyn Clock>, sweep_every: Duration) {
+    recall_guests(engine, clock.as_ref()).await;
     let mut tidying = interval(TIDY_EVERY);
     let mut sweeping = interval(sweep_every.max(Duration::from_secs(1)));
     tidying.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -35,8 +36,31 @@ pub(super) async fn keep(engine: &Engine, clock: &Arc<dyn Clock>, sweep_every: D
     }
 }
 
+/// Guests of before the start are counted, beside the serving, until it succeeds.
+async fn recall_guests(engine: &Engine, clock: &dyn Clock) {
+    const AGAIN: Duration = Duration::from_secs(5);
+    loop {
+        let recalled = match clock.now() {
+            Some(now) => engine.recall_guests(now).await.map(Some),
+            None => Ok(None),
+        };
+        match recalled {
+            Ok(Some(guests)) => {
+                tracing::debug!(guests, "guests of before the start are counted");
+                return;
+            }
+            Ok(None) => {}
+            Err(error) => tracing::error!(%error, "the guests could not be counted"),
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
 pub(super) async fn tidy(engine: &Engine, clock: &dyn Clock) {
     let Some(now) = clock.now() else { return };
+    if let Err(error) = engine.tidy_guests(now).await {
+        tracing::error!(%error, "guests past their time could not be removed");
+    }
     if let Err(error) = engine.tidy(now).await {
         tracing::error!(%error, "what was last active could not be written down");
     }

@@ -1,6 +1,7 @@
 //! A request's head on its way to the upstream. Who the upstream believes the client to be is decided by the
 //! order of the lines in [`prepare`]: connection, claims, our cookies go first; then ours is set.
 
+use bytes::Bytes;
 use http::header::{
     CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, ORIGIN, REFERER, TRANSFER_ENCODING,
     WWW_AUTHENTICATE,
@@ -24,29 +25,39 @@ pub(crate) fn prepare(parts: &mut Parts, leg: &Leg, upstream: &Upstream) -> Resu
 
     // At once, or the map would be built anew in the middle.
     headers.reserve(OURS);
-    let set = |headers: &mut HeaderMap, name: &'static str, text: &str| {
-        headers.insert(HeaderName::from_static(name), value(name, text)?);
-        Ok::<_, Unanswered>(())
-    };
-    set(headers, "wirebound-subject", &leg.told.subject)?;
-    set(headers, "wirebound-role", &leg.told.role)?;
-    set(headers, "wirebound-session", &leg.told.session)?;
-    set(headers, "wirebound-strength", &leg.told.strength)?;
-    let address = leg.client.address.to_canonical().to_string();
-    set(headers, "x-forwarded-for", &address)?;
-    set(headers, "x-forwarded-proto", leg.client.scheme.as_str())?;
-    let host = value("host", &leg.client.authority)?;
-    headers.insert(HeaderName::from_static("x-forwarded-host"), host.clone());
-    headers.insert(HOST, host);
-    if let Some(nonce) = &leg.nonce {
-        set(headers, "wirebound-request", nonce.as_str())?;
+    let (told, client) = (&leg.told, &leg.client);
+    let address = client.address.to_canonical().to_string();
+    let ours = [
+        ("wirebound-subject", told.subject.as_str()),
+        ("wirebound-role", &told.role),
+        ("wirebound-session", &told.session),
+        ("wirebound-strength", &told.strength),
+        ("x-forwarded-for", &address),
+        ("x-forwarded-proto", client.scheme.as_str()),
+        ("x-forwarded-host", &client.authority),
+        ("host", &client.authority),
+        (
+            "wirebound-request",
+            leg.nonce.as_ref().map_or("", |nonce| nonce.as_str()),
+        ),
+    ];
+    // One piece of memory, of which each value is a part: a head that is kept to be sent again copies none.
+    let mut texts = Bytes::from(ours.map(|(_, text)| text).concat());
+    for (name, text) in ours {
+        let value = HeaderValue::from_maybe_shared(texts.split_to(text.len()))
+            .map_err(|_| Unanswered::Unsendable(name))?;
+        if name != "wirebound-request" || leg.nonce.is_some() {
+            headers.insert(HeaderName::from_static(name), value);
+        }
     }
     for alias in &leg.told.aliases {
         let value = HeaderValue::from_str(&leg.told.subject)
             .map_err(|_| Unanswered::Unsendable("alias"))?;
         headers.insert(alias.clone(), value);
     }
-    same_scheme(headers, &leg.client);
+    if !leg.keeps_origin {
+        same_scheme(headers, &leg.client, &upstream.scheme);
+    }
     debug_assert!(headers.contains_key(HOST), "set above");
 
     let path = parts
@@ -55,7 +66,7 @@ pub(crate) fn prepare(parts: &mut Parts, leg: &Leg, upstream: &Upstream) -> Resu
         .cloned()
         .unwrap_or_else(|| PathAndQuery::from_static("/"));
     parts.uri = Uri::builder()
-        .scheme(Scheme::HTTP)
+        .scheme(upstream.scheme.clone())
         .authority(upstream.authority.clone())
         .path_and_query(path)
         .build()
@@ -68,24 +79,15 @@ pub(crate) fn prepare(parts: &mut Parts, leg: &Leg, upstream: &Upstream) -> Resu
 /// Fields that may be set at most, but for aliases.
 const OURS: usize = 9;
 
-/// What is always the same is not copied.
-fn value(name: &'static str, text: &str) -> Result<HeaderValue, Unanswered> {
-    match text {
-        "" => Ok(HeaderValue::from_static("")),
-        "https" => Ok(HeaderValue::from_static("https")),
-        text => HeaderValue::from_str(text).map_err(|_| Unanswered::Unsendable(name)),
-    }
-}
-
 /// Rewrites `Origin` and `Referer` of our own authority to the scheme that the upstream is spoken to with.
 ///
 /// Django, for one, compares them with what it believes its own address to be. Other origins stay as they are:
 /// the caller has made its own cross-site check already, and the app may want to make another.
-fn same_scheme(headers: &mut HeaderMap, client: &Caller) {
+fn same_scheme(headers: &mut HeaderMap, client: &Caller, upstream: &Scheme) {
     let says = [ORIGIN, REFERER]
         .iter()
         .any(|name| headers.contains_key(name));
-    if client.scheme == Scheme::HTTP || !says {
+    if client.scheme == *upstream || !says {
         return;
     }
     let own = format!("{}://{}", client.scheme, client.authority);
@@ -99,7 +101,7 @@ fn same_scheme(headers: &mut HeaderMap, client: &Caller) {
         let rest = text.get(own.len()..).unwrap_or_default();
         if head.eq_ignore_ascii_case(&own) && (rest.is_empty() || rest.starts_with(['/', '?', '#']))
         {
-            let text = format!("http://{}{rest}", client.authority);
+            let text = format!("{upstream}://{}{rest}", client.authority);
             if let Ok(value) = HeaderValue::from_str(&text) {
                 headers.insert(name, value);
             }

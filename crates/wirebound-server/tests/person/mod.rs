@@ -118,6 +118,12 @@ impl Person {
             .await
     }
 
+    /// Sends a form as a program does.
+    pub(crate) async fn post(&mut self, path: &str, form: &str) -> Answer {
+        let kind = [("content-type", "application/x-www-form-urlencoded")];
+        self.ask("POST", path, form, &kind).await
+    }
+
     async fn ask(
         &mut self,
         method: &str,

@@ -93,6 +93,8 @@ impl fmt::Debug for Access {
 pub enum Intent {
     /// Somebody signed in.
     SignIn(SignInIntent),
+    /// Nobody signed in, but the app gave its visitor a cookie: a guest, of whom nothing is stored until he comes back.
+    Guest(SignInIntent),
     /// This session is raised for a time.
     Elevate {
         /// To this role.
@@ -110,6 +112,7 @@ impl fmt::Debug for Intent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::SignIn(intent) => write!(f, "SignIn({})", intent.subject),
+            Self::Guest(intent) => write!(f, "Guest({})", intent.subject),
             Self::Elevate { role, .. } => write!(f, "Elevate({role})"),
             Self::Renew => f.write_str("Renew"),
             Self::SignOut(scope) => write!(f, "SignOut({scope:?})"),

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use http::header::LOCATION;
 use http::{Response, StatusCode};
-use wirebound::engine::{Elevate, NotElevated, NotSignedIn, Scope, SignIn};
+use wirebound::engine::{
+    Elevate, Guest, NotElevated, NotSignedIn, SEALED_LIFE, Scope, SignIn, SignedIn,
+};
 use wirebound::store::{StoreError, StoreErrorKind};
-use wirebound::{Authority, Refusal, Verified};
+use wirebound::{Authority, Lifetime, Presented, Refusal, Timestamp, Verified};
 
 use super::identify::Read;
 use super::{Access, Gate, Intent, SignInIntent};
@@ -24,6 +26,8 @@ pub(super) struct Departure {
     pub(super) hand_on: bool,
     pub(super) clear_echoes: Vec<usize>,
     pub(super) clears_session: bool,
+    /// The mark of a bounce came along: it has done its work.
+    pub(super) clears_bounce: bool,
     /// A session whose genuine cookie came along without a proof.
     pub(super) older: Option<wirebound::SessionId>,
     pub(super) verified_before: bool,
@@ -31,14 +35,22 @@ pub(super) struct Departure {
     pub(super) offered: bool,
     pub(super) safe: bool,
     pub(super) person: bool,
+    /// Its cookie was of a session that is not there any more, or of none.
+    pub(super) dead: bool,
+    /// Its answer may carry a secret that nobody asked for.
+    pub(super) takes_secret: bool,
+    /// A guest's sealed cookie that it showed.
+    pub(super) sealed: Option<Presented>,
 }
 
 impl Departure {
     pub(super) fn of(read: &Read, shown: &Shown<'_>, asker: Asker) -> Self {
         Self {
             offered: shown.session.is_some(),
+            clears_bounce: shown.bounced(),
             safe: read.safe,
             person: asker == Asker::Person,
+            takes_secret: read.takes_secret,
             ..Self::default()
         }
     }
@@ -52,9 +64,10 @@ impl Departure {
     }
 
     /// A request with an unproved cookie gets a new one only if it navigates or changes something: an image that lost a
-    /// race must not overwrite what the page has won.
+    /// race must not overwrite what the page has won. Where there was nothing to win, a script's request may get one too.
     const fn may_set_session(&self) -> bool {
-        self.verified_before || !self.offered || self.person || !self.safe
+        let nothing_to_win = !self.offered || (self.dead && self.takes_secret);
+        self.verified_before || nothing_to_win || self.person || !self.safe
     }
 }
 
@@ -67,6 +80,16 @@ enum Failed {
 impl From<StoreError> for Failed {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
+    }
+}
+
+impl From<NotSignedIn> for Failed {
+    fn from(error: NotSignedIn) -> Self {
+        match error {
+            NotSignedIn::Blocked => Self::Refused(Refusal::Blocked),
+            NotSignedIn::Store(error) => Self::Store(error),
+            NotSignedIn::Limit | _ => Self::Refused(Refusal::Forbidden),
+        }
     }
 }
 
@@ -84,6 +107,9 @@ impl Gate {
         }
         self.names()
             .clear_echoes(response.headers_mut(), &departure.clear_echoes);
+        if departure.clears_bounce {
+            self.names().clear_bounce(response.headers_mut());
+        }
         if departure.clears_session {
             self.names().clear_session(response.headers_mut());
         }
@@ -94,6 +120,8 @@ impl Gate {
             if let Err(failed) = done {
                 return self.failed(failed, departure.asker());
             }
+        } else {
+            self.replace_sealed(access, &departure, &mut response);
         }
         if departure.hand_on {
             self.grant(wired, access.now());
@@ -124,13 +152,14 @@ impl Gate {
         response: &mut Response<Body>,
     ) -> Result<(), Failed> {
         match (intent, access.verified()) {
-            // Nothing could be proved over this wire, and each further try would make a session that nobody uses. A page
-            // goes on without one, a person who signs in is told.
+            // Nothing could be proved over this wire, and each further try would make a session that nobody uses. A person
+            // who signs in is told. Everything else goes on without one: an app that hands a cookie to every visitor does
+            // so to a program too, and what a program posted was done.
             (Intent::SignIn(_), _) if access.wired().wire.is_shared() => {
-                if departure.safe {
-                    Ok(())
-                } else {
+                if departure.person && !departure.safe {
                     Err(Failed::Refused(Refusal::SharedWire))
+                } else {
+                    Ok(())
                 }
             }
             (Intent::SignIn(intent), _) if departure.may_set_session() => {
@@ -141,7 +170,10 @@ impl Gate {
                 }
                 Ok(())
             }
-            (Intent::SignIn(_), _) => Ok(()),
+            (Intent::Guest(intent), None) if departure.may_set_session() => {
+                self.welcome(access, intent, response).await
+            }
+            (Intent::SignIn(_) | Intent::Guest(_), _) => Ok(()),
             (Intent::Elevate { role, lifetime }, Some(verified)) => {
                 self.elevate(access, verified, Elevate { role, lifetime }, response)
                     .await
@@ -180,15 +212,76 @@ impl Gate {
         );
         let signed_in =
             to_its_end(async move { engine.sign_in(&on.wire, request, named.as_ref(), now).await })
-                .await?
-                .map_err(|error| match error {
-                    NotSignedIn::Blocked => Failed::Refused(Refusal::Blocked),
-                    NotSignedIn::Store(error) => Failed::Store(error),
-                    NotSignedIn::Limit | _ => Failed::Refused(Refusal::Forbidden),
-                })?;
-        let keep = intent
-            .persistent
-            .then(|| signed_in.absolute.since(now).as_secs());
+                .await??;
+        self.give(wired, &signed_in, intent.persistent, now, response);
+        Ok(())
+    }
+
+    /// A guest: sealed into his cookie, of which the store knows nothing; taken in at once where that is too long.
+    async fn welcome(
+        &self,
+        access: &Access,
+        intent: SignInIntent,
+        response: &mut Response<Body>,
+    ) -> Result<(), Failed> {
+        let now = self.now().unwrap_or_else(|| access.now());
+        let guest = Guest {
+            subject: intent.subject,
+            authority: Authority::of(access.authority()),
+            persistent: intent.persistent,
+            idle: intent.idle,
+            absolute: intent.absolute,
+            vault: intent.vault.unwrap_or_default(),
+        };
+        let sealed = self
+            .engine()
+            .seal_guest(&guest, now)
+            .map_err(|error| StoreError::because(StoreErrorKind::Unavailable, error))?;
+        if let Some(cookie) = sealed {
+            // Past its life it is good for nothing.
+            let longest = SEALED_LIFE.min(guest.absolute.unwrap_or(SEALED_LIFE));
+            let keep = intent.persistent.then(|| longest.as_secs());
+            self.names()
+                .set_session(response.headers_mut(), &cookie, keep);
+            never_public(response.headers_mut());
+            return Ok(());
+        }
+        let (engine, on) = (Arc::clone(self.engine()), Arc::clone(access.wired()));
+        let signed_in =
+            to_its_end(async move { engine.receive_guest(&on.wire, guest, now).await }).await??;
+        self.give(access.wired(), &signed_in, intent.persistent, now, response);
+        Ok(())
+    }
+
+    /// A guest's sealed cookie has come back: from here on the ordinary one is used.
+    fn replace_sealed(
+        &self,
+        access: &Access,
+        departure: &Departure,
+        response: &mut Response<Body>,
+    ) {
+        let Some(presented) = departure.sealed.as_ref().filter(|_| departure.takes_secret) else {
+            return;
+        };
+        let now = self.now().unwrap_or_else(|| access.now());
+        if let Some((cookie, keep)) = self.engine().successor(presented, now) {
+            let keep = keep.map(Lifetime::as_secs);
+            self.names()
+                .set_session(response.headers_mut(), &cookie, keep);
+            never_public(response.headers_mut());
+        }
+    }
+
+    /// The cookie of a session that just began, and its hand-over.
+    fn give(
+        &self,
+        wired: &Arc<Wired>,
+        signed_in: &SignedIn,
+        persistent: bool,
+        now: Timestamp,
+        response: &mut Response<Body>,
+    ) {
+        let keep = persistent.then(|| signed_in.absolute.since(now).as_secs());
         self.names()
             .set_session(response.headers_mut(), &signed_in.cookie, keep);
         match &signed_in.hand_over {
@@ -203,7 +296,6 @@ impl Gate {
             None => wait_for_the_hand_over(wired),
         }
         never_public(response.headers_mut());
-        Ok(())
     }
 
     async fn elevate(
@@ -240,7 +332,9 @@ impl Gate {
         response: &mut Response<Body>,
     ) -> Result<(), Failed> {
         let now = self.now().unwrap_or_else(|| access.now());
-        if let Some((cookie, persistent)) = self.engine().renew(verified, now).await? {
+        let (engine, who) = (Arc::clone(self.engine()), verified.clone());
+        let renewed = to_its_end(async move { engine.renew(&who, now).await }).await??;
+        if let Some((cookie, persistent)) = renewed {
             let keep = self.keep(verified, persistent, now).await?;
             self.names()
                 .set_session(response.headers_mut(), &cookie, keep);
@@ -254,7 +348,7 @@ impl Gate {
         &self,
         verified: &Verified,
         persistent: bool,
-        now: wirebound::Timestamp,
+        now: Timestamp,
     ) -> Result<Option<u64>, StoreError> {
         if !persistent {
             return Ok(None);
@@ -292,7 +386,7 @@ impl Gate {
 
 /// Until its hand-over a wire is not closed for being idle: its client has no ticket to come back with. Not for ever:
 /// a client that asks for nothing for this long has to sign in again.
-fn wait_for_the_hand_over(wired: &Wired) {
+pub(super) fn wait_for_the_hand_over(wired: &Wired) {
     const LONGEST: Duration = Duration::from_mins(30);
     let connection = Arc::downgrade(&wired.connection);
     wired.connection.exempt_from_idle(true);
@@ -305,7 +399,7 @@ fn wait_for_the_hand_over(wired: &Wired) {
 }
 
 /// Runs to its end even when the client hangs up meanwhile: a sign-in or a sign-out is done whole or not at all.
-async fn to_its_end<T: Send + 'static>(
+pub(super) async fn to_its_end<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> Result<T, StoreError> {
     tokio::spawn(work)

@@ -8,7 +8,7 @@ use wirebound::engine::{
     Accepted, Authorized, Client, EchoToken, Offer, Outcome, Sign, request_key,
 };
 use wirebound::store::StoreError;
-use wirebound::{Authority, Need, NotOurs, Refusal, Secret, Timestamp, Verified};
+use wirebound::{Authority, Need, NotOurs, Presented, Refusal, Secret, Timestamp, Verified};
 
 use super::Gate;
 use crate::cookies::Shown;
@@ -44,6 +44,8 @@ pub(super) enum Identity {
     Known {
         accepted: Accepted,
         echoes_returned: bool,
+        /// It showed a guest's sealed cookie, which is to be replaced.
+        sealed: Option<Presented>,
     },
     /// Nobody, or a cookie that counts as none.
     Nobody {
@@ -65,6 +67,8 @@ pub(super) struct Read {
     /// The authority as sessions and server names are compared with it.
     pub(super) host: Authority,
     pub(super) safe: bool,
+    /// A browser reads its answer as a document or by a script: it may carry a secret that nobody asked for.
+    pub(super) takes_secret: bool,
 }
 
 impl Read {
@@ -76,6 +80,7 @@ impl Read {
             need: (gate.0.needs)(parts),
             host: Authority::of(&authority),
             safe: parts.method.is_safe(),
+            takes_secret: !websocket && takes_secret(parts),
             websocket,
             authority,
         })
@@ -127,6 +132,19 @@ fn is_websocket(parts: &Parts) -> bool {
         })
 }
 
+/// Not images, scripts, styles, fonts and media, which race each other and may come from a cache; nothing that was
+/// fetched ahead of time.
+fn takes_secret(parts: &Parts) -> bool {
+    let said = |name: &str| parts.headers.get(name).map(http::HeaderValue::as_bytes);
+    let dest = said("sec-fetch-dest");
+    let read = matches!(
+        dest,
+        None | Some(b"document" | b"nested-document" | b"iframe" | b"frame" | b"empty")
+    );
+    let ahead = said("sec-purpose").or_else(|| said("purpose")).is_some();
+    read && !ahead && parts.method != Method::HEAD
+}
+
 impl Gate {
     /// Rule 2 of lineage, before anything else: a request is answered on a connection of its own host only.
     pub(super) fn is_misdirected(wired: &Wired, read: &Read) -> bool {
@@ -173,7 +191,7 @@ impl Gate {
         let Some(text) = shown.session else {
             return Ok(nobody(read, None, false));
         };
-        let presented = match engine.read(text) {
+        let presented = match engine.read_at(text, &read.host) {
             Ok(presented) => presented,
             Err(NotOurs::Malformed | NotOurs::MadeUp | _) => {
                 return Ok(nobody(read, Some(Refusal::Unauthenticated), false));
@@ -195,10 +213,12 @@ impl Gate {
                 verified,
                 nonce_spent: false,
                 hand_on: false,
+                redeemed: false,
             };
             return Ok(Identity::Known {
                 accepted,
                 echoes_returned,
+                sealed: Some(presented).filter(Presented::is_sealed),
             });
         }
         let mut offer = Offer {
@@ -231,6 +251,7 @@ impl Gate {
                     return Ok(Identity::Known {
                         accepted,
                         echoes_returned,
+                        sealed: Some(presented).filter(Presented::is_sealed),
                     });
                 }
                 Outcome::NotAllowed(_, refusal) => {
@@ -284,6 +305,14 @@ fn nobody(read: &Read, refusal: Option<Refusal>, told: bool) -> Identity {
 /// An unproved cookie never makes a request worse off than no cookie; what cannot follow a 307 is asked to try again.
 fn refused(read: &Read, refusal: Refusal, told: bool) -> Identity {
     let try_again = refusal == Refusal::NotProven && read.websocket;
+    // Ended, blocked and expired are judged before where it comes from, but only where something is asked for.
+    let first = matches!(
+        refusal,
+        Refusal::PhantomSession(_) | Refusal::SessionExpired(_) | Refusal::Blocked
+    );
+    if read.surprise && first && !read.need.is_nothing() {
+        return Identity::Refused { refusal, told };
+    }
     if refusal.counts_as_no_cookie() && !try_again {
         return nobody(read, Some(refusal), told);
     }

@@ -7,7 +7,7 @@ use super::sign_in::no_entropy;
 use super::{Engine, TRIES, lost_race};
 use crate::cookie::CookieValue;
 use crate::event::Event;
-use crate::record::Raised;
+use crate::record::{Carrier, Raised};
 use crate::role::{Role, Strength};
 use crate::secret::Secret;
 use crate::store::{Commit, Durability, Expect, StoreError, StoreErrorKind};
@@ -107,6 +107,9 @@ impl Engine {
             let until = now
                 .after(elevate.lifetime.min(longest))
                 .min(record.absolute);
+            if record.carrier == Carrier::Guest {
+                record.carrier = Carrier::Http;
+            }
             record.offer(digest);
             record.raised = Some(Raised {
                 role: elevate.role,
@@ -131,6 +134,9 @@ impl Engine {
             }
             self.made_room(&room, &identity, wire, now);
             doubt.settled();
+            if !record.carrier.is_unsigned() {
+                self.guests.gone(session);
+            }
             wire.core.set_hand_over(session, HandOverDebt::Owed);
             let cookie =
                 CookieValue::write(&self.keys, &session, record.epoch, &secret).ok_or_else(lost)?;
@@ -175,6 +181,11 @@ impl Engine {
             let lost = || StoreError::new(StoreErrorKind::Corrupt);
             record.offer(self.keys.digest(record.epoch, &secret).ok_or_else(lost)?);
             let mut changes = Vec::new();
+            let was_unsigned = record.carrier.is_unsigned();
+            if record.carrier == Carrier::Guest {
+                // Something was signed or sent: no guest any more.
+                record.carrier = Carrier::Http;
+            }
             if record.role < Role::USER {
                 record.role = Role::USER;
                 identity.sessions.retain(|other| other.id != session);
@@ -184,7 +195,13 @@ impl Engine {
             changes.push(self.put_record(&record, Expect::At(held.version)));
             if self.store.commit(changes, Durability::Durable).await? == Commit::Done {
                 let live = self.live(&record, &identity, now)?;
-                self.bonds.update(session, |there| there.role = live.role);
+                self.bonds.update(session, |there| {
+                    there.role = live.role;
+                    there.idle = live.idle;
+                });
+                if was_unsigned && !record.carrier.is_unsigned() {
+                    self.guests.gone(session);
+                }
                 let cookie = CookieValue::write(&self.keys, &session, record.epoch, &secret)
                     .ok_or_else(lost)?;
                 return Ok(Some((cookie, record.persistent)));

@@ -1,10 +1,12 @@
 //! Endings: durable first, then out of memory, off the wires, and everybody told. Nothing brings a session back.
 
+use super::guests::SEALED_LIFE;
 use super::{Engine, Held, TOMBSTONE, TRIES, lost_race};
 use crate::event::Event;
 use crate::families::roots;
+use crate::identity::Identity;
 use crate::ids::SessionId;
-use crate::record::{Record, Tombstone};
+use crate::record::{Carrier, Record, Tombstone};
 use crate::store::{Change, Commit, Durability, Expect, StoreError};
 use crate::time::Timestamp;
 use crate::verdict::{Ending, Verified};
@@ -126,6 +128,7 @@ impl Engine {
     /// Out of memory, off its wires, everybody who waits told. Answers how many wires it had.
     pub(super) fn forget(&self, session: SessionId, ending: Ending) -> usize {
         let wires = self.bonds.end(session, ending);
+        self.guests.gone(session);
         for bound in &wires {
             for root in roots(bound.wire.lineage.as_ref()) {
                 self.families.ended(&root, session);
@@ -155,7 +158,16 @@ impl Engine {
             if let Some(held) = self.load_identity(&record.value.subject).await? {
                 let mut identity = held.value;
                 identity.sessions.retain(|listed| listed.id != session);
-                changes.push(self.put_identity(&identity, Expect::At(held.version)));
+                let nameless = record.value.carrier == Carrier::Guest;
+                if nameless && identity.sessions.is_empty() && !identity.is_kept() {
+                    // Nobody will ever sign in under a guest's subject again.
+                    changes.push(Change::Remove {
+                        key: Identity::key(&identity.subject),
+                        version: held.version,
+                    });
+                } else {
+                    changes.push(self.put_identity(&identity, Expect::At(held.version)));
+                }
             }
             let doubt = self.doubt([session]);
             match self.store.commit(changes, Durability::Durable).await? {
@@ -185,25 +197,24 @@ impl Engine {
         now: Timestamp,
     ) -> Result<Vec<Change>, StoreError> {
         let id = record.value.id;
-        let tombstone = Tombstone {
-            ending,
-            ended: now,
-            epoch: record.value.epoch,
-            digest: record.value.current().copied(),
-        };
-        let until = record.value.absolute.max(now.after(TOMBSTONE));
-        let mut changes = vec![
-            Change::Remove {
-                key: Record::key(&id),
-                version: record.version,
-            },
-            self.put(
+        let mut changes = vec![Change::Remove {
+            key: Record::key(&id),
+            version: record.version,
+        }];
+        if let Some(until) = tombstone_until(&record.value, ending, now) {
+            let tombstone = Tombstone {
+                ending,
+                ended: now,
+                epoch: record.value.epoch,
+                digest: record.value.current().copied(),
+            };
+            changes.push(self.put(
                 Tombstone::key(&id),
                 Expect::Absent,
                 tombstone.encode(),
                 until,
-            ),
-        ];
+            ));
+        }
         let vault = super::vault::key(&id);
         if let Some(stored) = self.store.load(&vault).await? {
             changes.push(Change::Remove {
@@ -228,6 +239,18 @@ impl Engine {
             wires,
         });
     }
+}
+
+/// How long it is remembered that a session was. Of a guest only for as long as its sealed cookie could come back and
+/// make it again: a flood of visitors must leave nothing behind.
+fn tombstone_until(record: &Record, ending: Ending, now: Timestamp) -> Option<Timestamp> {
+    if record.carrier != Carrier::Guest {
+        return Some(record.absolute.max(now.after(TOMBSTONE)));
+    }
+    let sealed_until = record.created.after(SEALED_LIFE);
+    // Who was displaced is remembered in memory, see `guests.rs`.
+    let forgotten = ending == Ending::Evicted || (ending.is_expiry() && sealed_until <= now);
+    (!forgotten).then(|| now.after(SEALED_LIFE))
 }
 
 /// A sign-out or a sign-in over an older session answers on the wire it came by and leaves it to the next; what was

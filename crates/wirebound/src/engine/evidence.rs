@@ -6,6 +6,7 @@ use core::task::Poll;
 
 use super::Engine;
 use super::prove::{Found, Offer};
+use super::turn_away::earlier;
 use crate::bonds::Bound;
 use crate::families::roots;
 use crate::identity::Identity;
@@ -37,6 +38,7 @@ impl Engine {
             over: self.over(record, &found.identity, now),
             proof: self.proof(record, wire, offer, now),
             shared,
+            elsewhere: self.is_elsewhere(record, wire, offer, now),
             company,
             nonce: self.nonce(record, &wire.core, shown.as_ref(), now),
             recourse: self.recourse(wire, offer),
@@ -56,6 +58,8 @@ impl Engine {
         match record.secret(&presented.digest) {
             Some(SecretState::Current | SecretState::Offered) => Offered::Current,
             Some(SecretState::Old) => Offered::Old,
+            // It opened, so it is this session's, however long ago it was forgotten.
+            None if presented.is_sealed() => Offered::Old,
             None => Offered::Bad,
         }
     }
@@ -95,7 +99,7 @@ impl Engine {
             Some(Ending::ExpiredAbsolute)
         } else if identity.is_expired(now) {
             Some(Ending::Removed)
-        } else if now.since(seen) >= record.idle {
+        } else if now.since(seen) >= self.idle_of(record) {
             Some(Ending::ExpiredIdle)
         } else {
             None
@@ -121,6 +125,19 @@ impl Engine {
             .filter_map(|root| record.stock(&root))
             .max();
         stock.map_or(Proof::Nothing, Proof::Lineage)
+    }
+
+    /// Whether a wire that is not attached comes from an address that the session is not held to.
+    fn is_elsewhere(
+        &self,
+        record: &Record,
+        wire: &Wire,
+        offer: &Offer<'_>,
+        now: Timestamp,
+    ) -> bool {
+        let attached = matches!(self.proof(record, wire, offer, now), Proof::Attached(_));
+        let (before, here) = (earlier(record).address, wire.core.side().address);
+        !attached && !self.policy.bound_to_ip.allows(before, here)
     }
 
     pub(super) fn recourse(&self, wire: &Wire, offer: &Offer<'_>) -> Recourse {

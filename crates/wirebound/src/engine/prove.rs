@@ -1,5 +1,6 @@
 //! The slow path: a wire that cannot say by itself. The store is asked, the judge judges, a proved wire is attached.
 
+use super::guests::Redeemed;
 use super::hand_over::{take_nonce, ticketed};
 use super::{Engine, Held};
 use crate::bonds::Joining;
@@ -58,6 +59,8 @@ pub struct Accepted {
     pub nonce_spent: bool,
     /// This wire has no tickets: serve, close it, and open one more ticket grant.
     pub hand_on: bool,
+    /// A guest's sealed cookie came back for the first time: the session was made by this very request.
+    pub redeemed: bool,
 }
 
 /// What came of asking the store.
@@ -111,15 +114,24 @@ impl Engine {
             self.keep_mark(wire, now).await?;
         }
         let shared = shared || offer.other_client;
-        let Some(first) = self.load_record(&presented.id).await? else {
-            return self.not_live(wire, offer).await;
+        let mut first = self.load_record(&presented.id).await?;
+        if first.is_none() {
+            match self.redeem(wire, offer, shared, now).await? {
+                Redeemed::Now(outcome) => return Ok(outcome),
+                // Another request of the same cookie was faster: judged like any genuine secret from here on.
+                Redeemed::Before => first = self.load_record(&presented.id).await?,
+                Redeemed::Not => {}
+            }
+        }
+        let Some(first) = first else {
+            return self.not_live(wire, offer, now).await;
         };
         let company = self.company(&first.value, wire, offer, shared, now).await;
         let lock = self.lock(&first.value.subject).await;
         // Again, now that nobody else changes this subject's sessions.
         let Some(record) = self.load_record(&presented.id).await? else {
             drop(lock);
-            return self.not_live(wire, offer).await;
+            return self.not_live(wire, offer, now).await;
         };
         let Some(identity) = self.load_identity(&record.value.subject).await? else {
             // Sessions are never without an identity; one that is was half removed.
@@ -159,7 +171,12 @@ impl Engine {
     }
 
     /// There is no such live session: it may have ended.
-    async fn not_live(&self, wire: &Wire, offer: &Offer<'_>) -> Result<Outcome, StoreError> {
+    async fn not_live(
+        &self,
+        wire: &Wire,
+        offer: &Offer<'_>,
+        now: Timestamp,
+    ) -> Result<Outcome, StoreError> {
         let presented = offer.presented;
         self.found_gone(presented.id).await?;
         let tombstone = self.load_tombstone(&presented.id).await?;
@@ -175,10 +192,11 @@ impl Engine {
             known,
             ..self.blank(
                 offer,
-                if genuine {
-                    Offered::Current
-                } else {
-                    Offered::Bad
+                match (genuine, presented.is_sealed()) {
+                    (true, _) => Offered::Current,
+                    // It opened, so it was this session's; by which secret it was followed does not matter.
+                    (false, true) => Offered::Old,
+                    (false, false) => Offered::Bad,
                 },
             )
         };
@@ -187,7 +205,7 @@ impl Engine {
             Verdict::Refuse(refusal) => refusal,
             Verdict::Accept { .. } | Verdict::Challenge => Refusal::Unauthenticated,
         };
-        self.tell_refused(wire, presented.id, refusal);
+        self.tell_refused(wire, presented.id, refusal, now);
         Ok(refused(refusal, genuine))
     }
 
@@ -201,6 +219,7 @@ impl Engine {
             surprise: offer.surprise,
             proof: Proof::Nothing,
             shared: false,
+            elsewhere: false,
             company: Company::Nobody,
             nonce: Nonce::Nothing,
             recourse: Recourse::CannotFollow,
@@ -221,6 +240,7 @@ impl Engine {
         now: Timestamp,
     ) -> Result<Option<Accepted>, StoreError> {
         let presented = offer.presented;
+        let idle = self.idle_of(&found.record.value);
         let mut durability = Durability::Soon;
         let mut changed = false;
         let record = &mut found.record.value;
@@ -244,8 +264,10 @@ impl Engine {
                     durability = Durability::Durable;
                 }
             }
-            let stale = now.since(record.seen).as_millis() > record.idle.as_millis() / 16;
+            let stale = now.since(record.seen).as_millis() > idle.as_millis() / 16;
             let side = side_text(&wire.core.side());
+            let moved = self.note_address(record, wire, now);
+            changed |= moved;
             if stale || (changed && record.last_side != side) {
                 record.last_side = side;
                 changed = true;
@@ -265,6 +287,7 @@ impl Engine {
                     verified,
                     nonce_spent,
                     hand_on,
+                    redeemed: false,
                 })
             })
     }

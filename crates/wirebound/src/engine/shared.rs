@@ -63,7 +63,18 @@ impl Engine {
                 self.bonds.let_go(&core);
             }
         }
-        if first && let Some(lineage) = wire.core.lineage {
+        // A family without tickets ends with its connection, and whoever likes can open one after the other.
+        let told = || {
+            super::hand_over::ticketed(&wire.core)
+                || self
+                    .alarms
+                    .ring(None, sign.name(), wire.core.opened)
+                    .is_some()
+        };
+        if first
+            && let Some(lineage) = wire.core.lineage
+            && told()
+        {
             self.tell(Event::Shared {
                 family: lineage.root,
                 sign: sign.name(),

@@ -182,7 +182,7 @@ impl Engine {
         Ok(siblings)
     }
 
-    async fn begin(
+    pub(super) async fn begin(
         &self,
         wire: &Wire,
         request: SignIn,
@@ -316,7 +316,7 @@ impl Engine {
 
     /// A family counts from the start only if its tickets are with the client already.
     #[expect(clippy::unused_self, reason = "reads as a question to the engine")]
-    fn first_families(&self, wire: &Wire) -> Vec<Family> {
+    pub(super) fn first_families(&self, wire: &Wire) -> Vec<Family> {
         if !super::hand_over::ticketed(&wire.core) || wire.is_shared() {
             return Vec::new();
         }

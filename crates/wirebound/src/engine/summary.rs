@@ -68,7 +68,9 @@ impl Engine {
             role: record.role_at(identity.value.ceiling(), now),
             raised_until: raised.map(|raised| raised.until),
             created: record.created,
-            idle_until: last_active.after(record.idle).min(record.absolute),
+            idle_until: last_active
+                .after(self.idle_of(&record))
+                .min(record.absolute),
             absolute_until: record.absolute,
             last_active,
             families: record.families.len(),

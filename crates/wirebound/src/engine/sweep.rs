@@ -75,7 +75,7 @@ impl Engine {
         Ok(swept)
     }
 
-    async fn due(
+    pub(super) async fn due(
         &self,
         space: Space,
         now: Timestamp,
@@ -88,7 +88,11 @@ impl Engine {
             .map(|last| (due.into_iter().map(|(_, key)| key).collect(), last)))
     }
 
-    async fn sweep_session(&self, key: &Key, now: Timestamp) -> Result<bool, StoreError> {
+    pub(super) async fn sweep_session(
+        &self,
+        key: &Key,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
         let Some(found) = self.load(key.clone(), Record::decode).await? else {
             return Ok(false);
         };
@@ -163,7 +167,7 @@ impl Engine {
         Ok(self.store.commit(vec![remove], Durability::Soon).await? == Commit::Done)
     }
 
-    async fn sweep_remains(&self, keys: Vec<Key>) -> Result<usize, StoreError> {
+    pub(super) async fn sweep_remains(&self, keys: Vec<Key>) -> Result<usize, StoreError> {
         let mut gone: usize = 0;
         for key in keys {
             if let Some(stored) = self.store.load(&key).await? {

@@ -17,12 +17,14 @@
 )]
 
 mod admin;
+mod guests;
 mod model;
 mod outage;
 mod secrets;
 mod sessions;
 mod slow;
 mod store;
+mod streams;
 mod theft;
 #[path = "../../../wirebound-testkit/src/world.rs"]
 mod world;

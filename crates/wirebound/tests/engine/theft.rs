@@ -513,6 +513,20 @@ fn a_mark_cuts_the_streams_over_its_wires_though_the_session_has_others() {
 }
 
 #[test]
+fn a_flood_of_connections_with_a_sign_is_told_once_a_minute() {
+    let mut w = world();
+    for minute in 1..=2 {
+        for _ in 0..100 {
+            let line = w.full();
+            assert!(w.engine.mark_shared(&line.wire, Sign::OldHttp));
+            assert!(line.wire.is_shared());
+        }
+        assert_eq!(w.log.count("family.shared"), minute);
+        w.step(Lifetime::from_mins(1));
+    }
+}
+
+#[test]
 fn a_copy_on_the_owners_own_wire_is_refused_once_somebody_else_signed_in_on_another() {
     let mut w = world();
     let first = w.settle("alice", Role::USER);
