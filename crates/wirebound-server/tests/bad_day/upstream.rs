@@ -68,7 +68,7 @@ async fn speak(mut stream: TcpStream, answer: &[u8], then: Then) {
 async fn a_request_without_a_body_reaches_the_app_without_one() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let gateway = Gateway::before(&url, IMPATIENT).await;
+    let gateway = Gateway::before(&url, "").await;
     for http in [Http::One, Http::Two] {
         let client = Client::new(&gateway, http);
         let asked = tokio::spawn(async move { client.ask(Ask::get("/")).await });
@@ -151,7 +151,7 @@ async fn an_app_that_thinks_too_long_is_504_and_one_that_talks_slowly_is_heard_o
         Then::ByteByByte,
     )
     .await;
-    let gateway = Gateway::before(&url, IMPATIENT).await;
+    let gateway = Gateway::before(&url, "").await;
     for http in [Http::One, Http::Two] {
         let answer = Client::new(&gateway, http).ask(Ask::get("/")).await;
         assert_eq!((answer.status.as_u16(), answer.body.len()), (200, 40));
@@ -220,7 +220,7 @@ async fn what_is_no_answer_is_502_and_the_gateway_goes_on() {
         many,
     ] {
         let (url, task) = app(nonsense, Then::Close).await;
-        let gateway = Gateway::before(&url, IMPATIENT).await;
+        let gateway = Gateway::before(&url, "").await;
         let said = String::from_utf8_lossy(&nonsense[..nonsense.len().min(60)]).into_owned();
         for http in [Http::One, Http::Two] {
             let client = Client::new(&gateway, http);
