@@ -191,12 +191,12 @@ impl Certificates {
                 Ok(Refresh::Unchanged) => {}
                 Ok(Refresh::Renewed) => tracing::info!(
                     target: "wirebound::event",
-                    event = "certificate.renewed",
+                    event = "certificate_renewed",
                     names = self.facts().names.join(","),
                 ),
                 Err(failure) => tracing::warn!(
                     target: "wirebound::event",
-                    event = "certificate.refused",
+                    event = "certificate_refused",
                     reason = failure.message,
                     hint = failure.hint,
                     "the certificate in force stays",

@@ -237,7 +237,7 @@ mod tests {
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
             let span = tracing::info_span!("wire", wire = 7_u64, level = "mine");
             let _entered = span.enter();
-            tracing::info!(target: EVENT_TARGET, event = "session.signed_in", subject = "al\"ice\n", role = %"user");
+            tracing::info!(target: EVENT_TARGET, event = "signed_in", subject = "al\"ice\n", role = %"user");
             tracing::debug!(target: "x", "plain");
         });
         let text = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
@@ -247,7 +247,7 @@ mod tests {
         assert_eq!(
             first,
             serde_json::json!({
-                "ts": "2026-09-21T14:13:20.042Z", "level": "info", "event": "session.signed_in",
+                "ts": "2026-09-21T14:13:20.042Z", "level": "info", "event": "signed_in",
                 "subject": "al\"ice\n", "role": "user", "wire": 7, "level_": "mine",
             })
         );

@@ -111,7 +111,7 @@ async fn the_second_person_behind_a_stock_nginx_makes_the_family_shared_and_a_co
         let mut early = alice.thief();
         let copied = early.follow("/me").await;
         assert!(is_served_as(&copied.body, "alice"), "{copied:?}");
-        assert!(gateway.events("family.shared").is_empty());
+        assert!(gateway.events("family_shared").is_empty());
 
         let mut bob = Person::at(nginx.address());
         let signed_in = bob.sign_in("bob").await;
@@ -125,7 +125,7 @@ async fn the_second_person_behind_a_stock_nginx_makes_the_family_shared_and_a_co
                 assert_eq!(person.get("/members").await.status, 401);
             }
         }
-        let marks = gateway.events("family.shared");
+        let marks = gateway.events("family_shared");
         assert_eq!(marks[0]["sign"], "two_subjects_in_turn");
         let hint = marks[0]["hint"].as_str().unwrap();
         for word in ["pass TCP through", "mode tcp", "nginx", "signed in"] {
@@ -163,10 +163,10 @@ async fn a_copy_that_calls_itself_otherwise_is_refused_behind_a_stock_nginx_from
         let answer = thief.follow("/me").await;
         assert!(is_nobody(&answer.body), "{answer:?}");
     }
-    assert!(gateway.events("family.shared").is_empty());
+    assert!(gateway.events("family_shared").is_empty());
     // The owner comes again: two programs in turn.
     assert!(is_nobody(&alice.follow("/me").await.body));
-    let marks = gateway.events("family.shared");
+    let marks = gateway.events("family_shared");
     assert_eq!(marks[0]["sign"], "two_user_agents_in_turn");
 }
 
@@ -184,8 +184,8 @@ async fn a_nginx_that_gives_itself_away_is_known_at_its_first_request() {
         );
         let refused = alice.try_sign_in("alice").await;
         assert_eq!(refused.status, 403, "{refused:?}");
-        assert_eq!(gateway.events("family.shared")[0]["sign"], sign);
-        assert!(gateway.events("session.signed_in").is_empty());
+        assert_eq!(gateway.events("family_shared")[0]["sign"], sign);
+        assert!(gateway.events("signed_in").is_empty());
     }
 }
 
@@ -246,7 +246,7 @@ async fn a_crowd_behind_any_proxy_that_ends_tls_is_never_mixed_up() {
             _ => haproxy_.insert(haproxy(at, &ca, "h2").await).address(),
         };
         let (known, asked) = crowd(front).await;
-        let marks = gateway.events("family.shared");
+        let marks = gateway.events("family_shared");
         eprintln!(
             "{kind}: {asked} asked, {known} known before the mark, {} marks",
             marks.len()
@@ -301,7 +301,7 @@ async fn a_caddy_in_front_is_known_by_its_forwarding_fields_before_anybody_is_si
     assert_eq!(alice.get("/").await.body, "home", "{}", caddy.log());
     let refused = alice.try_sign_in("alice").await;
     assert_eq!(refused.status, 403, "{refused:?}");
-    let marks = gateway.events("family.shared");
+    let marks = gateway.events("family_shared");
     assert_eq!(marks[0]["sign"], "forwarding_header");
     let hint = marks[0]["hint"].as_str().unwrap();
     assert!(
@@ -332,7 +332,7 @@ async fn a_proxy_that_passes_tcp_through_mixes_nobody_up_and_lets_no_copy_in() {
     let thief = through(alice.thief(&gateway));
     assert!(is_nobody(&thief.get("/me").await.body));
     assert!(is_served_as(&alice.get("/me").await.body, "alice"));
-    assert!(gateway.events("family.shared").is_empty());
+    assert!(gateway.events("family_shared").is_empty());
 }
 
 #[tokio::test]
@@ -345,7 +345,7 @@ async fn a_stream_over_a_wire_that_is_found_to_be_shared_is_cut() {
     let elsewhere = alice.other_connection();
     let forwarded = client::Ask::get("/me").field("x-forwarded-for", "192.0.2.1");
     elsewhere.ask(forwarded).await;
-    until("the mark", || !gateway.events("family.shared").is_empty()).await;
+    until("the mark", || !gateway.events("family_shared").is_empty()).await;
     let (_, whole) = stream.end().await;
     assert!(!whole, "it was cut");
 }

@@ -97,7 +97,7 @@ async fn theft(http: Http) {
         !outcome
             .events
             .iter()
-            .any(|event| event.name == "session.ended"),
+            .any(|event| event.name == "session_ended"),
         "nobody was signed out"
     );
 }

@@ -50,7 +50,7 @@ impl Setting {
 /// One event of the gateway's log.
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// Its name, such as `session.signed_in`.
+    /// Its name, such as `signed_in`.
     pub name: String,
     /// Its fields, as they were logged.
     pub fields: Map<String, Value>,

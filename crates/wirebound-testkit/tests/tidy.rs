@@ -302,3 +302,56 @@ fn every_version_in_the_code_stands_in_the_page_of_formats() {
     assert!(count > 5, "the constants were found: {count}");
     nothing(&wrong);
 }
+
+/// The names of all events in the product's sources: given where they are logged, or by the engine's own type.
+fn events() -> BTreeSet<String> {
+    let product = |file: &str| {
+        file.contains("/src/")
+            && !file.starts_with("crates/wirebound-testkit/")
+            && !file.starts_with("xtask/")
+    };
+    let mut names = BTreeSet::new();
+    for (file, text) in sources().iter().filter(|(file, _)| product(file)) {
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        let lines: Vec<&str> = code
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"))
+            .collect();
+        for line in lines {
+            let logged = line.split_once("event = \"").map(|(_, rest)| rest);
+            let typed = line.split_once("{ .. } => \"").map(|(_, rest)| rest);
+            let typed = typed.filter(|_| file.ends_with("wirebound/src/event.rs"));
+            if let Some(rest) = logged.or(typed) {
+                names.insert(rest.split('"').next().unwrap().to_owned());
+            }
+        }
+    }
+    names
+}
+
+#[test]
+fn every_event_stands_in_the_page_of_events_and_no_other_does() {
+    let page = read("docs/events.md");
+    let listed: BTreeSet<String> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `"))
+        .filter_map(|row| row.split('`').next())
+        .map(str::to_owned)
+        .collect();
+    let sent = events();
+    let mut wrong = Vec::new();
+    for name in sent.difference(&listed) {
+        wrong.push(format!("`{name}` is sent and not in docs/events.md"));
+    }
+    for name in listed.difference(&sent) {
+        wrong.push(format!("docs/events.md has `{name}`, which nobody sends"));
+    }
+    for name in &sent {
+        let plain = |c: char| c.is_ascii_lowercase() || c == '_';
+        if name.is_empty() || !name.chars().all(plain) {
+            wrong.push(format!("`{name}` is not plain words joined by underscores"));
+        }
+    }
+    assert!(sent.len() > 20, "the names were found: {}", sent.len());
+    nothing(&wrong);
+}

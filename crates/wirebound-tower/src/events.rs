@@ -160,7 +160,7 @@ fn advice(sign: &str) -> &'static str {
     }
 }
 
-/// The connection a side is on, to be found again in `wire.opened`.
+/// The connection a side is on, to be found again in `wire_opened`.
 fn number(side: &Side) -> Option<u64> {
     side.wire.map(wirebound::WireId::as_u64)
 }

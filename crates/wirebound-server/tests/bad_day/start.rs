@@ -275,10 +275,10 @@ async fn a_certificate_is_taken_up_on_sighup_and_a_bad_one_is_not_while_connecti
     fs::write(&key, KeyPair::generate().unwrap().serialize_pem()).unwrap();
     gateway.reload();
     crate::process::until("the refusal", || {
-        !gateway.events("certificate.refused").is_empty()
+        !gateway.events("certificate_refused").is_empty()
     })
     .await;
-    let reason = gateway.events("certificate.refused")[0]["reason"].clone();
+    let reason = gateway.events("certificate_refused")[0]["reason"].clone();
     assert!(
         reason.as_str().unwrap().contains("do not belong together"),
         "{reason}"
@@ -290,7 +290,7 @@ async fn a_certificate_is_taken_up_on_sighup_and_a_bad_one_is_not_while_connecti
     certificate(&at, "localhost", 2021, 2099);
     gateway.reload();
     crate::process::until("the renewal", || {
-        !gateway.events("certificate.renewed").is_empty()
+        !gateway.events("certificate_renewed").is_empty()
     })
     .await;
     assert_ne!(served().await.unwrap(), first);
@@ -298,7 +298,7 @@ async fn a_certificate_is_taken_up_on_sighup_and_a_bad_one_is_not_while_connecti
     // Whoever was connected still is, on the same connection.
     assert!(alice.is_connected().await);
     assert!(alice.get("/me").await.body.starts_with("app=alice"));
-    let opened = gateway.events("wire.opened").len();
+    let opened = gateway.events("wire_opened").len();
     assert!(alice.get("/me").await.body.starts_with("app=alice"));
-    assert_eq!(gateway.events("wire.opened").len(), opened);
+    assert_eq!(gateway.events("wire_opened").len(), opened);
 }

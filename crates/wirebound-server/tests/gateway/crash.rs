@@ -78,7 +78,7 @@ async fn a_kill_in_the_middle_loses_nothing_acknowledged_and_revives_nothing_end
                 tokio::spawn(go_on(client.clone(), name, Arc::clone(&state), number))
             })
             .collect();
-        let ended = || gateway.events("session.ended").len();
+        let ended = || gateway.events("session_ended").len();
         let already = ended();
         until("a crowd", || ended() > already + 40).await;
         gateway.kill().await;

@@ -423,7 +423,7 @@ async fn time_cuts(http: Http, setting: &str, word: &str) {
     busy.ends(&format!("{word}, {http:?}"), &app, due, (4004, word, 440))
         .await;
     assert!(Instant::now() > early, "not before its time");
-    let events = gateway.events("session.ended");
+    let events = gateway.events("session_ended");
     assert_eq!(events.len(), 1, "ended, not only cut");
     assert_eq!(events[0]["ending"], word);
     assert_eq!(alice.get("/me").await.body, "app=nobody subject= role=");

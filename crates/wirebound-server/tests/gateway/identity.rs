@@ -143,7 +143,7 @@ async fn behind_one_proxy(http: Http) {
         alice.get("/me").await;
         bob.get("/me").await;
     }
-    let shared = gateway.events("family.shared");
+    let shared = gateway.events("family_shared");
     assert!(!shared.is_empty(), "{:#?}", gateway.printed());
     assert_eq!(shared[0]["sign"], "two_subjects_in_turn");
     // Now what the proxy shows proves nothing: neither a copy of a cookie nor the cookie itself.
@@ -189,6 +189,6 @@ async fn a_forwarding_field_says_that_the_connection_proves_nothing() {
         client.hang_up().await;
         assert_eq!(client.get("/me").await.body, "app=nobody subject= role=");
     }
-    let shared = gateway.events("family.shared");
+    let shared = gateway.events("family_shared");
     assert_eq!(shared[0]["sign"], "forwarding_header");
 }

@@ -318,6 +318,6 @@ async fn a_session_held_to_its_address_is_refused_from_elsewhere_and_does_not_en
         }
         assert!(is_in(&home).await);
         assert!(is_in(&home.other_connection()).await, "{bound}");
-        assert!(gateway.events("session.ended").is_empty());
+        assert!(gateway.events("session_ended").is_empty());
     }
 }

@@ -165,7 +165,7 @@ impl Server {
         }
         let events = self.events();
         let of_wires =
-            |event: &&Event| event.name == "wire.attached" && event.text("by") == "lineage";
+            |event: &&Event| event.name == "wire_attached" && event.text("by") == "lineage";
         let proved = events.iter().filter(of_wires).count();
         ensure!(
             proved >= fleet.len(),

@@ -9,8 +9,8 @@ trap 'echo "{\"event\":\"stopped\"}" >&2; exit 0' TERM
 listen=$3
 [ "$listen" = 127.0.0.1:0 ] && listen=127.0.0.1:4711
 echo "wirebound: listening on https://$listen"
-echo "{\"event\":\"wire.opened\",\"resumed\":true,\"http\":\"2\"}" >&2
-echo "{\"level\":\"INFO\",\"fields\":{\"event\":\"session.ended\",\"ending\":\"logout\"}}" >&2
+echo "{\"event\":\"wire_opened\",\"resumed\":true,\"http\":\"2\"}" >&2
+echo "{\"level\":\"INFO\",\"fields\":{\"event\":\"session_ended\",\"ending\":\"logout\"}}" >&2
 echo "no event: $*" >&2
 while :; do sleep 0.05; done
 "#;
@@ -32,14 +32,14 @@ async fn events_are_read_at_the_top_and_under_fields() {
     let gateway = Gateway::start(setting).await.unwrap();
     assert_eq!(gateway.address().port(), 4711);
     let ended = gateway
-        .event("an ending", 0, BOUND_EVENT, |e| e.name == "session.ended")
+        .event("an ending", 0, BOUND_EVENT, |e| e.name == "session_ended")
         .await
         .unwrap();
     assert_eq!(ended.text("ending"), "logout");
-    assert_eq!(gateway.count("wire.opened"), 1);
+    assert_eq!(gateway.count("wire_opened"), 1);
     let tally = tally(&gateway.events());
-    assert_eq!(tally["wire.opened resumed=true"], 1);
-    assert_eq!(tally["session.ended ending=logout"], 1);
+    assert_eq!(tally["wire_opened resumed=true"], 1);
+    assert_eq!(tally["session_ended ending=logout"], 1);
 }
 
 #[tokio::test]
@@ -47,7 +47,7 @@ async fn it_is_stopped_killed_and_comes_back_on_its_port() {
     let (_folder, setting) = stand_in(SCRIPT);
     let mut gateway = Gateway::start(setting).await.unwrap();
     let address = gateway.address();
-    let opened = |e: &Event| e.name == "wire.opened";
+    let opened = |e: &Event| e.name == "wire_opened";
     gateway
         .event("the start", 0, BOUND_EVENT, opened)
         .await

@@ -135,7 +135,7 @@ impl Report {
     #[must_use]
     pub fn sign_outs(&self) -> u64 {
         let all = [&self.browser, &self.thief_events, &self.others];
-        all.iter().filter_map(|c| c.get("session.ended")).sum()
+        all.iter().filter_map(|c| c.get("session_ended")).sum()
     }
 
     /// Sessions of which the gateway said that two hold them. In this trial nobody uses a hand-over but the
@@ -187,10 +187,10 @@ impl Report {
             "sign_ins": self.counts.sign_ins,
             "connections": self.connections,
             "members_requests": self.counts.member,
-            "resumed": self.event("wire.opened resumed=true"),
-            "echoed": self.event("wire.attached by=echo"),
-            "challenged": self.event("challenge.echo"),
-            "handed_over": self.event("wire.attached by=hand_over"),
+            "resumed": self.event("wire_opened resumed=true"),
+            "echoed": self.event("wire_attached by=echo"),
+            "challenged": self.event("echo_challenged"),
+            "handed_over": self.event("wire_attached by=hand_over"),
             "refused": self.refused(),
             "lost": self.counts.lost,
             "strange": self.strange(),
@@ -229,10 +229,10 @@ impl Report {
             self.counts.sign_ins,
             self.connections,
             self.counts.member,
-            self.event("wire.opened resumed=true"),
-            self.event("challenge.echo"),
-            self.event("wire.attached by=echo"),
-            self.event("wire.attached by=hand_over"),
+            self.event("wire_opened resumed=true"),
+            self.event("echo_challenged"),
+            self.event("wire_attached by=echo"),
+            self.event("wire_attached by=hand_over"),
             self.refused(),
             self.sign_outs(),
             self.not_proven.len() as u64,
@@ -319,29 +319,29 @@ mod tests {
     fn events_are_told_apart_by_their_peer_or_by_the_wire_they_name() {
         let log = [
             event(
-                "wire.opened",
+                "wire_opened",
                 json!({ "wire": 1, "peer": peer(BROWSERS), "resumed": true }),
             ),
             event(
-                "wire.opened",
+                "wire_opened",
                 json!({ "wire": 2, "peer": peer(THIEFS), "resumed": true }),
             ),
             event("not_proven", json!({ "wire": 2, "cause": "no_ticket" })),
-            event("wire.attached", json!({ "wire": 1, "by": "echo" })),
+            event("wire_attached", json!({ "wire": 1, "by": "echo" })),
             // After a restart the ids begin again.
             event(
-                "wire.opened",
+                "wire_opened",
                 json!({ "wire": 2, "peer": peer(BROWSERS), "resumed": false }),
             ),
             event("not_proven", json!({ "wire": 2, "cause": "restart" })),
-            event("hand_over.offered", json!({})),
+            event("hand_over_offered", json!({})),
         ];
         let report = report(&busy(), &log);
-        assert_eq!(report.event("wire.opened"), 2);
-        assert_eq!(report.event("wire.opened resumed=true"), 1);
-        assert_eq!(report.event("wire.attached by=echo"), 1);
+        assert_eq!(report.event("wire_opened"), 2);
+        assert_eq!(report.event("wire_opened resumed=true"), 1);
+        assert_eq!(report.event("wire_attached by=echo"), 1);
         assert_eq!(report.event("not_proven cause=restart"), 1);
-        assert_eq!(report.event("hand_over.offered"), 1);
+        assert_eq!(report.event("hand_over_offered"), 1);
         assert_eq!(report.thief_events["not_proven cause=no_ticket"], 1);
         assert_eq!(report.not_proven.len(), 1);
         assert_eq!(report.faults(), Vec::<String>::new());
@@ -365,7 +365,7 @@ mod tests {
             assert_eq!(report(&counts, &[]).faults().len(), 1, "{counts:?}");
         }
         let ended = event(
-            "session.ended",
+            "session_ended",
             json!({ "ending": "theft", "peer": peer(THIEFS) }),
         );
         assert_eq!(report(&busy(), &[ended]).faults(), ["1 sign-outs"]);

@@ -30,7 +30,7 @@ where
         let wired = Arc::new(Wired::new(&engine, connection));
         tracing::info!(
             target: "wirebound::event",
-            event = "wire.opened",
+            event = "wire_opened",
             wire = wired.wire.id().as_u64(),
             peer = %wired.connection.peer,
             resumed = wired.connection.family.resumed,

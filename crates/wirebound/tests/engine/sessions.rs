@@ -472,7 +472,7 @@ fn a_session_that_is_held_to_its_address_is_proved_from_there_only_and_nothing_e
             BoundToIp::Prefix => 2,
         };
         assert_eq!(w.log.count("address_changed"), told, "{bound_to_ip:?}");
-        assert_eq!(w.log.count("session.ended"), 0, "{bound_to_ip:?}");
+        assert_eq!(w.log.count("session_ended"), 0, "{bound_to_ip:?}");
     }
 }
 

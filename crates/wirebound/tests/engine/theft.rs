@@ -29,7 +29,7 @@ fn replay_from_another_wire_while_the_owner_is_connected_is_contested_and_she_st
     let answer = w.insist(&cookie, None);
     assert_eq!(answer.refusal(), Some(Refusal::Contested));
     assert_eq!(w.log.count("contested"), 1);
-    assert_eq!(w.log.count("challenge.echo"), 4);
+    assert_eq!(w.log.count("echo_challenged"), 4);
     assert!(matches!(w.get(&owner, &cookie), Answer::Hot(_)));
 }
 
@@ -420,7 +420,7 @@ fn a_forwarding_header_takes_the_whole_family_and_all_its_wires() {
     for line in [&owner, &sibling, &w.resumed(family)] {
         assert!(!w.get(line, &cookie).is_in(), "{line:?}");
     }
-    assert_eq!(w.log.count("family.shared"), 1);
+    assert_eq!(w.log.count("family_shared"), 1);
     drop((owner, sibling));
     w.restart();
     let after = w.resumed(family);
@@ -465,7 +465,7 @@ fn signing_out_in_as_another_and_back_keeps_an_honest_family() {
         line = w.resumed(family);
         assert!(w.get(&line, &w.browser.cookie).is_in(), "{name}");
     }
-    assert_eq!(w.log.count("family.shared"), 0);
+    assert_eq!(w.log.count("family_shared"), 0);
 }
 
 #[test]
@@ -488,7 +488,7 @@ fn one_switch_of_the_user_agent_proves_nothing_until_it_signed_in_and_two_in_tur
         };
         assert!(!w.ask(line, &switched).is_in(), "{line:?}");
     }
-    assert_eq!(w.log.count("family.shared"), 0, "one switch is no sign");
+    assert_eq!(w.log.count("family_shared"), 0, "one switch is no sign");
     // It signs in anew: no restart is needed.
     w.sign_in(&other, "alice", Role::USER);
     assert_eq!(w.engine.client(&other.wire, "desktop"), Client::Same);
@@ -521,7 +521,7 @@ fn a_flood_of_connections_with_a_sign_is_told_once_a_minute() {
             assert!(w.engine.mark_shared(&line.wire, Sign::OldHttp));
             assert!(line.wire.is_shared());
         }
-        assert_eq!(w.log.count("family.shared"), minute);
+        assert_eq!(w.log.count("family_shared"), minute);
         w.step(Lifetime::from_mins(1));
     }
 }
@@ -535,7 +535,7 @@ fn a_copy_on_the_owners_own_wire_is_refused_once_somebody_else_signed_in_on_anot
     w.sign_in(&second, "bob", Role::USER);
     // The first wire never changed hands by itself.
     assert!(!w.get(&first, &alice).is_in(), "alice, bob, alice");
-    assert_eq!(w.log.count("family.shared"), 1);
+    assert_eq!(w.log.count("family_shared"), 1);
 }
 
 #[test]
