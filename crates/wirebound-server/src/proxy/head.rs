@@ -28,7 +28,7 @@ pub(crate) fn prepare(parts: &mut Parts, leg: &Leg, upstream: &Upstream) -> Resu
     headers.reserve(OURS);
     let (told, client) = (&leg.told, &leg.client);
     let address = client.address.to_canonical().to_string();
-    let ours = [
+    let ours: [(&'static str, &str); OURS] = [
         ("wirebound-subject", told.subject.as_str()),
         ("wirebound-role", &told.role),
         ("wirebound-session", &told.session),
