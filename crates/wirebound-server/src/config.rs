@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use self::check::{StoreUrl, VouchPath, role_named, upstream_authority};
+pub use self::check::{StoreUrl, VouchPath, moment, role_named, upstream_authority};
 pub use self::edge::{Limits, Listen, ListenKind, Tls};
 pub use self::error::{ConfigError, Place};
 pub(crate) use self::reference::flat_values;

@@ -20,17 +20,21 @@ pub fn keep_private(headers: &mut HeaderMap) {
     }
 }
 
-/// A response that carries a secret is kept by nobody.
-pub(crate) fn never_public(headers: &mut HeaderMap) {
-    let shared = headers.get_all(CACHE_CONTROL).iter().any(|value| {
+/// Whether the app said that a cache may give an answer to anybody.
+pub(crate) fn is_public(headers: &HeaderMap) -> bool {
+    headers.get_all(CACHE_CONTROL).iter().any(|value| {
         value.to_str().is_ok_and(|text| {
             let text = text.to_ascii_lowercase();
             ["public", "s-maxage", "immutable"]
                 .iter()
                 .any(|word| text.contains(word))
         })
-    });
-    if shared || !headers.contains_key(CACHE_CONTROL) {
+    })
+}
+
+/// A response that carries a secret is kept by nobody.
+pub(crate) fn never_public(headers: &mut HeaderMap) {
+    if is_public(headers) || !headers.contains_key(CACHE_CONTROL) {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
 }

@@ -36,6 +36,7 @@ mod evidence;
 mod guests;
 mod hand_over;
 mod identities;
+mod imports;
 mod node;
 mod prove;
 mod room;
@@ -52,6 +53,7 @@ pub use elevate::{Elevate, Elevated, NotElevated};
 pub use end::Scope;
 pub use guests::{Guest, SEALED_LIFE};
 pub use identities::IdentitySummary;
+pub use imports::Import;
 pub use node::Kept;
 pub use prove::{Accepted, Offer, Outcome};
 pub use shared::Sign;
@@ -79,6 +81,7 @@ pub struct Engine {
     wires: WireIds,
     alarms: Alarms,
     guests: guests::Guests,
+    imports: Mutex<()>,
     hasher: RandomState,
     locks: Vec<Mutex<()>>,
 }
@@ -119,6 +122,7 @@ impl Engine {
             wires: WireIds::default(),
             alarms: Alarms::default(),
             guests: guests::Guests::default(),
+            imports: Mutex::new(()),
             hasher: RandomState::new(),
             locks: (0..LOCKS).map(|_| Mutex::new(())).collect(),
         }
