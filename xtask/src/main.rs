@@ -1,4 +1,4 @@
-//! The project's tasks: `cargo xtask setup`, `cargo xtask test`, `cargo xtask trial`.
+//! The project's tasks: `cargo xtask setup`, `cargo xtask test`, `cargo xtask trial`, `cargo xtask bench`.
 //!
 //! Kept light, because everybody compiles it first. A task is a list of commands that a person could
 //! type; when one fails, the command is shown as it is to be typed.
@@ -43,6 +43,31 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// What it costs: measures the release build and prints tables.
+    Bench {
+        /// What is measured.
+        #[command(subcommand)]
+        what: Measured,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Measured {
+    /// The gateway beside nginx, nginx with `auth_request` and a bare hyper proxy: CPU time for each request, latencies,
+    /// memory of idle connections. Under five minutes.
+    #[command(disable_help_flag = true)]
+    Gateway {
+        /// Arguments of the measure: `--help` says which.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Instructions for each request through the gateway, by callgrind.
+    #[command(disable_help_flag = true)]
+    Instructions {
+        /// Arguments of the measure: `--help` says which.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -50,6 +75,10 @@ fn main() -> ExitCode {
         Task::Setup => setup::setup(),
         Task::Test { only } => steps::test(only.as_deref()),
         Task::Trial { arguments } => steps::trial(&arguments),
+        Task::Bench { what } => match what {
+            Measured::Gateway { arguments } => steps::bench("run", &arguments),
+            Measured::Instructions { arguments } => steps::bench("instructions", &arguments),
+        },
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

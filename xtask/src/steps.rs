@@ -1,4 +1,4 @@
-//! `cargo xtask test`: the steps, in order, with their times; and the trial.
+//! `cargo xtask test`: the steps, in order, with their times; the trial and the benchmarks over the release build.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -134,18 +134,26 @@ pub(crate) fn test(only: Option<&str>) -> Result<()> {
 /// # Errors
 /// When the build or the trial fails.
 pub(crate) fn trial(arguments: &[String]) -> Result<()> {
-    let wants_gateway = !arguments
-        .iter()
-        .any(|a| a.starts_with("--gateway") || a == "--bare" || a == "--help" || a == "-h");
-    let mut command = cargo_with(&[
-        "run",
-        "--release",
-        "-p",
-        "wirebound-testkit",
-        "--bin",
-        "trial",
-        "--",
-    ]);
+    let bare = arguments.iter().any(|a| a == "--bare");
+    over_release("trial", &[], arguments, bare)
+}
+
+/// Builds the gateway as it is released, and measures what it costs.
+///
+/// # Errors
+/// When the build or the measure fails.
+pub(crate) fn bench(what: &str, arguments: &[String]) -> Result<()> {
+    over_release("cost", &[what], arguments, false)
+}
+
+/// Runs a program of the test kit over the release build of the gateway, unless it needs none.
+fn over_release(program: &str, verbs: &[&str], arguments: &[String], bare: bool) -> Result<()> {
+    let wants_gateway = !bare
+        && !arguments
+            .iter()
+            .any(|a| a.starts_with("--gateway") || a == "--help" || a == "-h");
+    let mut command = cargo_with(&["run", "--release", "-p", "wirebound-testkit", "--bin"]);
+    command.arg(program).arg("--").args(verbs);
     if wants_gateway {
         shown(&mut cargo_with(&[
             "build",

@@ -102,6 +102,36 @@ pub(crate) fn create(medium: &dyn Medium, cache: usize) -> Result<(), Refused> {
 
 /// Opens a store and reads all of it. Whatever it refuses it leaves untouched.
 pub(crate) fn open(medium: &dyn Medium, cache: usize) -> Result<Opened, Refused> {
+    let (watched, database, index, next_row) = examine(medium, cache)?;
+    watched.release().map_err(Refused::Io)?;
+    let snapshot = snapshot(&database).map_err(refused)?;
+    Ok(Opened {
+        disk: Disk {
+            database: Some(database),
+            watched,
+        },
+        index,
+        snapshot,
+        next_row,
+    })
+}
+
+/// Reads all of a store as opening it would, and writes nothing.
+pub(crate) fn look(medium: &dyn Medium, cache: usize) -> Result<Index, Refused> {
+    let (watched, database, index, _) = examine(medium, cache)?;
+    // Closing writes too, into what is held back and then forgotten.
+    drop(Disk {
+        database: Some(database),
+        watched,
+    });
+    Ok(index)
+}
+
+/// Verifies and reads a store. All that redb writes meanwhile is held back.
+fn examine(
+    medium: &dyn Medium,
+    cache: usize,
+) -> Result<(Watched, Database, Index, RowNumber), Refused> {
     let watched = Watched::holding(medium.open().map_err(Refused::Io)?).map_err(Refused::Io)?;
     if watched.len().map_err(Refused::Io)? == 0 {
         return Err(Refused::Corrupt("it is empty".into()));
@@ -115,17 +145,7 @@ pub(crate) fn open(medium: &dyn Medium, cache: usize) -> Result<Opened, Refused>
     }));
     let (database, index, next_row) = opened
         .unwrap_or_else(|_| Err(Refused::Corrupt("its pages contradict each other".into())))?;
-    watched.release().map_err(Refused::Io)?;
-    let snapshot = snapshot(&database).map_err(refused)?;
-    Ok(Opened {
-        disk: Disk {
-            database: Some(database),
-            watched,
-        },
-        index,
-        snapshot,
-        next_row,
-    })
+    Ok((watched, database, index, next_row))
 }
 
 /// Opens a database, every page of which has been verified.

@@ -37,6 +37,29 @@ impl Folder {
         Ok(Self { file, _lock: lock })
     }
 
+    /// The store's file, if there is one; makes nothing, and takes no lock for longer than the look.
+    pub(crate) fn find(folder: &Path) -> Result<Option<PathBuf>, OpenError> {
+        let file = folder.join(FILE);
+        if !file
+            .try_exists()
+            .map_err(|cause| OpenError::io(&file, cause))?
+        {
+            return Ok(None);
+        }
+        let path = folder.join(LOCK);
+        match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Some(file)),
+            Err(cause) => Err(OpenError::io(&path, cause)),
+            Ok(lock) => match lock.try_lock_shared() {
+                Ok(()) => Ok(Some(file)),
+                Err(TryLockError::WouldBlock) => Err(OpenError::Locked {
+                    folder: folder.to_owned(),
+                }),
+                Err(TryLockError::Error(cause)) => Err(OpenError::io(&path, cause)),
+            },
+        }
+    }
+
     pub(crate) fn file(&self) -> &Path {
         &self.file
     }

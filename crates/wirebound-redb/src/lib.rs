@@ -116,6 +116,21 @@ impl RedbStore {
         Ok(store)
     }
 
+    /// Verifies and reads the store in a folder as [`RedbStore::open`] would, and changes nothing: not even what a crash
+    /// left to be put right. `None`: there is no store yet. Else how many sessions it holds.
+    ///
+    /// # Errors
+    ///
+    /// As [`RedbStore::open`]; `Locked` while another process holds it.
+    pub fn look(folder: impl AsRef<Path>, options: Options) -> Result<Option<u64>, OpenError> {
+        let Some(file) = Folder::find(folder.as_ref())? else {
+            return Ok(None);
+        };
+        let index = disk::look(&FileMedium(file.clone()), options.cache_bytes)
+            .map_err(|refused| OpenError::refused(&file, refused))?;
+        Ok(u64::try_from(index.count(Space::Session)).ok())
+    }
+
     fn on(medium: Box<dyn Medium>, cache: usize) -> Result<Self, Refused> {
         let Opened {
             disk,

@@ -5,9 +5,11 @@
 //! passes, in any spelling that some server reads as that name; what is in the vault is put in its place, and
 //! the caller gives a vault only to requests that proved themselves. Sessions, seals and stores are the caller's.
 
+use std::cell::OnceCell;
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
+use bytes::Bytes;
 use globset::GlobSet;
 use http::HeaderMap;
 use http::header::{COOKIE, Entry, HeaderValue, SET_COOKIE};
@@ -174,14 +176,10 @@ impl Armour {
         place: &Place<'_>,
     ) -> Rebuilt {
         let mut rebuilt = Rebuilt::default();
-        let own: HashSet<String> = vault
-            .into_iter()
-            .flat_map(Vault::names)
-            .map(spelling::fold)
-            .collect();
-        let mut pairs: Vec<Vec<u8>> = Vec::new();
+        let own = Own::of(vault);
+        let mut field: Vec<u8> = Vec::new();
         for cookie in vault.into_iter().flat_map(|vault| vault.matching(place)) {
-            pairs.push([cookie.name.as_slice(), b"=", cookie.value.expose()].concat());
+            join(&mut field, &[&cookie.name, b"=", cookie.value.expose()]);
         }
         for line in headers.get_all(COOKIE) {
             for pair in line
@@ -193,7 +191,7 @@ impl Armour {
                     continue;
                 }
                 match self.judge(pair, &own) {
-                    Pair::Passes => pairs.push(pair.to_vec()),
+                    Pair::Passes => join(&mut field, &[pair]),
                     Pair::Ours => {}
                     Pair::Dropped => rebuilt.dropped = rebuilt.dropped.saturating_add(1),
                     Pair::Stale(name) => {
@@ -206,8 +204,8 @@ impl Armour {
             }
         }
         headers.remove(COOKIE);
-        if !pairs.is_empty()
-            && let Ok(mut value) = HeaderValue::from_bytes(&pairs.join(&b"; "[..]))
+        if !field.is_empty()
+            && let Ok(mut value) = HeaderValue::from_maybe_shared(Bytes::from(field))
         {
             value.set_sensitive(true);
             headers.insert(COOKIE, value);
@@ -215,7 +213,7 @@ impl Armour {
         rebuilt
     }
 
-    fn judge(&self, pair: &[u8], own: &HashSet<String>) -> Pair {
+    fn judge(&self, pair: &[u8], own: &Own<'_>) -> Pair {
         let (name, value) = match pair.iter().position(|byte| *byte == b'=') {
             Some(at) => (
                 pair.get(..at).unwrap_or_default(),
@@ -255,7 +253,7 @@ impl Armour {
     /// which of them the app would have read is a matter of taste.
     #[must_use]
     pub fn claimed(&self, headers: &HeaderMap) -> Vec<(String, Value)> {
-        let own = HashSet::new();
+        let own = Own::of(None);
         let mut claimed: Vec<(String, Value)> = Vec::new();
         let mut folded = HashSet::new();
         for line in headers.get_all(COOKIE) {
@@ -356,6 +354,38 @@ impl Armour {
             }
         }
         None
+    }
+}
+
+/// The names in a vault, folded when one is first asked for: a request with no cookie but ours asks for none.
+struct Own<'v> {
+    vault: Option<&'v Vault>,
+    folded: OnceCell<HashSet<String>>,
+}
+
+impl<'v> Own<'v> {
+    const fn of(vault: Option<&'v Vault>) -> Self {
+        Self {
+            vault,
+            folded: OnceCell::new(),
+        }
+    }
+
+    fn contains(&self, folded: &str) -> bool {
+        let names = || self.vault.into_iter().flat_map(Vault::names);
+        self.folded
+            .get_or_init(|| names().map(spelling::fold).collect())
+            .contains(folded)
+    }
+}
+
+/// Appends one pair to a Cookie field.
+fn join(field: &mut Vec<u8>, pair: &[&[u8]]) {
+    if !field.is_empty() {
+        field.extend_from_slice(b"; ");
+    }
+    for part in pair {
+        field.extend_from_slice(part);
     }
 }
 

@@ -148,7 +148,20 @@ impl Certificates {
         Ok(Refresh::Renewed)
     }
 
-    /// Refreshes for as long as it is polled, and says in the log what came of it.
+    /// Looks at the source again although it may look unchanged: somebody asked for it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Certificates::refresh`].
+    pub fn reload(&self, entropy: &dyn Entropy, now: Timestamp) -> Result<Refresh, Failure> {
+        if let Source::Files { seen, .. } = &self.source {
+            *seen.lock().unwrap_or_else(PoisonError::into_inner) = Seen::default();
+        }
+        self.refresh(entropy, now)
+    }
+
+    /// Refreshes for as long as it is polled, and says in the log what came of it: at every `asked`, which is answered in
+    /// the log in any case, and by itself every few seconds.
     ///
     /// # Cancel safety
     ///
@@ -158,11 +171,23 @@ impl Certificates {
         clock: &dyn Clock,
         entropy: &dyn Entropy,
         every: core::time::Duration,
+        asked: &mut (impl AskedFor + Send),
     ) {
         loop {
-            tokio::time::sleep(every).await;
+            let was_asked = tokio::select! {
+                () = asked.asked() => true,
+                () = tokio::time::sleep(every) => false,
+            };
             let Some(now) = clock.now() else { continue };
-            match self.refresh(entropy, now) {
+            let refreshed = if was_asked {
+                self.reload(entropy, now)
+            } else {
+                self.refresh(entropy, now)
+            };
+            match refreshed {
+                Ok(Refresh::Unchanged) if was_asked => {
+                    tracing::info!("the certificate in force is the one that is there");
+                }
                 Ok(Refresh::Unchanged) => {}
                 Ok(Refresh::Renewed) => tracing::info!(
                     target: "wirebound::event",
@@ -173,9 +198,28 @@ impl Certificates {
                     target: "wirebound::event",
                     event = "certificate.refused",
                     reason = failure.message,
+                    hint = failure.hint,
                     "the certificate in force stays",
                 ),
             }
+        }
+    }
+}
+
+/// Asks for another look at the certificate, now and then.
+pub trait AskedFor {
+    /// Resolves at the next time it is asked for. Dropping it loses nothing.
+    fn asked(&mut self) -> impl Future<Output = ()> + Send;
+}
+
+impl AskedFor for Option<tokio::signal::unix::Signal> {
+    async fn asked(&mut self) {
+        let heard = match self {
+            Some(signal) => signal.recv().await,
+            None => None,
+        };
+        if heard.is_none() {
+            core::future::pending::<()>().await;
         }
     }
 }

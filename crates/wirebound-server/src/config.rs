@@ -3,6 +3,7 @@
 //! Nothing here reads a file or a variable but [`load`]; nothing here is a secret. Every doc comment of
 //! a key is what the reference page says about it.
 
+mod arrival;
 mod check;
 mod edge;
 mod error;
@@ -18,6 +19,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::arrival::Arrival;
 pub use self::check::{StoreUrl, VouchPath, moment, role_named, upstream_authority};
 pub use self::edge::{Limits, Listen, ListenKind, Tls};
 pub use self::error::{ConfigError, Place};
@@ -31,7 +33,8 @@ pub use self::session::{
 pub use self::sources::{Loaded, Setting, Sources, load};
 pub use self::units::{Size, UnitError, lifetime_text, parse_lifetime};
 pub use self::upstream::{
-    Armour, ArmourLogin, LeastStrength, Log, LogFormat, Login, Names, Route, Store, Upstream, Vouch,
+    Armour, ArmourLogin, LeastStrength, Log, LogFormat, Login, Names, OriginScheme, Route, Store,
+    Upstream, Vouch,
 };
 
 /// All that can be configured.
@@ -63,6 +66,8 @@ pub struct Config {
     pub vouch: Vouch,
     /// Where people sign in.
     pub login: Login,
+    /// What becomes of links and forms that come from other sites.
+    pub arrival: Arrival,
     /// What a path asks for; the longest matching prefix decides, and a path without a rule asks for nothing.
     pub routes: Vec<Route>,
     /// What one client may cost.

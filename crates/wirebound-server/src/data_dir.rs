@@ -274,6 +274,16 @@ fn refuse_foreign_writers(path: &Path) -> Result<(), Failure> {
             "name another folder: --data-dir DIR",
         )
     })?;
+    let (owner, ours) = (facts.uid(), rustix::process::geteuid().as_raw());
+    if owner != ours {
+        return Err(Failure::start(
+            format!(
+                "the data folder {} belongs to user {owner}, who may put files into it; this runs as user {ours}",
+                path.display()
+            ),
+            format!("chown -R {ours} {0}, or --data-dir DIR", path.display()),
+        ));
+    }
     let mode = facts.mode() & 0o7777;
     if facts.is_dir() && mode & 0o022 == 0 {
         return Ok(());
@@ -442,6 +452,23 @@ mod tests {
         let failure = DataDir::open(parent.path()).unwrap_err();
         assert!(failure.message.contains("has mode 0777"), "{failure}");
         assert!(failure.hint.unwrap().starts_with("chmod 700 "));
+    }
+
+    #[test]
+    fn a_folder_of_somebody_elses_is_refused() {
+        let parent = tempfile::tempdir().unwrap();
+        // Root can give a folder away; whoever is not root finds one of root's.
+        let theirs = if rustix::process::geteuid().is_root() {
+            let folder = parent.path().join("theirs");
+            fs::create_dir(&folder).unwrap();
+            std::os::unix::fs::chown(&folder, Some(12_345), None).unwrap();
+            folder
+        } else {
+            PathBuf::from("/usr")
+        };
+        let failure = DataDir::open(&theirs).unwrap_err();
+        assert!(failure.message.contains("belongs to user"), "{failure}");
+        assert!(failure.hint.unwrap().starts_with("chown -R "));
     }
 
     #[test]

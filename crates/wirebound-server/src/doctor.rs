@@ -5,27 +5,37 @@
 mod finding;
 
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, ToSocketAddrs as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::fs::statvfs;
 use rustix::process::{Resource, getrlimit};
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use wirebound::{Clock as _, Lifetime, Timestamp};
+use wirebound_redb::{OpenError, Options, RedbStore};
 
 pub use self::finding::{Finding, State, exit, json, table};
 use crate::certificates::Certificates;
 use crate::certificates::facts::{CertificateFacts, date_text};
-use crate::config::{Loaded, lifetime_text, upstream_authority};
+use crate::config::{Config, Loaded, lifetime_text, upstream_authority};
 use crate::data_dir::{LOCK_FILE, NodeSecret, SECRET_FILE, Unread, read_private};
+use crate::gateway;
+use crate::proxy::Upstream;
 use crate::serve;
 use crate::system::SystemClock;
 
 /// A certificate with less than this left wants a look.
 const SOON: Lifetime = Lifetime::from_days(14);
+
+/// Free space below which sessions may soon not be kept, and below which they are not.
+const LOW_MIB: u64 = 256;
+const BAD_MIB: u64 = 16;
 
 /// How long the upstream may take to answer the doctor.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -43,6 +53,8 @@ pub fn examine(loaded: &Loaded, variable: &dyn Fn(&str) -> Option<String>) -> Ve
         Ok(folder) => {
             findings.push(data_folder(&folder));
             findings.push(node_secret(&folder));
+            findings.push(store(loaded, &folder));
+            findings.push(space(loaded, &folder));
             findings.push(wall_clock(now, clock.uptime(), Some(&folder)));
             findings.push(certificate(loaded, &folder, now));
             findings.push(port(loaded, &folder));
@@ -57,7 +69,7 @@ pub fn examine(loaded: &Loaded, variable: &dyn Fn(&str) -> Option<String>) -> Ve
         }
     }
     findings.push(upstream(loaded));
-    findings.push(descriptors(loaded, getrlimit(Resource::Nofile).current));
+    findings.push(descriptors(loaded, getrlimit(Resource::Nofile).maximum));
     findings
 }
 
@@ -94,6 +106,14 @@ fn data_folder(folder: &Path) -> Finding {
         }
     };
     let mode = facts.mode() & 0o7777;
+    let (owner, ours) = (facts.uid(), rustix::process::geteuid().as_raw());
+    if owner != ours {
+        return Finding::bad(
+            ABOUT,
+            format!("{shown} belongs to user {owner}, and this is user {ours}"),
+            format!("run as the user that runs the gateway, or chown -R {ours} {shown}"),
+        );
+    }
     let probe = folder.join(format!("doctor.{}.new", std::process::id()));
     let written = fs::OpenOptions::new()
         .write(true)
@@ -138,6 +158,65 @@ fn node_secret(folder: &Path) -> Finding {
             let epoch = secret.current().map_or(0, |(epoch, _)| epoch);
             Finding::good(ABOUT, format!("mode 0600, epoch {epoch}"))
         }
+    }
+}
+
+/// Reads the whole store as a start would, and changes nothing.
+fn store(loaded: &Loaded, folder: &Path) -> Finding {
+    const ABOUT: &str = "store";
+    let Some(store) = gateway::store_folder(&loaded.config, folder) else {
+        return Finding::warning(
+            ABOUT,
+            "it is in memory: everybody signs in again after a restart",
+            "--store file:sessions",
+        );
+    };
+    match RedbStore::look(&store, Options::default()) {
+        Ok(None) => Finding::good(ABOUT, "is made at the first start"),
+        Ok(Some(_)) if !folder.join(SECRET_FILE).exists() => Finding::bad(
+            ABOUT,
+            "there is a store, but node.secret, under which it was written, is gone",
+            "put node.secret back from the backup; or move the store away, and everybody signs in anew",
+        ),
+        Ok(Some(sessions)) => Finding::good(ABOUT, format!("it reads well, {sessions} sessions")),
+        Err(OpenError::Locked { .. }) => match owner(folder) {
+            Some(owner) => Finding::good(ABOUT, format!("in use by process {owner}")),
+            None => Finding::bad(
+                ABOUT,
+                format!("{} is in use by another process", store.display()),
+                "stop that one, or name another folder: --store file:sessions",
+            ),
+        },
+        Err(error) => Finding::bad(
+            ABOUT,
+            error.to_string(),
+            "the text says what to do; a copy of the folder first",
+        ),
+    }
+}
+
+/// Room for the store to grow. A full disk refuses sign-ins, and loses nothing.
+fn space(loaded: &Loaded, folder: &Path) -> Finding {
+    const ABOUT: &str = "space";
+    let place = gateway::store_folder(&loaded.config, folder).unwrap_or_else(|| folder.to_owned());
+    let Some(facts) = place.ancestors().find_map(|place| statvfs(place).ok()) else {
+        return Finding::warning(
+            ABOUT,
+            "cannot be told",
+            "df says how much room the disk has",
+        );
+    };
+    let mib = facts.f_bavail.saturating_mul(facts.f_frsize) >> 20;
+    let hint = "make room, or name another folder: --data-dir DIR";
+    let seen = format!("{mib} MiB are free");
+    match mib {
+        0..BAD_MIB => Finding::bad(
+            ABOUT,
+            format!("{seen}: sign-ins will be answered 503"),
+            hint,
+        ),
+        BAD_MIB..LOW_MIB => Finding::warning(ABOUT, seen, hint),
+        LOW_MIB.. => Finding::good(ABOUT, seen),
     }
 }
 
@@ -209,6 +288,13 @@ fn certificate(loaded: &Loaded, folder: &Path, now: Option<Timestamp>) -> Findin
         facts.names.join(" "),
         facts.not_after_text()
     );
+    if let Some((one, next)) = loaded.config.tls.cert.as_deref().and_then(broken_chain) {
+        return Finding::bad(
+            ABOUT,
+            format!("{about}; in its chain, {one} is not signed by what follows, {next}"),
+            "write the server's own certificate first, then each one that signed the one before",
+        );
+    }
     let local = loaded.config.tls.cert.is_none();
     if facts.not_after <= now && !local {
         return Finding::bad(
@@ -239,6 +325,21 @@ fn certificate(loaded: &Loaded, folder: &Path, now: Option<Timestamp>) -> Findin
         );
     }
     Finding::good(ABOUT, about)
+}
+
+/// Two neighbours of a certificate file of which the second did not sign the first, by their names. Browsers that do not
+/// happen to know the missing one refuse such a chain.
+fn broken_chain(cert: &Path) -> Option<(String, String)> {
+    let chain: Vec<_> = CertificateDer::pem_file_iter(cert)
+        .ok()?
+        .filter_map(|der| CertificateFacts::read(&der.ok()?))
+        .collect();
+    chain.windows(2).find_map(|pair| match pair {
+        [one, next] if one.issuer != next.subject => {
+            Some((one.subject.clone(), next.subject.clone()))
+        }
+        _ => None,
+    })
 }
 
 fn port(loaded: &Loaded, folder: &Path) -> Finding {
@@ -293,16 +394,37 @@ fn upstream(loaded: &Loaded) -> Finding {
         Ok(authority) => authority,
         Err(why) => return Finding::bad(ABOUT, format!("{url}: {why}"), hint),
     };
-    match ask_head(authority.host(), authority.port_u16().unwrap_or(80)) {
+    let upstream = Upstream::parse(url)
+        .and_then(|upstream| upstream.trusting(loaded.config.upstream.ca.as_deref()));
+    let upstream = match upstream {
+        Ok(upstream) => upstream,
+        Err(why) => return Finding::bad(ABOUT, why.to_string(), "wirebound config check"),
+    };
+    let tls = upstream.is_tls().then(|| upstream.tls());
+    match ask_head(&authority, tls) {
         Ok(status) => Finding::good(ABOUT, format!("{url} answers: {status}")),
+        Err(problem) if upstream.is_tls() => Finding::bad(
+            ABOUT,
+            format!("{url}: {problem}"),
+            "start the app; name in upstream.ca who signed its certificate, and in upstream.url the host that it is for",
+        ),
         Err(problem) => Finding::bad(ABOUT, format!("{url}: {problem}"), hint),
     }
 }
 
 /// The status line of a HEAD request.
-fn ask_head(host: &str, port: u16) -> Result<String, String> {
+fn ask_head(
+    authority: &http::uri::Authority,
+    tls: Option<Arc<ClientConfig>>,
+) -> Result<String, String> {
     let text = |error: std::io::Error| error.to_string();
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let bare = authority
+        .host()
+        .trim_start_matches('[')
+        .trim_end_matches(']');
+    let port = authority
+        .port_u16()
+        .unwrap_or_else(|| if tls.is_some() { 443 } else { 80 });
     let address = (bare, port)
         .to_socket_addrs()
         .map_err(text)?
@@ -311,15 +433,30 @@ fn ask_head(host: &str, port: u16) -> Result<String, String> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE).map_err(text)?;
     stream.set_read_timeout(Some(PATIENCE)).map_err(text)?;
     stream.set_write_timeout(Some(PATIENCE)).map_err(text)?;
+    match tls {
+        None => converse(&mut stream, authority),
+        Some(config) => {
+            let name = ServerName::try_from(bare.to_owned()).map_err(|error| error.to_string())?;
+            let session = ClientConnection::new(config, name).map_err(|error| error.to_string())?;
+            converse(&mut StreamOwned::new(session, stream), authority)
+        }
+    }
+}
+
+fn converse(
+    stream: &mut (impl Read + Write),
+    authority: &http::uri::Authority,
+) -> Result<String, String> {
     write!(
         stream,
-        "HEAD / HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n"
+        "HEAD / HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n"
     )
-    .map_err(text)?;
+    .and_then(|()| stream.flush())
+    .map_err(|error| error.to_string())?;
     let mut head = Vec::new();
     stream.take(256).read_to_end(&mut head).or_else(|error| {
         if head.is_empty() {
-            Err(text(error))
+            Err(error.to_string())
         } else {
             Ok(0)
         }
@@ -334,21 +471,26 @@ fn ask_head(host: &str, port: u16) -> Result<String, String> {
 }
 
 /// Each connection of a client may need one to the upstream.
+pub(crate) fn descriptors_needed(config: &Config) -> u64 {
+    u64::from(config.limits.max_connections)
+        .saturating_mul(2)
+        .saturating_add(OTHER_DESCRIPTORS)
+}
+
+/// The gateway asks for what it needs, up to the hard limit.
 fn descriptors(loaded: &Loaded, limit: Option<u64>) -> Finding {
     const ABOUT: &str = "descriptors";
-    let needed = u64::from(loaded.config.limits.max_connections)
-        .saturating_mul(2)
-        .saturating_add(OTHER_DESCRIPTORS);
+    let needed = descriptors_needed(&loaded.config);
     match limit {
         Some(limit) if limit < 256 => Finding::bad(
             ABOUT,
             format!("{limit} files may be open"),
-            format!("ulimit -n {needed}"),
+            format!("ulimit -Hn {needed}, or LimitNOFILE={needed} of its service"),
         ),
         Some(limit) if limit < needed => Finding::warning(
             ABOUT,
             format!("{limit} files may be open, {needed} are needed for limits.max_connections"),
-            format!("ulimit -n {needed}, or lower limits.max_connections"),
+            format!("ulimit -Hn {needed}, or lower limits.max_connections"),
         ),
         Some(limit) => Finding::good(
             ABOUT,

@@ -4,7 +4,7 @@
 //! file opens the store, builds both, and keeps house beside them.
 
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,15 +14,16 @@ use wirebound::{Clock, Entropy, Keys, NodeSecret as EngineSecret, Role, Subject}
 use wirebound_redb::{Options, RedbStore};
 use wirebound_tower::LogWitness;
 use wirebound_tower::cookies::Names;
-use wirebound_tower::gate::{Gate, GateParts};
+use wirebound_tower::gate::{Arrival, Gate, GateParts};
 use wirebound_tower::listen::{self, Listener};
-use wirebound_tower::refusal::{Answers, Told};
+use wirebound_tower::refusal::Answers;
 use wirebound_tower::tls::{Grants, Renewals, Tls, TlsParts};
 
 use crate::certificates::Certificates;
 use crate::config::{Config, StoreUrl};
 use crate::data_dir::{DataDir, NodeSecret};
 use crate::failure::Failure;
+use crate::pages;
 use crate::system::{SystemClock, SystemEntropy};
 
 mod answer;
@@ -32,8 +33,10 @@ mod cargo;
 mod failed;
 mod home;
 mod house;
+mod patient;
 mod policy;
 mod routes;
+mod stopping;
 mod tickets;
 
 pub use app::App;
@@ -128,10 +131,15 @@ pub async fn run(
         renewals,
         names: cookie_names(&plan.config),
         answers: Answers {
-            page,
+            look: pages::look(),
             login: plan.config.login.url.clone(),
+            tree: routes::tree(&plan.config.routes),
         },
         needs: routes::needs(&plan.config.routes),
+        arrival: Arrival {
+            bounce: plan.config.arrival.bounce,
+            cross_site_post: plan.config.arrival.cross_site_post.clone(),
+        },
     });
     let app = App::new(&plan.config, Arc::clone(&engine), Arc::clone(&entropy)).await?;
     let listener = tokio::net::TcpListener::from_std(plan.listener).map_err(|error| {
@@ -144,15 +152,24 @@ pub async fn run(
     ready();
     let sweep_every = Duration::from_millis(plan.config.session.sweep_interval.as_millis());
     let leaving = app.clone();
+    let (say, stopped) = tokio::sync::oneshot::channel();
     let stop = async move {
         stop.await;
-        leaving.going_away();
+        // Nobody hears it only where everything is over already.
+        say.send(()).unwrap_or_default();
+    };
+    let goodbyes = async move {
+        if stopped.await.is_ok() {
+            leaving.going_away().await;
+        }
+        core::future::pending::<()>().await;
     };
     tokio::select! {
         () = wirebound_tower::gate::serve(listener, gate, app.clone(), stop) => {}
         () = house::keep(&engine, &clock, sweep_every) => {}
         () = tickets::rotate(&engine, &keys, &clock, &entropy) => {}
         () = app.keep_names() => {}
+        () = goodbyes => {}
     }
     app.write_names().await;
     house::tidy(&engine, clock.as_ref()).await;
@@ -190,12 +207,17 @@ pub(crate) fn open_engine(
 
 /// Whether an earlier start left a store.
 pub(crate) fn has_store(config: &Config, data_dir: &DataDir) -> bool {
+    store_folder(config, data_dir.path()).is_some_and(|folder| folder.join("store.redb").exists())
+}
+
+/// Where the embedded store is, if there is to be one.
+pub(crate) fn store_folder(config: &Config, data_dir: &Path) -> Option<PathBuf> {
     let folder = match config.store.url.as_deref().map(StoreUrl::parse) {
         Some(Some(StoreUrl::File(path))) => path,
-        Some(Some(StoreUrl::Memory) | None) => return false,
+        Some(Some(StoreUrl::Memory) | None) => return None,
         None => PathBuf::from(STORE_FOLDER),
     };
-    data_dir.path().join(folder).join("store.redb").exists()
+    Some(data_dir.join(folder))
 }
 
 fn open_store(config: &Config, data_dir: &DataDir) -> Result<Arc<dyn Store>, Failure> {
@@ -212,9 +234,13 @@ fn open_store(config: &Config, data_dir: &DataDir) -> Result<Arc<dyn Store>, Fai
     };
     let store =
         RedbStore::open(data_dir.path().join(folder), Options::default()).map_err(|error| {
-            let hint =
-                "wirebound doctor --data-dir looks the folder over; the file was left as it is";
-            Failure::start(error.to_string(), hint)
+            let folder = data_dir.path().display();
+            let cause = core::error::Error::source(&error)
+                .map_or_else(String::new, |cause| format!(" ({cause})"));
+            Failure::start(
+                format!("{error}{cause}"),
+                format!("wirebound doctor --data-dir {folder} looks it over without touching it"),
+            )
         })?;
     Ok(Arc::new(store))
 }
@@ -244,16 +270,6 @@ fn cookie_names(config: &Config) -> Names {
         // Refused at start-up unless under `[danger]`.
         crate::config::SameSite::None => names.dangerously_cross_site(),
     }
-}
-
-fn page(told: &Told, login: Option<&str>) -> String {
-    crate::pages::page(
-        told.status.as_u16(),
-        told.code,
-        told.title,
-        told.detail.unwrap_or(""),
-        login,
-    )
 }
 
 fn limits(config: &Config) -> listen::Limits {

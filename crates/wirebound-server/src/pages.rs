@@ -1,23 +1,36 @@
-//! The gateway's own pages: what a browser's navigation is shown when there is no answer of the app.
+//! How the gateway's own pages look: what a browser's navigation is shown when there is no answer of the app.
 //!
-//! One function makes them all. No script, nothing from elsewhere, and every text is escaped: a page of ours
-//! stands under the app's own origin, so a hole here would be a hole there.
+//! What stands on them is put together in the tower crate, escaped; here is one frame and one style for all of them.
 
-/// The policy, with a gap for the digest of the style.
-const POLICY: &str = "default-src 'none'; style-src 'sha256-STYLE'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
+use wirebound_tower::pages::{Look, Sheet, script};
 
 const STYLE: &str = include_str!("pages/page.css");
 
-/// A whole HTML document for this refusal.
-///
-/// `login_url` becomes a link when it is a path of this origin or an `https://` address; anything else is left out.
+/// The frame, and the digest that the policy lets its one style pass by.
 #[must_use]
-pub fn page(status: u16, code: &str, title: &str, hint: &str, login_url: Option<&str>) -> String {
-    let link = login_url
-        .filter(|url| is_linkable(url))
-        .map_or_else(String::new, |url| {
-            format!("\n<p><a href=\"{}\">Sign in</a></p>", escape(url))
-        });
+pub fn look() -> Look {
+    Look {
+        draw,
+        style: format!("'sha256-{}'", style_digest()),
+    }
+}
+
+/// A whole HTML document.
+#[must_use]
+pub fn draw(sheet: &Sheet<'_>) -> String {
+    let mut body = String::new();
+    let status = sheet.status.as_u16();
+    if !sheet.code.is_empty() {
+        let code = escape(sheet.code);
+        body.push_str(&format!(
+            "<p class=\"status\"><span>{status}</span> <code>{code}</code></p>\n"
+        ));
+    }
+    let title = escape(sheet.title);
+    body.push_str(&format!("<h1>{title}</h1>\n"));
+    if !sheet.text.is_empty() {
+        body.push_str(&format!("<p>{}</p>\n", escape(sheet.text)));
+    }
     format!(
         "<!doctype html>
 <html lang=\"en\">
@@ -31,23 +44,13 @@ pub fn page(status: u16, code: &str, title: &str, hint: &str, login_url: Option<
 </head>
 <body>
 <main>
-<p class=\"status\"><span>{status}</span> <code>{code}</code></p>
-<h1>{title}</h1>
-<p>{hint}</p>{link}
-</main>
-</body>
+{body}{content}</main>
+{script}</body>
 </html>
 ",
-        code = escape(code),
-        title = escape(title),
-        hint = escape(hint),
+        content = sheet.content.as_str(),
+        script = script(sheet),
     )
-}
-
-/// The policy to send a [`page`] with: nothing may load or run, and the one style is named by its digest.
-#[must_use]
-pub fn page_csp() -> String {
-    POLICY.replace("STYLE", &style_digest())
 }
 
 /// Text as HTML, in an element or in a quoted attribute.
@@ -67,14 +70,6 @@ pub fn escape(text: &str) -> String {
     html
 }
 
-fn is_linkable(url: &str) -> bool {
-    let is_path = url.starts_with('/') && !url.starts_with("//") && !url.starts_with("/\\");
-    let plain = !url
-        .chars()
-        .any(|letter| letter.is_control() || letter == '\\');
-    plain && (is_path || url.starts_with("https://"))
-}
-
 fn style_digest() -> String {
     use base64::Engine as _;
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, STYLE.as_bytes());
@@ -83,44 +78,47 @@ fn style_digest() -> String {
 
 #[cfg(test)]
 mod tests {
+    use http::StatusCode;
+    use wirebound_tower::pages::{ASK_AGAIN, Html};
+
     use super::*;
 
-    #[test]
-    fn nothing_that_is_passed_in_becomes_markup() {
-        let evil = "\"><script>alert('1')</script>&";
-        let html = page(403, evil, evil, evil, Some("/login?next=\"><script>"));
-        assert!(!html.contains("<script"), "{html}");
-        assert!(html.contains("&quot;&gt;&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;&amp;"));
-        assert!(html.contains("href=\"/login?next=&quot;&gt;&lt;script&gt;\""));
+    fn sheet(text: &str) -> Sheet<'_> {
+        Sheet {
+            status: StatusCode::NOT_FOUND,
+            code: text,
+            title: text,
+            text,
+            content: Html::new(),
+            script: None,
+        }
     }
 
     #[test]
-    fn a_login_link_leads_home_or_to_https_only() {
-        for (url, linked) in [
-            ("/login", true),
-            ("https://id.example/start", true),
-            ("//evil.example", false),
-            ("/\\evil.example", false),
-            ("javascript:alert(1)", false),
-            ("http://id.example", false),
-            ("/a\nb", false),
-        ] {
-            assert_eq!(
-                page(401, "c", "t", "h", Some(url)).contains("<a href"),
-                linked,
-                "{url}"
-            );
-        }
-        assert!(!page(401, "c", "t", "h", None).contains("<a "));
+    fn nothing_that_is_passed_in_becomes_markup() {
+        let html = draw(&sheet("\"><script>alert('1')</script>&"));
+        assert!(!html.contains("<script"), "{html}");
+        assert!(html.contains("&quot;&gt;&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;&amp;"));
+    }
+
+    #[test]
+    fn a_page_runs_its_own_script_and_no_other() {
+        let scripted = Sheet {
+            script: Some(ASK_AGAIN),
+            ..sheet("x")
+        };
+        let html = draw(&scripted);
+        assert_eq!(html.matches("<script").count(), 1);
+        assert!(html.contains(&format!("<script>{}</script>", ASK_AGAIN.text)));
     }
 
     #[test]
     fn the_policy_names_the_one_style() {
-        let policy = page_csp();
+        let style = look().style;
         assert!(
-            !policy.contains("STYLE") && !policy.contains("unsafe"),
-            "{policy}"
+            style.starts_with("'sha256-") && !style.contains("unsafe"),
+            "{style}"
         );
-        assert_eq!(page(404, "c", "t", "h", None).matches("<style>").count(), 1);
+        assert_eq!(draw(&sheet("x")).matches("<style>").count(), 1);
     }
 }

@@ -16,17 +16,18 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, Version};
+use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::{HttpConnector, capture_connection};
+use hyper_util::client::legacy::connect::capture_connection;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use crate::vouch::{self, Vouched};
 
 pub mod body;
 pub mod cut;
+mod dial;
 mod head;
 pub mod leg;
 pub mod strip;
@@ -39,6 +40,7 @@ pub use leg::{Caller, Leg, Told, encode_subject};
 pub use strip::Removed;
 pub use upstream::{BadUpstream, Limits, Upstream};
 
+use dial::{Dial, Served, Waiting};
 use head::{connection_authentication, frame};
 
 /// An upstream's answer, cleaned.
@@ -115,7 +117,7 @@ impl Unanswered {
 /// Speaks HTTP/1.1 to one upstream over a pool of kept connections. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Forwarder {
-    client: Client<HttpConnector, Upload>,
+    client: Client<Dial, Upload>,
     upstream: Upstream,
     limits: Limits,
 }
@@ -124,19 +126,16 @@ impl Forwarder {
     /// A forwarder with an empty pool.
     #[must_use]
     pub fn new(upstream: Upstream, limits: Limits) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(limits.connect));
-        connector.set_nodelay(true);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(limits.idle)
             .pool_max_idle_per_host(limits.idle_connections)
             .http1_max_headers(limits.fields)
             .http1_max_buf_size(limits.head_bytes.max(8192))
-            // A request is repeated only when it was taken back unwritten from a kept connection that had died.
+            // Any request that was taken back unwritten from a kept connection that had died (see `dial` for the rest).
             .retry_canceled_requests(true)
             .set_host(false)
-            .build(connector);
+            .build(Dial::new(&limits, upstream.tls()));
         Self {
             client,
             upstream,
@@ -168,8 +167,21 @@ impl Forwarder {
         prepare(&mut parts, &leg, &self.upstream)?;
         frame(&mut parts.headers, &body);
         let progress = body::Progress::default();
+        let again = again(&parts, &body);
         let request = Request::from_parts(parts, body::upload(body, progress.clone()));
-        let response = self.send(request, &leg.cut, &progress).await?;
+        let response = match (self.try_send(request, &leg.cut, &progress).await, again) {
+            (
+                Err(Unsent {
+                    fault: Unanswered::Lost(error),
+                    kept: true,
+                }),
+                Some(again),
+            ) => {
+                tracing::debug!(%error, "a kept connection was just closed by the app: sent again over another");
+                self.send(again, &leg.cut, &progress).await?
+            }
+            (sent, _) => sent.map_err(|unsent| unsent.fault)?,
+        };
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(Unanswered::Switched);
         }
@@ -179,25 +191,47 @@ impl Forwarder {
     /// Sends a prepared request: the head's timeout, the session's end, and no connection that authenticates.
     pub(crate) async fn send(
         &self,
-        mut request: Request<Upload>,
+        request: Request<Upload>,
         cut: &Cut,
         progress: &body::Progress,
     ) -> Result<Response<Incoming>, Unanswered> {
-        let connection = capture_connection(&mut request);
+        let sent = self.try_send(request, cut, progress).await;
+        sent.map_err(|unsent| unsent.fault)
+    }
+
+    async fn try_send(
+        &self,
+        mut request: Request<Upload>,
+        cut: &Cut,
+        progress: &body::Progress,
+    ) -> Result<Response<Incoming>, Unsent> {
+        let waiting = Waiting::on(capture_connection(&mut request));
         let answer = tokio::select! {
             biased;
-            code = cut.clone().closed() => return Err(Unanswered::Cut(code)),
+            code = cut.clone().closed() => return Err(Unanswered::Cut(code).into()),
             answer = self.client.request(request) => answer,
-            () = progress.stalled(self.limits.head) => return Err(Unanswered::Slow(self.limits.head)),
+            () = progress.stalled(self.limits.head) => {
+                return Err(Unanswered::Slow(self.limits.head).into());
+            }
         };
-        let response = answer.map_err(|error| self.unanswered(error))?;
+        let served = waiting.connection().and_then(Served::of);
+        let response = answer.map_err(|error| Unsent {
+            fault: self.unanswered(error),
+            kept: served.as_ref().is_some_and(Served::before),
+        })?;
         if let Some(scheme) = connection_authentication(response.headers()) {
             // Never back into the pool: whoever came next would be whoever signed in on it.
-            if let Some(connected) = connection.connection_metadata().as_ref() {
+            if let Some(connection) = waiting.connection()
+                && let Some(connected) = connection.connection_metadata().as_ref()
+            {
                 connected.poison();
             }
-            return Err(Unanswered::ConnectionAuthentication(scheme));
+            return Err(Unanswered::ConnectionAuthentication(scheme).into());
         }
+        if let Some(served) = served {
+            served.mark();
+        }
+        waiting.answered();
         Ok(response)
     }
 
@@ -217,6 +251,32 @@ impl Forwarder {
             Unanswered::Lost(error)
         }
     }
+}
+
+/// What became of a request that got no answer.
+struct Unsent {
+    fault: Unanswered,
+    /// It went over a connection that had served before.
+    kept: bool,
+}
+
+impl From<Unanswered> for Unsent {
+    fn from(fault: Unanswered) -> Self {
+        Self { fault, kept: false }
+    }
+}
+
+/// The same request once more, if it changes nothing and carries no body.
+fn again(parts: &http::request::Parts, body: &impl Body) -> Option<Request<Upload>> {
+    let repeats = matches!(parts.method, Method::GET | Method::HEAD) && body.is_end_stream();
+    repeats.then(|| {
+        let mut request = Request::new(body::nothing());
+        request.method_mut().clone_from(&parts.method);
+        request.uri_mut().clone_from(&parts.uri);
+        *request.version_mut() = parts.version;
+        request.headers_mut().clone_from(&parts.headers);
+        request
+    })
 }
 
 fn clean(response: Response<Incoming>, leg: Leg) -> Answered {

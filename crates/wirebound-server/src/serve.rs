@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use wirebound::{Clock as _, Timestamp};
 
 use crate::authority::{CA_FILE, LocalAuthority, trust_instructions};
@@ -18,7 +19,7 @@ use crate::data_dir::{self, DataDir};
 use crate::failure::Failure;
 use crate::gateway::{self, Plan};
 use crate::system::{SystemClock, SystemEntropy};
-use crate::{demo, logging};
+use crate::{demo, doctor, logging};
 
 /// Which app stands behind the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,10 +97,16 @@ pub fn run(
                 "wirebound doctor",
             )
         })?;
+    raise_open_files(&plan.config);
     // A closed standard output must not keep a gateway from serving.
     let ready = || drop(out.write_all(banner.as_bytes()).and_then(|()| out.flush()));
     runtime.block_on(async move {
         let stop = stop_signal()?;
+        let mut reload = match app {
+            App::Upstream => Some(heard(SignalKind::hangup())?),
+            // Ends with the terminal that it was started in.
+            App::Demo => None,
+        };
         let (clock, entropy) = (SystemClock::new(), SystemEntropy::new());
         let served = async {
             match ours {
@@ -110,7 +117,7 @@ pub fn run(
         tokio::select! {
             ended = gateway::run(plan, ready, stop) => ended,
             ended = served => ended,
-            () = certificates.keep_fresh(&clock, &entropy, CERTIFICATE_CHECK) => Ok(()),
+            () = certificates.keep_fresh(&clock, &entropy, CERTIFICATE_CHECK, &mut reload) => Ok(()),
         }
     })
 }
@@ -271,16 +278,45 @@ fn banner(
     )
 }
 
-/// Done at the first SIGINT or SIGTERM.
-fn stop_signal() -> Result<impl Future<Output = ()> + Send, Failure> {
-    let failed = |error| {
+/// Many systems let a process open 1,024 files unless it asks for more, which it may.
+fn raise_open_files(config: &Config) {
+    let needed = doctor::descriptors_needed(config);
+    let limit = getrlimit(Resource::Nofile);
+    let most = limit.maximum.unwrap_or(u64::MAX);
+    if limit.current.is_none_or(|current| current >= needed) {
+        return;
+    }
+    let raised = Rlimit {
+        current: Some(needed.min(most)),
+        maximum: limit.maximum,
+    };
+    let limit = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => needed.min(most),
+        Err(_) => limit.current.unwrap_or(most),
+    };
+    if limit < needed {
+        tracing::warn!(
+            limit,
+            needed,
+            "fewer files may be open than limits.max_connections may need: raise the limit (ulimit -Hn, LimitNOFILE=) or \
+             lower limits.max_connections"
+        );
+    }
+}
+
+fn heard(kind: SignalKind) -> Result<Signal, Failure> {
+    signal(kind).map_err(|error| {
         Failure::start(
             format!("signals cannot be heard: {error}"),
             "wirebound doctor",
         )
-    };
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    })
+}
+
+/// Done at the first SIGINT or SIGTERM.
+fn stop_signal() -> Result<impl Future<Output = ()> + Send, Failure> {
+    let mut interrupt = heard(SignalKind::interrupt())?;
+    let mut terminate = heard(SignalKind::terminate())?;
     Ok(async move {
         tokio::select! {
             _ = interrupt.recv() => {}

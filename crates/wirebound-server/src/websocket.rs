@@ -25,7 +25,7 @@ use crate::proxy::{Download, Forwarder, Leg, Removed, Unanswered, prepare, strip
 pub mod frames;
 pub mod tunnel;
 
-pub use tunnel::{Ended, Patience, Tunnel};
+pub use tunnel::{Ended, Patience, Spoke, Tunnel};
 
 /// What a request asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,6 +130,7 @@ pub async fn open<B>(
         upstream: hyper::upgrade::on(&mut response),
         cut: leg.cut,
         patience,
+        spoke: Box::new(|| {}),
     };
     let (mut head, _body) = response.into_parts();
     let removed = strip::response(&mut head.headers);

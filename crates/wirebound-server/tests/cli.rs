@@ -95,13 +95,15 @@ impl Case {
 
 /// What `doctor` says of this minute and this machine, taken out.
 fn without_the_moment(line: &str) -> String {
-    match (
-        line.find("clock         2"),
-        line.find(" files may be open"),
-    ) {
-        (Some(at), _) => format!("{}clock         [NOW]\n", line.get(..at).unwrap()),
-        (_, Some(at)) => format!("good     descriptors   [LIMIT]{}", line.get(at..).unwrap()),
-        _ => line.to_owned(),
+    let at = |text| line.find(text);
+    if let Some(at) = at("clock         2") {
+        format!("{}clock         [NOW]\n", line.get(..at).unwrap())
+    } else if let Some(at) = at(" files may be open") {
+        format!("good     descriptors   [LIMIT]{}", line.get(at..).unwrap())
+    } else if at(" MiB are free").is_some() {
+        "good     space         [ROOM]\n".to_owned()
+    } else {
+        line.to_owned()
     }
 }
 

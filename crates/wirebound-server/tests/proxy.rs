@@ -23,6 +23,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use rig::{App, Gateway, fed, forwarder, full, get, h1, h2, read_head, text, write};
 use tokio::io::AsyncReadExt as _;
+use wirebound::Ending;
 use wirebound_server::proxy::{
     Broken, CloseCode, Cutter, Forwarder, Leg, Limits, Unanswered, Upstream,
 };
@@ -156,6 +157,81 @@ async fn over_connections_that_die_no_request_is_delivered_twice() {
     assert!(delivered.values().all(|times| *times == 1), "{delivered:?}");
 }
 
+/// An app that closes a kept connection as the second request arrives on it.
+async fn closing_early(heard: tokio::sync::mpsc::UnboundedSender<String>) -> App {
+    App::raw(move |mut stream| {
+        let heard = heard.clone();
+        async move {
+            let say = |head: String| {
+                let line = head.lines().next().unwrap_or_default().to_owned();
+                heard.send(line).unwrap();
+            };
+            say(read_head(&mut stream).await);
+            write(
+                &mut stream,
+                "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+            )
+            .await;
+            let head = read_head(&mut stream).await;
+            if !head.is_empty() {
+                say(head);
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_page_is_fetched_again_over_another_connection_and_a_post_is_not() {
+    let (say, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    let app = closing_early(say).await;
+    let forwarder = forwarder(app.address);
+    let mut ask = async |method: &str, path: &str| {
+        let request = Request::builder().method(method).uri(path);
+        let asked = forwarder
+            .forward(request.body(full("")).unwrap(), leg())
+            .await;
+        let answered = match asked {
+            Ok(answered) => answered.response.into_body().collect().await.is_ok(),
+            Err(fault) => {
+                assert!(matches!(fault, Unanswered::Lost(_)), "{fault}");
+                false
+            }
+        };
+        let mut lines = Vec::new();
+        while let Ok(line) = heard.try_recv() {
+            lines.push(line);
+        }
+        (answered, lines.len())
+    };
+    assert_eq!(ask("GET", "/first").await, (true, 1));
+    assert_eq!(ask("GET", "/page").await, (true, 2), "over the other one");
+    assert_eq!(ask("POST", "/pay").await, (false, 1), "502, and once");
+    assert_eq!(ask("GET", "/again").await, (true, 1));
+    assert_eq!(ask("PUT", "/put").await, (false, 1));
+    assert_eq!(ask("GET", "/more").await, (true, 1));
+    assert_eq!(ask("DELETE", "/all").await, (false, 1));
+}
+
+#[tokio::test]
+async fn a_page_that_kills_the_app_is_not_tried_twice() {
+    let (say, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    let app = App::raw(move |mut stream| {
+        let say = say.clone();
+        async move { say.send(read_head(&mut stream).await).unwrap() }
+    })
+    .await;
+    let forwarder = forwarder(app.address);
+    let request = Request::get("/deadly").body(full("")).unwrap();
+    let fault = forwarder.forward(request, leg()).await.unwrap_err();
+    assert!(matches!(fault, Unanswered::Lost(_)), "{fault}");
+    assert!(heard.try_recv().is_ok());
+    assert!(
+        heard.try_recv().is_err(),
+        "a new connection had served nothing"
+    );
+}
+
 #[tokio::test]
 async fn an_ended_session_cuts_a_stream_within_milliseconds() {
     let app = App::http(|_request| async {
@@ -191,7 +267,7 @@ async fn an_ended_session_cuts_a_stream_within_milliseconds() {
         let first = answer.frame().await.unwrap().unwrap();
         assert_eq!(first.into_data().unwrap(), "data: hello\n\n");
         let fired = tokio::time::Instant::now();
-        gateway.cutter.fire(CloseCode::Revoked);
+        gateway.cutter.fire(CloseCode::Ended(Ending::Revoked));
         let end = tokio::time::timeout(Duration::from_secs(5), answer.frame())
             .await
             .unwrap()
@@ -229,9 +305,12 @@ async fn an_ended_session_cancels_a_request_that_waits_for_its_answer() {
             .map(drop)
     });
     assert_eq!(left.recv().await, Some("head"));
-    cutter.fire(CloseCode::SignedOut);
+    cutter.fire(CloseCode::Ended(Ending::Logout));
     let answer = waiting.await.unwrap().unwrap_err();
-    assert!(matches!(answer, Unanswered::Cut(CloseCode::SignedOut)));
+    assert!(matches!(
+        answer,
+        Unanswered::Cut(CloseCode::Ended(Ending::Logout))
+    ));
     assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
     assert_eq!(left.recv().await, Some("closed"));
 }

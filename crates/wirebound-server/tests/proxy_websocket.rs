@@ -110,7 +110,7 @@ async fn is_cut(mut gateway: Gateway, mut socket: TokioIo<Upgraded>) {
     assert_eq!(u16::from_be_bytes([head[2], head[3]]), 4002);
     let mut rest = Vec::new();
     socket.read_to_end(&mut rest).await.unwrap();
-    assert_eq!(rest, b"role changed; reconnect: now");
+    assert_eq!(rest, b"role_changed; reconnect: now");
     drop(socket);
     assert_eq!(
         gateway.ended.recv().await,
@@ -161,12 +161,16 @@ async fn a_websocket_over_http2_talks_and_is_cut_with_its_close_code() {
 /// An upstream that answers every handshake with these bytes.
 async fn answering(bytes: &'static str) -> App {
     App::raw(move |mut stream| async move {
-        let head = read_head(&mut stream).await;
-        if head.starts_with("GET /ws") {
-            assert!(!head.contains(KEY), "the client's key stays on its side");
+        loop {
+            let head = read_head(&mut stream).await;
+            if head.is_empty() {
+                return;
+            }
+            if head.starts_with("GET /ws") {
+                assert!(!head.contains(KEY), "the client's key stays on its side");
+            }
+            write(&mut stream, bytes).await;
         }
-        write(&mut stream, bytes).await;
-        drop(stream.read(&mut [0; 1]).await);
     })
     .await
 }
@@ -212,4 +216,90 @@ async fn an_ordinary_page_opens_no_tunnel_on_http2_and_is_a_page_on_http1() {
     .await;
     let answer = client.send_request(connect("/ws")).await.unwrap();
     assert_eq!(answer.status(), StatusCode::BAD_GATEWAY);
+}
+
+#[tokio::test]
+async fn a_refusal_of_the_handshake_is_the_clients_answer_on_both_versions() {
+    let app = answering(
+        "HTTP/1.1 426 Upgrade Required\r\nSec-WebSocket-Version: 13\r\nContent-Length: 3\r\n\r\nno!",
+    )
+    .await;
+    let gateway = Gateway::before(&app).await;
+    let answer = h1(gateway.address)
+        .await
+        .send_request(upgrade("/ws"))
+        .await
+        .unwrap();
+    assert_eq!(
+        text(answer).await,
+        (StatusCode::UPGRADE_REQUIRED, "no!".to_owned())
+    );
+    let mut client = h2(gateway.address).await;
+    let first = client.send_request(get("http://app.example/")).await;
+    text(first.unwrap()).await;
+    let answer = client.send_request(connect("/ws")).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::UPGRADE_REQUIRED);
+}
+
+#[tokio::test]
+async fn what_is_no_http_opens_no_tunnel() {
+    for bytes in ["\u{81}\u{5}hello", "101\r\n\r\n", "HTTP/1.1 101"] {
+        let app = answering_and_closing(bytes).await;
+        let gateway = Gateway::before(&app).await;
+        let answer = h1(gateway.address)
+            .await
+            .send_request(upgrade("/ws"))
+            .await
+            .unwrap();
+        assert_eq!(answer.status(), StatusCode::BAD_GATEWAY, "{bytes:?}");
+    }
+}
+
+async fn answering_and_closing(bytes: &'static str) -> App {
+    App::raw(move |mut stream| async move {
+        let _head = read_head(&mut stream).await;
+        write(&mut stream, bytes).await;
+    })
+    .await
+}
+
+/// The first frame comes in the same packet as the acceptance: it is the client's, and nothing of it is lost.
+#[tokio::test]
+async fn frames_right_behind_the_acceptance_pass() {
+    use base64::Engine as _;
+    use sha1::Digest as _;
+    let app = App::raw(|mut stream| async move {
+        let head = read_head(&mut stream).await;
+        let key = head
+            .lines()
+            .find_map(|line| line.strip_prefix("sec-websocket-key: "))
+            .unwrap();
+        let digest = sha1::Sha1::new()
+            .chain_update(key)
+            .chain_update("258EAFA5-E914-47DA-95CA-C5AB0DC85B11")
+            .finalize();
+        let accept = base64::engine::general_purpose::STANDARD.encode(digest);
+        let answer = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Accept: {accept}\r\nSec-WebSocket-Protocol: chat\r\n\r\n\u{1}\u{2}hi"
+        );
+        write(&mut stream, &answer).await;
+        drop(stream.read(&mut [0; 1]).await);
+    })
+    .await;
+    let gateway = Gateway::before(&app).await;
+    let answer = h1(gateway.address)
+        .await
+        .send_request(upgrade("/ws"))
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), StatusCode::SWITCHING_PROTOCOLS);
+    let mut socket = TokioIo::new(hyper::upgrade::on(answer).await.unwrap());
+    let mut frame = [0; 4];
+    let bound = std::time::Duration::from_secs(5);
+    tokio::time::timeout(bound, socket.read_exact(&mut frame))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(&frame, b"\x01\x02hi");
 }

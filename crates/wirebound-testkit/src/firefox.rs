@@ -49,6 +49,7 @@ pub struct Profile {
     folder: Folder,
     http: Http,
     hosts: Vec<String>,
+    preferences: Vec<(String, String)>,
 }
 
 impl Profile {
@@ -64,7 +65,15 @@ impl Profile {
             folder,
             http,
             hosts: hosts.to_vec(),
+            preferences: Vec::new(),
         })
+    }
+
+    /// The same profile with one more preference, its value written as in JavaScript.
+    #[must_use]
+    pub fn prefer(mut self, name: &str, value: &str) -> Self {
+        self.preferences.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     /// Where downloads go.
@@ -77,6 +86,9 @@ impl Profile {
         let mut text = String::new();
         let mut put = |name: &str, value: &str| writeln!(text, "user_pref(\"{name}\", {value});");
         for (name, value) in PREFERENCES {
+            put(name, value)?;
+        }
+        for (name, value) in &self.preferences {
             put(name, value)?;
         }
         put("marionette.port", &port.to_string())?;
@@ -173,6 +185,40 @@ impl Firefox {
         self.remote
             .call("WebDriver:Navigate", json!({ "url": url }))
             .await?;
+        self.value("WebDriver:GetCurrentURL").await
+    }
+
+    /// Clicks what a CSS selector finds first, as a person would; no script of the page is needed for it.
+    ///
+    /// # Errors
+    /// When there is nothing to click.
+    pub async fn click(&self, selector: &str) -> Result<()> {
+        let query = json!({ "using": "css selector", "value": selector });
+        let found = self.remote.call("WebDriver:FindElement", query).await?;
+        let named = found["value"]
+            .as_object()
+            .and_then(|names| names.values().next());
+        let id = named.and_then(Value::as_str).context("an element")?;
+        let click = json!({ "id": id });
+        self.remote
+            .call("WebDriver:ElementClick", click)
+            .await
+            .map(drop)
+    }
+
+    /// The title of the document in use.
+    ///
+    /// # Errors
+    /// When the window was closed.
+    pub async fn title(&self) -> Result<String> {
+        self.value("WebDriver:GetTitle").await
+    }
+
+    /// The address of the document in use.
+    ///
+    /// # Errors
+    /// When the window was closed.
+    pub async fn url(&self) -> Result<String> {
         self.value("WebDriver:GetCurrentURL").await
     }
 

@@ -123,6 +123,12 @@ impl Gateway {
         self.address
     }
 
+    /// The process; none once it has ended.
+    #[must_use]
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// The data folder, which outlives a restart.
     #[must_use]
     pub fn folder(&self) -> PathBuf {

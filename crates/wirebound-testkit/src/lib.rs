@@ -18,24 +18,32 @@
     reason = "test support: a wrong step ends the test with its place, and real processes need the real clock"
 )]
 
+pub mod apps;
 pub mod authority;
 pub mod bare;
+pub mod caddy;
 pub mod chromium;
+pub mod cost;
 pub mod django;
 pub mod firefox;
 pub mod gateway;
+pub mod haproxy;
 pub mod jar;
 pub mod line;
 pub mod members;
+pub mod nginx;
+pub mod provider;
 pub mod store_contract;
 pub mod theft;
 pub mod thief;
 pub mod trial;
 pub mod unchanged;
+pub mod varnish;
 pub mod wait;
 pub mod world;
 
 mod cdp;
+mod daemon;
 mod marionette;
 mod nss;
 mod process;

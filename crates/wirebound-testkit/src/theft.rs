@@ -15,7 +15,7 @@ use crate::jar::{Cookie, Jar};
 use crate::line::{Ending, Line};
 use crate::members::Members;
 use crate::thief::raw::{RawThief, Tickets};
-use crate::thief::{self, Loot};
+use crate::thief::{self, AGENT, Target};
 use crate::trial::Before;
 use crate::trial::front::Front;
 use crate::wait;
@@ -23,9 +23,6 @@ use crate::wait;
 const HOST: &str = "victim.w.test";
 const NAME: &str = "victim-of-a-theft";
 const BOUND: Duration = Duration::from_secs(10);
-
-/// What a thief says he is.
-const AGENT: &str = "Mozilla/5.0 (X11; Linux x86_64)";
 
 /// How long the victim's next wire is held up.
 const HEAD_START: Duration = Duration::from_secs(3);
@@ -90,14 +87,20 @@ pub async fn copy_the_jar(before: &Before, http: Http) -> Result<Outcome> {
         }
         // Both the jar of the first hour and the jar as it is now.
         for (copy, age) in [(jar(&browser).await?, "fresh"), (first.clone(), "old")] {
-            let scene = Scene {
-                front: &front,
+            let target = Target {
+                ca: &front.ca(),
+                // The thieves come straight to the server, but name the address that the victim uses.
+                server: front.address(),
                 http,
-                base: &base,
-                copy,
-                when: format!("{time}, {age} copy"),
+                url: &format!("{base}/m/page?thief=1"),
+                tries: TRIES,
             };
-            scene.all(&mut outcome, &second).await?;
+            for (who, loot) in Box::pin(thief::all(&target, &copy, &second)).await? {
+                outcome.tries += 1;
+                if loot.tells(NAME) {
+                    outcome.served.push(format!("{time}, {age} copy: {who}"));
+                }
+            }
             look(&mut outcome, &tab, &base, time).await;
         }
     }
@@ -213,47 +216,5 @@ async fn look(outcome: &mut Outcome, tab: &Tab, base: &str, when: &str) {
     };
     if let Err(error) = served.await {
         outcome.victim_lost.push(format!("{when}: {error:#}"));
-    }
-}
-
-struct Scene<'a> {
-    front: &'a Front,
-    http: Http,
-    base: &'a str,
-    copy: Jar,
-    when: String,
-}
-
-impl Scene<'_> {
-    async fn all(&self, outcome: &mut Outcome, second: &Chromium) -> Result<()> {
-        let (ca, server) = (self.front.ca(), self.front.address());
-        // The thieves come straight to the server, but name the address that the victim uses.
-        let url = format!("{}/m/page?thief=1", self.base);
-        for _ in 0..TRIES {
-            let loot = thief::curl(&ca, server, self.http, &self.copy, &url).await?;
-            self.note(outcome, "curl", &loot);
-        }
-        for tickets in [Tickets::Kept, Tickets::Dropped] {
-            let jar = self.copy.clone();
-            let mut raw = RawThief::new(&ca, server, self.http, tickets, AGENT, jar)?;
-            for _ in 0..TRIES {
-                let loot = raw.get(&url).await?;
-                self.note(outcome, &format!("raw client, tickets {tickets:?}"), &loot);
-                raw.hang_up();
-            }
-        }
-        second.set_cookies(&self.copy).await?;
-        for _ in 0..TRIES {
-            let loot = thief::browse(second, &url).await?;
-            self.note(outcome, "second profile", &loot);
-        }
-        Ok(())
-    }
-
-    fn note(&self, outcome: &mut Outcome, who: &str, loot: &Loot) {
-        outcome.tries += 1;
-        if loot.tells(NAME) {
-            outcome.served.push(format!("{}: {who}", self.when));
-        }
     }
 }

@@ -18,6 +18,11 @@ use crate::nss;
 
 pub mod raw;
 
+use raw::{RawThief, Tickets};
+
+/// What a thief says he is.
+pub(crate) const AGENT: &str = "Mozilla/5.0 (X11; Linux x86_64)";
+
 /// Redirects that a thief follows before it gives up.
 const REDIRECTS: usize = 10;
 
@@ -38,6 +43,77 @@ impl Loot {
     pub fn tells(&self, name: &str) -> bool {
         self.body.contains(name)
     }
+}
+
+/// What thieves are after.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    /// The authority that the server's certificate is of.
+    pub ca: &'a Path,
+    /// Where the thieves connect, whatever host the address names.
+    pub server: SocketAddr,
+    /// What they speak.
+    pub http: Http,
+    /// A page that tells whose it is.
+    pub url: &'a str,
+    /// How often each of them tries.
+    pub tries: usize,
+}
+
+/// Every thief there is, all at once, each with the whole copy: curl, a client that keeps TLS tickets and one that drops
+/// them, and `second`, another profile of a real browser.
+///
+/// # Errors
+/// When one of them gets no answer at all.
+pub async fn all(
+    target: &Target<'_>,
+    copy: &Jar,
+    second: &Chromium,
+) -> Result<Vec<(String, Loot)>> {
+    let (by_curl, keeping, dropping, browsing) = tokio::try_join!(
+        times(target.tries, async || {
+            curl(target.ca, target.server, target.http, copy, target.url).await
+        }),
+        by_raw(target, copy, Tickets::Kept),
+        by_raw(target, copy, Tickets::Dropped),
+        async {
+            second.set_cookies(copy).await?;
+            times(target.tries, async || browse(second, target.url).await).await
+        }
+    )?;
+    let crew = [
+        ("curl", by_curl),
+        ("raw client, tickets kept", keeping),
+        ("raw client, tickets dropped", dropping),
+        ("second profile", browsing),
+    ];
+    let named = |(who, loot): (&str, Vec<Loot>)| {
+        loot.into_iter()
+            .map(|l| (who.to_owned(), l))
+            .collect::<Vec<_>>()
+    };
+    Ok(crew.into_iter().flat_map(named).collect())
+}
+
+async fn by_raw(target: &Target<'_>, copy: &Jar, tickets: Tickets) -> Result<Vec<Loot>> {
+    let Target {
+        ca, server, http, ..
+    } = *target;
+    let mut raw = RawThief::new(ca, server, http, tickets, AGENT, copy.clone())?;
+    let mut loot = Vec::new();
+    for _ in 0..target.tries {
+        loot.push(raw.get(target.url).await?);
+        raw.hang_up();
+    }
+    Ok(loot)
+}
+
+async fn times(tries: usize, mut ask: impl AsyncFnMut() -> Result<Loot>) -> Result<Vec<Loot>> {
+    let mut loot = Vec::new();
+    for _ in 0..tries {
+        loot.push(ask().await?);
+    }
+    Ok(loot)
 }
 
 /// Asks for `url` with curl and the jar. Every name resolves to `server`'s address.

@@ -134,6 +134,8 @@ pub struct Ask<'a> {
     pub host: &'a str,
     /// The same for the same request.
     pub request: u8,
+    /// Its client calls itself otherwise than before.
+    pub other_client: bool,
 }
 
 impl<'a> Ask<'a> {
@@ -148,6 +150,7 @@ impl<'a> Ask<'a> {
             need: Need::NOTHING,
             host: HOST,
             request: 1,
+            other_client: false,
         }
     }
 }
@@ -256,6 +259,8 @@ pub struct World {
     pub thief: Browser,
     /// The time.
     pub now: Timestamp,
+    /// Where new connections come from.
+    pub place: std::net::IpAddr,
     policy: Policy,
     dice: Arc<Dice>,
     roots: u64,
@@ -273,6 +278,7 @@ impl World {
             browser: Browser::default(),
             thief: Browser::default(),
             now: Timestamp::from_millis(1_700_000_000_000),
+            place: [192, 0, 2, 1].into(),
             policy,
             dice,
             roots: 0,
@@ -309,7 +315,7 @@ impl World {
         let plug = Arc::new(Plug::default());
         let wire = self.engine.wire(Connected {
             transport: Arc::clone(&plug) as Arc<dyn Transport>,
-            address: Some([192, 0, 2, 1].into()),
+            address: Some(self.place),
             lineage,
             opened: self.now,
         });
@@ -391,7 +397,7 @@ impl World {
         let presented = self.engine.read_at(ask.cookie.as_bytes(), &asked).unwrap();
         match self.engine.authorize(&line.wire, &presented, self.now) {
             // A route that asks for more is judged on the slow path here, to see its reason.
-            Authorized::Accepted(verified) if ask.need.is_nothing() => {
+            Authorized::Accepted(verified) if ask.need.is_nothing() && !ask.other_client => {
                 return Answer::Hot(verified);
             }
             Authorized::Accepted(_) | Authorized::Ask => {}
@@ -407,6 +413,7 @@ impl World {
             can_follow: ask.follow,
             held: ask.held,
             surprise: false,
+            other_client: ask.other_client,
             authority: &authority,
             need: ask.need,
         };

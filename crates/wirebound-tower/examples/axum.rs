@@ -21,7 +21,9 @@ use wirebound::store::MemoryStore;
 use wirebound::{
     Clock, Engine, Entropy, EntropyError, Keys, NodeSecret, Policy, Secret, Subject, Timestamp,
 };
-use wirebound_tower::gate::{Gate, GateParts, Intent, Session, SignInIntent, open_to_all, serve};
+use wirebound_tower::gate::{
+    Arrival, Gate, GateParts, Intent, Session, SignInIntent, open_to_all, serve,
+};
 use wirebound_tower::listen::{Limits, Listener};
 use wirebound_tower::tls::{Grants, Renewals, TicketKeys, Tls, TlsParts};
 use wirebound_tower::{LogWitness, cookies::Names, refusal::Answers};
@@ -111,6 +113,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         names: Names::secure(),
         answers: Answers::default(),
         needs: open_to_all(),
+        arrival: Arrival::default(),
     });
     let listener = tokio::net::TcpListener::bind("127.0.0.1:8443").await?;
     println!("https://localhost:8443/");

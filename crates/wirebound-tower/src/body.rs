@@ -9,8 +9,10 @@ use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, Sleep};
-use wirebound::{Cut, Watch};
+use wirebound::Cut;
 
 /// Any error.
 pub type BoxError = Box<dyn core::error::Error + Send + Sync>;
@@ -24,6 +26,9 @@ const SMALL: u64 = 64 * 1024;
 /// What a cut leaves to the answer's head. A body that breaks off at its first poll takes an unsent head with it, and
 /// a browser repeats whatever was reset before an answer's head came, POST included.
 const HEAD_FIRST: Duration = Duration::from_millis(20);
+
+/// How long a cut body may still hang in front of a client that does not read.
+const STUCK: Duration = Duration::from_secs(2);
 
 /// A signal that cuts a body, though never before the answer's head has had its time to leave.
 pub struct Fuse<T> {
@@ -77,29 +82,76 @@ pub fn empty() -> Body {
     full(Bytes::new())
 }
 
-/// Boxes a body; if it streams, it is cut the moment its session ends or its role falls.
-pub fn watched<B>(body: B, watch: Option<Watch>) -> Body
+/// Boxes a body.
+pub fn boxed<B>(body: B) -> Body
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    let body = body.map_err(Into::into).boxed_unsync();
-    if body.size_hint().upper().is_some_and(|most| most <= SMALL) {
+    body.map_err(Into::into).boxed_unsync()
+}
+
+/// Whether a body is so small that it is gone before anybody could end its session.
+fn is_small(body: &Body) -> bool {
+    body.size_hint().upper().is_some_and(|most| most <= SMALL)
+}
+
+/// Boxes a body; if it streams, it is cut when the signal that `signal` makes is done, the moment its session ends or its
+/// role falls.
+///
+/// A client that does not read keeps its connection from asking for the next frame, and so from seeing the cut. After
+/// two seconds `stuck` is called, which may close the connection.
+pub fn watched<B, S>(
+    body: B,
+    signal: impl FnOnce() -> S,
+    stuck: impl FnOnce() + Send + 'static,
+) -> Body
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+    S: Future<Output = Cut> + Send + 'static,
+{
+    let body = boxed(body);
+    if is_small(&body) {
         return body;
     }
-    match watch {
-        Some(watch) => Watched {
-            body,
-            fuse: Fuse::new(async move { watch.cut().await }),
+    let (say, hear) = oneshot::channel();
+    let signal = signal();
+    let guard = tokio::spawn(async move {
+        let cut = signal.await;
+        // A body that is gone needs no cut, and has aborted this.
+        let _heard = say.send(cut);
+        tokio::time::sleep(STUCK).await;
+        stuck();
+    });
+    let cut = async move {
+        match hear.await {
+            Ok(cut) => cut,
+            // Whoever watched is gone without a word: nobody can say that the session lives.
+            Err(_) => Cut::RoleChanged,
         }
-        .boxed_unsync(),
-        None => body,
+    };
+    Watched {
+        body,
+        fuse: Fuse::new(cut),
+        _guard: Guard(guard),
+    }
+    .boxed_unsync()
+}
+
+/// Ends the watching with the body.
+struct Guard(JoinHandle<()>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 
 struct Watched {
     body: Body,
     fuse: Fuse<Cut>,
+    _guard: Guard,
 }
 
 impl http_body::Body for Watched {

@@ -13,12 +13,16 @@ use wirebound::{CookieValue, Secret};
 /// How many echo nonces a jar may hold.
 const ECHOES: usize = 8;
 
+/// How long the mark of a bounce stays: a slow network's reload.
+const BOUNCE_SECONDS: u64 = 60;
+
 /// Under which names our cookies go.
 #[derive(Clone, Debug)]
 pub struct Names {
     session: String,
     hand_over: String,
     echo: String,
+    bounce: String,
     secure: bool,
     same_site: &'static str,
 }
@@ -41,6 +45,7 @@ impl Names {
             session: name.to_owned(),
             hand_over: format!("{name}-h"),
             echo: format!("{name}-j"),
+            bounce: format!("{name}-b"),
             secure,
             same_site: "Strict",
         }
@@ -59,6 +64,12 @@ impl Names {
     pub fn dangerously_cross_site(mut self) -> Self {
         self.same_site = "None";
         self
+    }
+
+    /// Whether a navigation from elsewhere comes without these cookies.
+    #[must_use]
+    pub fn are_strict(&self) -> bool {
+        self.same_site == "Strict"
     }
 
     /// The session cookie's name.
@@ -98,6 +109,8 @@ impl Names {
             once(&mut shown.session, value)
         } else if name == self.hand_over.as_bytes() {
             once(&mut shown.hand_over, value)
+        } else if name == self.bounce.as_bytes() {
+            once(&mut shown.bounce, value)
         } else if let Some([slot @ b'0'..=b'7']) = name.strip_prefix(self.echo.as_bytes()) {
             let slot = usize::from(slot.saturating_sub(b'0'));
             shown
@@ -161,6 +174,16 @@ impl Names {
         }
     }
 
+    /// Marks that a browser is about to come back of its own: it will send what it has of ours. Authenticates nothing.
+    pub fn set_bounce(&self, headers: &mut HeaderMap) {
+        self.set(headers, &self.bounce, "1", Some(BOUNCE_SECONDS));
+    }
+
+    /// Takes the mark away.
+    pub fn clear_bounce(&self, headers: &mut HeaderMap) {
+        self.set(headers, &self.bounce, "", Some(0));
+    }
+
     fn set(&self, headers: &mut HeaderMap, name: &str, value: &str, max_age: Option<u64>) {
         let secure = if self.secure { "; Secure" } else { "" };
         let keep = max_age
@@ -192,12 +215,19 @@ pub struct Shown<'h> {
     /// The hand-over nonce.
     pub hand_over: Option<&'h [u8]>,
     echoes: [Option<&'h [u8]>; ECHOES],
+    bounce: Option<&'h [u8]>,
 }
 
 impl<'h> Shown<'h> {
     /// Echo nonces.
     pub fn echoes(&self) -> impl Iterator<Item = &'h [u8]> {
         self.echoes.iter().flatten().copied()
+    }
+
+    /// Whether it was sent back here by a page of ours: whatever else the jar has of ours came along too.
+    #[must_use]
+    pub const fn bounced(&self) -> bool {
+        self.bounce.is_some()
     }
 
     /// In which slots they came.
@@ -317,6 +347,8 @@ mod tests {
         names.clear_session(&mut headers);
         names.clear_hand_over(&mut headers);
         names.clear_echoes(&mut headers, &[2]);
+        names.set_bounce(&mut headers);
+        names.clear_bounce(&mut headers);
         for line in headers.get_all(SET_COOKIE) {
             let text = line.to_str().unwrap();
             assert!(text.starts_with("__Host-wirebound"), "{text}");

@@ -26,6 +26,29 @@ pub fn is_surprise(method: &Method, headers: &HeaderMap, authority: &str, websoc
     }
 }
 
+/// Whether a request that changes something here comes from our own pages, or from a program. Stricter than
+/// [`is_surprise`]: what a browser sends without saying where it comes from is refused too.
+#[must_use]
+pub fn is_our_own(headers: &HeaderMap, authority: &str) -> bool {
+    let one = |name: &str| {
+        let mut lines = headers.get_all(name).iter();
+        let first = lines.next().map(|value| value.to_str().unwrap_or("?"));
+        (first, lines.next().is_none())
+    };
+    let ((site, site_once), (origin, origin_once)) = (one("sec-fetch-site"), one("origin"));
+    if !site_once || !origin_once || foreign(origin, authority) == Some(true) {
+        return false;
+    }
+    match (site, origin) {
+        (Some(site), _) => site == "same-origin",
+        (None, Some(_)) => true,
+        (None, None) => !headers.keys().any(|name| {
+            let name = name.as_str();
+            name.starts_with("sec-fetch-") || name.starts_with("sec-ch-") || name == "referer"
+        }),
+    }
+}
+
 /// Whether an `Origin` is another than ours. Its scheme is `https` wherever we stand; loopback may speak `http`.
 fn foreign(origin: Option<&str>, authority: &str) -> Option<bool> {
     let origin = origin?;
@@ -54,6 +77,40 @@ mod tests {
             headers.insert(ORIGIN, origin.parse().unwrap());
         }
         is_surprise(method, &headers, "app.test:8443", websocket)
+    }
+
+    #[test]
+    fn what_changes_something_here_comes_from_our_own_pages_or_from_a_program() {
+        let own = ("origin", "https://app.test:8443");
+        let foreign = ("origin", "https://evil.test");
+        let site = |site| ("sec-fetch-site", site);
+        for (fields, expected) in [
+            (vec![], true),
+            (vec![site("same-origin"), own], true),
+            (vec![site("same-origin")], true),
+            (vec![own], true),
+            (vec![site("same-site"), own], false),
+            (vec![site("cross-site")], false),
+            (vec![site("none")], false),
+            (vec![site("same-origin"), foreign], false),
+            (vec![foreign], false),
+            (vec![("origin", "null")], false),
+            (vec![site("same-origin"), site("same-origin")], false),
+            (vec![own, own], false),
+            (vec![("sec-fetch-mode", "navigate")], false),
+            (vec![("sec-ch-ua", "x")], false),
+            (vec![("referer", "https://app.test:8443/")], false),
+        ] {
+            let mut headers = HeaderMap::new();
+            for (name, value) in &fields {
+                headers.append(*name, value.parse().unwrap());
+            }
+            assert_eq!(
+                is_our_own(&headers, "app.test:8443"),
+                expected,
+                "{fields:?}"
+            );
+        }
     }
 
     #[test]

@@ -69,6 +69,21 @@ impl Witness for LogWitness {
                 let session = session.map(|session| session.to_string());
                 log!(info, name, session = session, reason = refusal.name(), wire = number(&side), side = %text(&side));
             }
+            Event::PhantomSession {
+                session,
+                ending,
+                side,
+                unreported,
+            } => {
+                log!(warn, name, session = %session, ending = ending.name(), wire = number(&side), side = %text(&side), unreported = unreported);
+            }
+            Event::AddressChanged {
+                session,
+                newcomer,
+                holder,
+            } => {
+                log!(warn, name, session = %session, wire = number(&newcomer), newcomer = %text(&newcomer), holder = %text(&holder));
+            }
             Event::NotProven {
                 session,
                 cause,
@@ -95,8 +110,7 @@ impl Witness for LogWitness {
                 log!(error, name, session = %session, subject = %subject, wire = number(&newcomer), newcomer = %text(&newcomer), holder = %text(&holder), ended = ended);
             }
             Event::Shared { family, sign, side } => {
-                let hint = "somebody in the middle shares this connection among people: declare the listener `behind`, \
-                            or pass TCP through";
+                let hint = advice(sign);
                 log!(warn, name, family = %family, sign = sign, wire = number(&side), side = %text(&side), hint = hint);
             }
             Event::AdminContended {
@@ -127,6 +141,34 @@ impl Witness for LogWitness {
                 log!(warn, name, session = %session, cause = cause);
             }
             _ => log!(info, name, unknown = true),
+        }
+    }
+}
+
+/// What an operator does about a shared family.
+fn advice(sign: &str) -> &'static str {
+    match sign {
+        "no_server_name" => {
+            "a proxy in front connects without the host's name and carries several people over one connection: nobody \
+             can be signed in through it. Let it pass TCP through (HAProxy: `mode tcp`; nginx: a `stream` block), or let \
+             clients connect here themselves. See the guide, \"Behind a proxy\""
+        }
+        "forwarding_header" => {
+            "a proxy in front ends TLS and adds a forwarding field; it may carry several people over one connection, so \
+             nobody can be signed in through it. Let it pass TCP through (HAProxy: `mode tcp`; nginx: a `stream` block), or \
+             let clients connect here themselves. If it is one browser alone: an extension that adds the field. See the \
+             guide, \"Behind a proxy\""
+        }
+        "two_user_agents_in_turn" => {
+            "two programs take turns on one TLS family. Either a proxy in front ends TLS and carries several people over one \
+             connection: let it pass TCP through (HAProxy: `mode tcp`; nginx: a `stream` block), or let clients connect here \
+             themselves. Or one browser calls itself two names (a page in desktop mode beside others): it is served again \
+             after its restart. See the guide, \"Behind a proxy\""
+        }
+        _ => {
+            "a proxy in front ends TLS and carries several people over one connection: nobody can be signed in through it. \
+             Let it pass TCP through (HAProxy: `mode tcp`; nginx: a `stream` block), or let clients connect here themselves. \
+             See the guide, \"Behind a proxy\""
         }
     }
 }

@@ -16,14 +16,18 @@ use crate::refusal::Answers;
 use crate::tls::{Grants, Renewals};
 
 mod access;
+mod arrival;
+mod cut;
 mod depart;
 mod endpoints;
 mod extract;
 mod identify;
 mod serve;
 mod service;
+mod sessions;
 
 pub use access::{Access, Intent, SignInIntent};
+pub use arrival::Arrival;
 pub use extract::Session;
 pub use serve::serve;
 pub use service::{GateLayer, GateService};
@@ -51,6 +55,8 @@ pub struct GateParts {
     pub answers: Answers,
     /// What routes ask for.
     pub needs: Needs,
+    /// What becomes of those who come from another site.
+    pub arrival: Arrival,
 }
 
 impl fmt::Debug for GateParts {

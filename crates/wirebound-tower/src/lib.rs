@@ -9,11 +9,14 @@ pub mod caches;
 pub mod cookies;
 pub mod csrf;
 mod events;
+pub mod form;
 pub mod gate;
 pub mod listen;
+pub mod pages;
 pub mod refusal;
 pub mod tls;
 pub mod transport;
+pub mod tree;
 mod wired;
 
 pub use events::LogWitness;

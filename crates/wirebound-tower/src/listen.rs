@@ -7,6 +7,7 @@ mod connection;
 mod counted;
 mod drive;
 mod limits;
+mod strict;
 mod table;
 mod wire;
 

@@ -9,6 +9,9 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use wirebound::{Ending, Refusal};
 
+use crate::pages::{Html, Look, Sheet};
+use crate::tree::Tree;
+
 /// Where the code stands for programs, where the reader may know it.
 pub const REASON: HeaderName = HeaderName::from_static("wirebound-reason");
 
@@ -118,6 +121,12 @@ pub fn table(refusal: Refusal, asker: Asker, told: bool) -> Told {
             "insufficient_strength",
             "Please sign in again to do this.",
         ),
+        Refusal::SharedWire => plain(
+            StatusCode::FORBIDDEN,
+            "insufficient_strength",
+            "You cannot be signed in here: something between you and this site mixes the connections of several people. \
+             Its operator can tell what to change.",
+        ),
         Refusal::StepUpRequired => plain(
             StatusCode::FORBIDDEN,
             "step_up_required",
@@ -160,53 +169,24 @@ const fn farewell(ending: Ending) -> &'static str {
     }
 }
 
-/// Draws a page for a person. The server's pages are nicer; this is what a library user gets without asking.
-pub type Page = fn(&Told, Option<&str>) -> String;
-
 /// How answers of our own look.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 #[expect(clippy::exhaustive_structs, reason = "configuration builds it")]
 pub struct Answers {
-    /// Draws the page for a person.
-    pub page: Page,
+    /// Draws the pages for people.
+    pub look: Look,
     /// Where to sign in, if the operator said so.
     pub login: Option<String>,
-}
-
-impl Default for Answers {
-    fn default() -> Self {
-        Self {
-            page: plain_page,
-            login: None,
-        }
-    }
-}
-
-fn plain_page(told: &Told, login: Option<&str>) -> String {
-    let link = login
-        .filter(|link| {
-            link.bytes()
-                .all(|byte| byte.is_ascii_graphic() && !b"\"<>&'".contains(&byte))
-        })
-        .map(|link| format!("<p><a href=\"{link}\">Sign in</a></p>"))
-        .unwrap_or_default();
-    format!(
-        "<!doctype html><html lang=en><meta charset=utf-8><title>{0}</title><h1>{0}</h1><p>{1}</p>{link}</html>",
-        told.status.as_u16(),
-        told.title
-    )
+    /// What the operator listed for people to find.
+    pub tree: Tree,
 }
 
 /// The one function that turns a refusal into a response: an RFC 9457 problem document, or a page for a person.
 #[must_use]
 pub fn respond(refusal: Refusal, asker: Asker, told: bool, answers: &Answers) -> Response<Bytes> {
     let what = table(refusal, asker, told);
-    let mut response = match asker {
-        Asker::Person => page(&what, answers),
-        Asker::Program => problem(what.status, what.code, what.title, what.detail),
-    };
+    let mut response = tell(&what, asker, answers);
     let headers = response.headers_mut();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     // Codes that say more than the status are for those who may know them.
     let everybody = !matches!(
         refusal,
@@ -221,24 +201,44 @@ pub fn respond(refusal: Refusal, asker: Asker, told: bool, answers: &Answers) ->
     response
 }
 
-fn page(what: &Told, answers: &Answers) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::from((answers.page)(what, answers.login.as_deref())));
-    *response.status_mut() = what.status;
-    let headers = response.headers_mut();
-    headers.insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static("text/html; charset=utf-8"),
-    );
-    headers.insert(
-        "content-security-policy",
-        HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"),
-    );
-    headers.insert(
-        "x-content-type-options",
-        HeaderValue::from_static("nosniff"),
-    );
-    headers.insert("referrer-policy", HeaderValue::from_static("no-referrer"));
+/// What is told as a page or a problem document, kept by no cache.
+#[must_use]
+pub fn tell(what: &Told, asker: Asker, answers: &Answers) -> Response<Bytes> {
+    let mut response = match asker {
+        Asker::Person => page(what, answers),
+        Asker::Program => problem(what.status, what.code, what.title, what.detail),
+    };
     response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn page(what: &Told, answers: &Answers) -> Response<Bytes> {
+    let mut content = Html::new();
+    if leads_on(what) {
+        if let Some(login) = &answers.login {
+            content = content.sign_in_link(login);
+        }
+        // Whoever is refused is nobody yet, so what is listed is what everybody may see.
+        content = content.with(&answers.tree.for_strangers());
+    }
+    answers.look.page(&Sheet {
+        status: what.status,
+        code: what.code,
+        title: what.title,
+        text: what.detail.unwrap_or_default(),
+        content,
+        script: None,
+    })
+}
+
+/// Whether signing in, or another page, is the way on.
+fn leads_on(what: &Told) -> bool {
+    what.status == StatusCode::UNAUTHORIZED
+        || what.status == StatusCode::NOT_FOUND
+        || what.status == expired()
+        || ["insufficient_strength", "step_up_required"].contains(&what.code)
 }
 
 /// An RFC 9457 problem document; `code` is also the end of its `type`.
@@ -305,6 +305,7 @@ csrf_surprise: 403 csrf_surprise | 403 csrf_surprise | 403 csrf_surprise
 not_proven: 401 - | 401 - | 401 not_proven
 contested: 404 - | 401 - | 401 -
 insufficient_role: 403 insufficient_role | 403 insufficient_role | 403 insufficient_role
+insufficient_strength: 403 insufficient_strength | 403 insufficient_strength | 403 insufficient_strength
 insufficient_strength: 403 insufficient_strength | 403 insufficient_strength | 403 insufficient_strength
 step_up_required: 403 step_up_required | 403 step_up_required | 403 step_up_required
 forbidden: 403 forbidden | 403 forbidden | 403 forbidden

@@ -129,13 +129,31 @@ async fn ticker(_: Session) -> Response {
     Response::new(axum::body::Body::new(Endless(false)))
 }
 
+/// More than any buffer between here and a client that does not read.
+async fn flood(_: Session) -> Response {
+    struct Flood;
+    impl http_body::Body for Flood {
+        type Data = bytes::Bytes;
+        type Error = core::convert::Infallible;
+        fn poll_frame(
+            self: core::pin::Pin<&mut Self>,
+            _: &mut core::task::Context<'_>,
+        ) -> core::task::Poll<Option<Result<http_body::Frame<bytes::Bytes>, Self::Error>>> {
+            let chunk = http_body::Frame::data(bytes::Bytes::from_static(&[b'x'; 65_536]));
+            core::task::Poll::Ready(Some(Ok(chunk)))
+        }
+    }
+    Response::new(axum::body::Body::new(Flood))
+}
+
 async fn site() -> (Server, Gate, Arc<Moody>) {
     let app = Router::new()
         .route("/", get(anybody))
         .route("/login", post(login))
         .route("/logout", post(logout))
         .route("/me", get(me))
-        .route("/ticker", get(ticker));
+        .route("/ticker", get(ticker))
+        .route("/flood", get(flood));
     let store = Arc::new(Moody::default());
     let (server, gate) = Server::gated(app, Arc::<Moody>::clone(&store), open_to_all()).await;
     (server, gate, store)
@@ -292,6 +310,36 @@ async fn removing_an_identity_cuts_its_streams_and_disconnects_it() {
         "a cut stream must not look whole"
     );
     assert_eq!(alice.ask(&server, "GET", "/").await.1, "nobody");
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_does_not_delay_the_end_of_its_session() {
+    let (server, gate, _) = site().await;
+    let mut alice = Visitor::new(&server);
+    alice.ask(&server, "POST", "/login").await;
+    let mut wire = alice.wire.take().unwrap();
+    let text = alice.head("GET", "/flood", "");
+    tokio::io::AsyncWriteExt::write_all(&mut wire, text.as_bytes())
+        .await
+        .unwrap();
+    // The head has come; then the client only holds the connection.
+    while wire.read_u8().await.unwrap() != b'x' {}
+    tokio::time::sleep(core::time::Duration::from_millis(300)).await;
+    let since = Instant::now();
+    let now = server.clock.read();
+    // An ending that closes no wires by itself.
+    let session = gate.engine().identity(&subject("alice")).await.unwrap();
+    let session = session.unwrap().sessions[0];
+    let ended = gate.engine().end(session, wirebound::Ending::Logout, now);
+    assert!(ended.await.unwrap());
+    common::until(|| server.census.connections() == 0).await;
+    eprintln!(
+        "session ended: a client that does not read was disconnected after {} ms",
+        since.elapsed().as_millis()
+    );
+    let mut rest = Vec::new();
+    let end = tokio::time::timeout(common::BOUND, wire.read_to_end(&mut rest)).await;
+    assert!(end.unwrap().is_err(), "what waited in the kernel is gone");
 }
 
 #[tokio::test]

@@ -34,6 +34,7 @@ fn quick() -> Limits {
         header_timeout: SHORT,
         idle_timeout: SHORT,
         hang_up_wait: SHORT,
+        answer_wait: SHORT,
         linger_time: SHORT,
         shutdown_wait: SHORT,
         ..Limits::default()
@@ -442,6 +443,33 @@ async fn a_hung_up_connection_is_gone_within_its_bound() {
     closes(&mut tls).await;
     assert!(began.elapsed() >= SHORT, "what is in flight has its time");
     assert!(!server.last().is_open());
+}
+
+#[tokio::test]
+async fn a_hung_up_connection_waits_for_an_answer_that_is_owed() {
+    let limits = Limits {
+        hang_up_wait: Duration::ZERO,
+        ..Limits::default()
+    };
+    let server = Server::limited(limits).await;
+    let mut tls = h1(&server).await;
+    tls.write_all(b"POST /wait HTTP/1.1\r\nHost: app.test\r\nContent-Length: 0\r\n\r\n")
+        .await
+        .unwrap();
+    until(|| server.waiting.load(Ordering::SeqCst) == 1).await;
+    let connection = server.last();
+    connection.hang_up();
+    // Its bound is over at once: cut now, a browser would send the POST again.
+    connection.hung_up().await;
+    tokio::time::sleep(SHORT).await;
+    server.go_on.notify_one();
+    let (head, _) = timeout(BOUND, common::response(&mut tls))
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    assert!(head.contains("connection: close"), "{head}");
+    assert!(closes(&mut tls).await);
 }
 
 #[tokio::test]

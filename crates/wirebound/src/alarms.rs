@@ -1,4 +1,4 @@
-//! Alarms that do not flood: one is told per session, kind and minute, the rest are numbers.
+//! Alarms that do not flood: one is told per session (or of none), kind and minute, the rest are numbers.
 
 use std::collections::HashMap;
 use std::sync::PoisonError;
@@ -9,7 +9,7 @@ use crate::time::{Lifetime, Timestamp};
 
 /// Counts alarms per session, so that one is told in a minute and the rest are numbers.
 #[derive(Debug, Default)]
-pub(crate) struct Alarms(Mutex<HashMap<(SessionId, &'static str), Rung>>);
+pub(crate) struct Alarms(Mutex<HashMap<(Option<SessionId>, &'static str), Rung>>);
 
 /// When it was last told, and how many were not told since.
 type Rung = (Timestamp, u32);
@@ -19,13 +19,14 @@ const ALARMS: usize = 4096;
 const ALARM_EVERY: Lifetime = Lifetime::from_mins(1);
 
 impl Alarms {
-    /// Whether to tell, and how many were not told since the last.
+    /// Whether to tell of this session, or of what concerns none, and how many were not told since the last.
     pub(crate) fn ring(
         &self,
-        session: SessionId,
+        session: impl Into<Option<SessionId>>,
         what: &'static str,
         now: Timestamp,
     ) -> Option<u32> {
+        let session = session.into();
         let mut rung = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if rung.len() >= ALARMS {
             rung.retain(|_, (at, _)| now.since(*at) < ALARM_EVERY);

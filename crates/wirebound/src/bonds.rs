@@ -13,6 +13,7 @@ use event_listener::{Event, EventListener};
 
 use crate::event::Side;
 use crate::ids::{Root, SessionId, WireId};
+use crate::role::Role;
 use crate::sync::{Arc as ModelArc, Mutex, MutexGuard, Ordering};
 use crate::table::{Handle, Inserted, Live, Table};
 use crate::time::{Lifetime, Timestamp};
@@ -99,6 +100,11 @@ pub enum Cut {
 pub struct Watch {
     fate: ModelArc<Fate>,
     falls: u64,
+    handle: Handle,
+    /// The role that what is sent was judged with.
+    role: Role,
+    /// What was judged did not stand any more when the watch began.
+    fallen: bool,
 }
 
 impl Watch {
@@ -112,11 +118,54 @@ impl Watch {
             .unwrap_or_else(PoisonError::into_inner);
         match state.ending {
             Some(ending) => Some(Cut::Ended(ending)),
-            None => (state.falls > self.falls).then_some(Cut::RoleChanged),
+            None => (self.fallen || state.falls > self.falls).then_some(Cut::RoleChanged),
         }
     }
 
-    /// Waits for it.
+    /// Whose.
+    #[must_use]
+    pub const fn session(&self) -> SessionId {
+        self.handle.id()
+    }
+
+    /// As [`Watch::now`], and whether the role that it was judged with is still in force at this time. What time ends is
+    /// not said here: [`Watch::due`] says when to have the engine look.
+    #[must_use]
+    pub fn at(&self, now: Timestamp) -> Option<Cut> {
+        self.now().or_else(|| {
+            let live = self.handle.snapshot()?;
+            (role_at(&live, now) < self.role).then_some(Cut::RoleChanged)
+        })
+    }
+
+    /// When to look again although nothing was said: at the earliest of what time brings to the session. `None`: it is
+    /// gone, and [`Watch::now`] says so.
+    #[must_use]
+    pub fn due(&self, now: Timestamp) -> Option<Timestamp> {
+        let live = self.handle.snapshot()?;
+        let lapse = live.raised.map(|(_, until)| until);
+        let idle = live.last_active.after(live.idle);
+        Some(
+            idle.min(live.absolute)
+                .min(live.identity_until)
+                .min(lapse.filter(|until| *until > now).unwrap_or(idle)),
+        )
+    }
+
+    /// From now on it is held against the role in force, if that has risen: for whoever watches over a whole session.
+    pub fn rise(&mut self, now: Timestamp) {
+        if let Some(live) = self.handle.snapshot() {
+            self.role = self.role.max(role_at(&live, now));
+        }
+    }
+
+    /// Begins to listen: take it before asking [`Watch::at`], so that nothing falls between.
+    #[must_use]
+    pub fn listen(&self) -> Stirred {
+        Stirred(self.fate.changed.listen())
+    }
+
+    /// Waits for it. It hears what is done to the session, not what time does.
     ///
     /// # Cancel safety
     ///
@@ -129,6 +178,23 @@ impl Watch {
             }
             listener.await;
         }
+    }
+}
+
+/// The role in force at a time.
+fn role_at(live: &Live, now: Timestamp) -> Role {
+    let raised = live.raised.filter(|(_, until)| now < *until);
+    raised.map_or(live.role, |(role, _)| role).min(live.ceiling)
+}
+
+/// Waits until something was done to a session: it ended, its role fell, or its times changed.
+#[derive(Debug)]
+pub struct Stirred(EventListener);
+
+impl Stirred {
+    /// Resolves at the next change.
+    pub async fn stirred(self) {
+        self.0.await;
     }
 }
 
@@ -205,6 +271,8 @@ impl Bonds {
             cargo: None,
         });
         bond.handle = handle.clone();
+        // Its times may be others now: whoever sleeps until then looks again.
+        bond.fate.changed.notify(usize::MAX);
         let attachment = attachment(handle.clone());
         bond.wires.retain(|bound| bound.wire.id != wire.id);
         bond.wires.push(Bound {
@@ -224,10 +292,12 @@ impl Bonds {
         self.part(&mut shard, session, wire.id);
     }
 
-    /// The wire is shared among people: it proves nothing any more, and nothing that it proved stays.
+    /// The wire is shared among people: it proves nothing any more, and nothing that it proved stays. What still streams
+    /// over it is cut, and with it what the session receives elsewhere, which comes back and is judged again.
     pub(crate) fn let_go(&self, wire: &WireCore) {
         wire.shared.store(true, Ordering::Relaxed);
         for session in wire.sessions() {
+            self.role_fell(session);
             self.leave(session, wire);
         }
     }
@@ -302,14 +372,15 @@ impl Bonds {
         }
     }
 
-    /// Changes what the live table knows, if the session is there.
+    /// Changes what the live table knows, if the session is there. Whoever sleeps until one of its times looks again.
     pub(crate) fn update(&self, session: SessionId, change: impl FnOnce(&mut Live)) {
         if let Some(bond) = self.shard(session).get(&session) {
             bond.handle.update(change);
+            bond.fate.changed.notify(usize::MAX);
         }
     }
 
-    /// The role in force fell: streams to the session must be judged again.
+    /// The role in force fell, or a wire lost what it proved: streams to the session must be judged again.
     pub(crate) fn role_fell(&self, session: SessionId) {
         if let Some(bond) = self.shard(session).get(&session) {
             bond.fate.fall();
@@ -318,13 +389,35 @@ impl Bonds {
 
     pub(crate) fn watch(&self, session: SessionId) -> Option<Watch> {
         let shard = self.shard(session);
-        let fate = ModelArc::clone(&shard.get(&session)?.fate);
+        let bond = shard.get(&session)?;
+        let (fate, handle) = (ModelArc::clone(&bond.fate), bond.handle.clone());
         let falls = fate
             .state
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .falls;
-        Some(Watch { fate, falls })
+        Some(Watch {
+            fate,
+            falls,
+            handle,
+            role: Role::GUEST,
+            fallen: false,
+        })
+    }
+
+    /// A watch over what is sent in answer to a request that was judged with this role, on this wire. What happened
+    /// between the judgement and now counts: the wire was let go or doubted, the role fell.
+    pub(crate) fn watch_judged(
+        &self,
+        session: SessionId,
+        wire: &WireCore,
+        role: Role,
+        now: Timestamp,
+    ) -> Option<Watch> {
+        let mut watch = self.watch(session)?;
+        watch.role = role;
+        watch.fallen = wire.doubts(session).unwrap_or(true) || watch.at(now).is_some();
+        Some(watch)
     }
 
     pub(crate) fn wires(&self, session: SessionId) -> Vec<Bound> {

@@ -24,6 +24,7 @@ use crate::record::{Carrier, Record, Tombstone};
 use crate::store::{Change, Expect, Space, Store, StoreError, StoreErrorKind, Stored, Version};
 use crate::table::Live;
 use crate::time::{Entropy, EntropyError, Lifetime, Timestamp};
+use crate::verdict::Verified;
 use crate::wire::{Connected, Wire, WireCore, WireIds};
 
 mod attach;
@@ -47,6 +48,7 @@ mod sweep;
 mod turn_away;
 mod vault;
 
+pub use crate::families::Client;
 pub use authorize::Authorized;
 pub use echo::{EchoToken, request_key};
 pub use elevate::{Elevate, Elevated, NotElevated};
@@ -182,6 +184,20 @@ impl Engine {
     #[must_use]
     pub fn watch(&self, session: SessionId) -> Option<Watch> {
         self.bonds.watch(session)
+    }
+
+    /// As [`Engine::watch`], over what is sent in answer to a request that was judged on this wire: what happened between
+    /// the judgement and now counts, so that a role that fell in that moment is not missed.
+    #[must_use]
+    pub fn watch_judged(&self, wire: &Wire, verified: &Verified, now: Timestamp) -> Option<Watch> {
+        self.bonds
+            .watch_judged(verified.session(), &wire.core, verified.role(), now)
+    }
+
+    /// The client is there: what it sends within a request that was judged (an upload, a WebSocket's messages) keeps the
+    /// session from being idle. It brings back nothing that time has ended. `false`: it is not to be believed any more.
+    pub fn touch(&self, wire: &Wire, session: SessionId, now: Timestamp) -> bool {
+        wire.core.touch(session, now)
     }
 
     /// Something of the caller's own that lives as long as the session has a wire here.

@@ -99,6 +99,26 @@ pub enum Event {
         /// From where.
         side: Side,
     },
+    /// A genuine secret of a session that was ended. Its owner has an old page open, or somebody kept a copy.
+    PhantomSession {
+        /// The session that was.
+        session: SessionId,
+        /// How it ended.
+        ending: Ending,
+        /// From where.
+        side: Side,
+        /// How many more there were in the minute before, not reported one by one.
+        unreported: u32,
+    },
+    /// A session is proved from another address than before, and `bound_to_ip` says to watch that.
+    AddressChanged {
+        /// The session.
+        session: SessionId,
+        /// From where it comes now.
+        newcomer: Side,
+        /// From where it was last proved.
+        holder: Side,
+    },
     /// A genuine secret on a wire that proves nothing.
     NotProven {
         /// The session.
@@ -197,6 +217,8 @@ impl Event {
             Self::HandOverOffered { .. } => "hand_over.offered",
             Self::Challenged { .. } => "challenge.echo",
             Self::Refused { .. } => "refused",
+            Self::PhantomSession { .. } => "phantom_session",
+            Self::AddressChanged { .. } => "address_changed",
             Self::NotProven { .. } => "not_proven",
             Self::Contested { .. } => "contested",
             Self::Theft { .. } => "theft",

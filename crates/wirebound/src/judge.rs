@@ -85,6 +85,8 @@ pub(crate) struct Facts {
     pub(crate) proof: Proof,
     /// The wire's family is shared among people: it gives no proof.
     pub(crate) shared: bool,
+    /// It comes from an address that the session is not held to: it gives no proof.
+    pub(crate) elsewhere: bool,
     pub(crate) company: Company,
     pub(crate) nonce: Nonce,
     pub(crate) recourse: Recourse,
@@ -222,6 +224,11 @@ fn prove(policy: &Policy, facts: &Facts) -> Result<Proved, Judgement> {
         consequence: Consequence::Nothing,
     };
     match facts.proof {
+        // Before a challenge too: the jar may be the owner's own, the place is not.
+        _ if facts.elsewhere => Err(Judgement::refuse_and(
+            Refusal::NotProven,
+            Consequence::NotProven,
+        )),
         _ if facts.shared => Err(stranger(policy, facts)),
         Proof::Attached(strength) => Ok(Proved {
             strength,

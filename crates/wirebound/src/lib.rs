@@ -30,7 +30,7 @@ mod time;
 mod verdict;
 mod wire;
 
-pub use bonds::{Cut, Joining, Watch};
+pub use bonds::{Cut, Joining, Stirred, Watch};
 pub use cookie::{CookieValue, NotOurs, Presented};
 pub use engine::Engine;
 pub use event::{Event, Nobody, Side, Witness};
@@ -39,7 +39,7 @@ pub use ids::{
     SubjectError, WireId,
 };
 pub use keys::{Digest, Keys, NodeSecret};
-pub use policy::{MaxSessions, OnContest, OnLimit, OnTheft, Policy, Preset};
+pub use policy::{BoundToIp, MaxSessions, OnContest, OnLimit, OnTheft, Policy, Preset};
 pub use role::{Role, Strength};
 pub use secret::{SECRET_BYTES, SECRET_CHARS, Secret};
 pub use time::{Clock, Entropy, EntropyError, Lifetime, Timestamp};

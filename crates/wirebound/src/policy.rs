@@ -1,5 +1,7 @@
 //! What an operator chose: clocks, limits, and what happens when two meet.
 
+use std::net::IpAddr;
+
 use crate::role::Role;
 use crate::time::Lifetime;
 
@@ -59,6 +61,49 @@ pub enum OnLimit {
     Deny,
 }
 
+/// Whether a session is held to the address it signed in from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "each must be met")]
+pub enum BoundToIp {
+    /// It is not: honest people's addresses change, and a thief next door shares theirs.
+    #[default]
+    Off,
+    /// A connection from another address is an event.
+    Log,
+    /// A connection from another /24 (IPv4) or /56 (IPv6) proves nothing.
+    Prefix,
+    /// A connection from another address proves nothing.
+    Exact,
+}
+
+impl BoundToIp {
+    /// Whether a connection from `now` may belong to a session that was last proved from `before`. An address that is not
+    /// known is none that may.
+    #[must_use]
+    pub fn allows(self, before: Option<IpAddr>, now: Option<IpAddr>) -> bool {
+        let known = before.zip(now);
+        match self {
+            Self::Off | Self::Log => true,
+            Self::Exact => known.is_some_and(|(a, b)| a.to_canonical() == b.to_canonical()),
+            Self::Prefix => known.is_some_and(|(a, b)| network(a) == network(b)),
+        }
+    }
+}
+
+/// What one customer of an access provider commonly gets: RFC 6177 for the /56.
+fn network(address: IpAddr) -> (bool, [u8; 7]) {
+    match address.to_canonical() {
+        IpAddr::V4(four) => {
+            let [a, b, c, _] = four.octets();
+            (false, [a, b, c, 0, 0, 0, 0])
+        }
+        IpAddr::V6(six) => {
+            let [a, b, c, d, e, f, g, ..] = six.octets();
+            (true, [a, b, c, d, e, f, g])
+        }
+    }
+}
+
 /// How many sessions with this role in force one subject may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "configuration builds it")]
@@ -77,6 +122,8 @@ pub struct MaxSessions {
 pub struct Policy {
     /// Which proofs attach.
     pub preset: Preset,
+    /// Whether the client's address must stay.
+    pub bound_to_ip: BoundToIp,
     /// A stranger meets the owner.
     pub on_contest: OnContest,
     /// Theft was seen.
@@ -119,6 +166,7 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             preset: Preset::Strict,
+            bound_to_ip: BoundToIp::Off,
             on_contest: OnContest::Refuse,
             on_theft: OnTheft::End,
             idle: Lifetime::from_hours(8),
@@ -176,6 +224,34 @@ impl Policy {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_is_held_exactly_by_its_network_or_not_at_all() {
+        let at = |text: &str| text.parse::<IpAddr>().ok();
+        for (before, now, prefix, exact) in [
+            ("192.0.2.1", "192.0.2.1", true, true),
+            ("192.0.2.1", "::ffff:192.0.2.1", true, true),
+            ("192.0.2.1", "192.0.2.200", true, false),
+            ("192.0.2.1", "192.0.3.1", false, false),
+            ("2001:db8:0:12ff::1", "2001:db8:0:1200::2", true, false),
+            ("2001:db8:0:1200::1", "2001:db8:0:1300::1", false, false),
+            ("192.0.2.1", "2001:db8::1", false, false),
+            ("192.0.2.1", "unknown", false, false),
+        ] {
+            let (before, now) = (at(before), at(now));
+            assert_eq!(
+                BoundToIp::Prefix.allows(before, now),
+                prefix,
+                "{before:?} {now:?}"
+            );
+            assert_eq!(
+                BoundToIp::Exact.allows(before, now),
+                exact,
+                "{before:?} {now:?}"
+            );
+            assert!(BoundToIp::Off.allows(before, now) && BoundToIp::Log.allows(before, now));
+        }
+    }
 
     #[test]
     fn there_is_never_more_than_one_admin_session() {

@@ -114,6 +114,8 @@ pub enum Refusal {
     InsufficientRole,
     /// The proof is weaker than what is asked for.
     InsufficientStrength,
+    /// A sign-in over a wire that several people share: no session could be proved over it.
+    SharedWire,
     /// The ceiling would allow it; an elevation on a wire of strength `wire` is missing.
     StepUpRequired,
     /// No rule lets anybody do this.
@@ -126,7 +128,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every refusal; those that carry an ending, once.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Malformed,
         Self::Unauthenticated,
         Self::PhantomSession(Ending::Logout),
@@ -137,6 +139,7 @@ impl Refusal {
         Self::Contested,
         Self::InsufficientRole,
         Self::InsufficientStrength,
+        Self::SharedWire,
         Self::StepUpRequired,
         Self::Forbidden,
         Self::Misdirected,
@@ -156,7 +159,7 @@ impl Refusal {
             Self::NotProven => "not_proven",
             Self::Contested => "contested",
             Self::InsufficientRole => "insufficient_role",
-            Self::InsufficientStrength => "insufficient_strength",
+            Self::InsufficientStrength | Self::SharedWire => "insufficient_strength",
             Self::StepUpRequired => "step_up_required",
             Self::Forbidden => "forbidden",
             Self::Misdirected => "misdirected",
@@ -179,6 +182,7 @@ impl Refusal {
             | Self::CsrfSurprise
             | Self::InsufficientRole
             | Self::InsufficientStrength
+            | Self::SharedWire
             | Self::StepUpRequired
             | Self::Forbidden
             | Self::Misdirected

@@ -91,6 +91,8 @@ pub(crate) struct WireCore {
     /// The store was told that its family is shared.
     pub(crate) mark_kept: AtomicBool,
     pub(crate) client: OnceLock<String>,
+    /// Its family was called by another name once: what a request calls its client is compared there.
+    unsettled: AtomicBool,
     /// The session served last, so that taking turns is seen without a lock.
     last_session: AtomicU64,
     /// What hangs on it; nothing any more once it is dropped.
@@ -194,6 +196,12 @@ impl Wire {
     pub fn side(&self) -> Side {
         self.core.side()
     }
+
+    /// Whether another session than this hangs on it, so that it must not be closed for this one.
+    #[must_use]
+    pub fn carries_others(&self, session: SessionId) -> bool {
+        self.core.carries_others(session)
+    }
 }
 
 impl fmt::Debug for Wire {
@@ -224,6 +232,7 @@ impl WireCore {
             mark_known: AtomicBool::new(!connected.lineage.is_some_and(|lineage| lineage.resumed)),
             mark_kept: AtomicBool::new(false),
             client: OnceLock::new(),
+            unsettled: AtomicBool::new(false),
             last_session: AtomicU64::new(0),
             attachments: RwLock::default(),
         }
@@ -249,14 +258,26 @@ impl WireCore {
         }
     }
 
-    /// Notes what the client calls itself. `false` if it called itself something else before.
-    pub(crate) fn same_client(&self, client: &str) -> bool {
+    /// Notes what the client calls itself, cut to what is compared. `None`: as on every request before, and nobody of
+    /// its family said otherwise.
+    pub(crate) fn client_to_compare<'a>(&self, client: &'a str) -> Option<&'a str> {
         let cut = client
             .char_indices()
             .nth(CLIENT_CHARS)
             .and_then(|(at, _)| client.get(..at))
             .unwrap_or(client);
-        self.client.get_or_init(|| cut.to_owned()) == cut
+        let known = self.client.get();
+        let same = known.is_some_and(|known| known == cut);
+        if same && !self.unsettled.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.client.get_or_init(|| cut.to_owned());
+        Some(cut)
+    }
+
+    /// From now on its family is asked what each request calls its client.
+    pub(crate) fn look_twice(&self) {
+        self.unsettled.store(true, Ordering::Relaxed);
     }
 
     /// The hot path: no store, no cryptography, one lookup.
@@ -333,6 +354,11 @@ impl WireCore {
             && self.last_session.swap(short, Ordering::Relaxed) != short
     }
 
+    /// The next request says again whose turn it is.
+    pub(crate) fn forget_turn(&self) {
+        self.last_session.store(0, Ordering::Relaxed);
+    }
+
     /// Only for [`Bonds`], which makes the bond in the same step. `false`: the wire was dropped meanwhile, and nothing
     /// hangs on it.
     pub(crate) fn attach(&self, attachment: Attachment) -> bool {
@@ -372,6 +398,18 @@ impl WireCore {
         {
             attachment.doubted = true;
         }
+    }
+
+    /// Refreshes when the session was last used, if it still stands here.
+    pub(crate) fn touch(&self, session: SessionId, now: Timestamp) -> bool {
+        let stands =
+            |attachment: &Attachment| !attachment.doubted && attachment.handle.check(now).is_ok();
+        !self.shared.load(Ordering::Relaxed) && self.with(session, stands).unwrap_or(false)
+    }
+
+    /// Whether an attachment is doubted; nothing if there is none.
+    pub(crate) fn doubts(&self, session: SessionId) -> Option<bool> {
+        self.with(session, |attachment| attachment.doubted)
     }
 
     /// Only for [`Bonds`], as above.

@@ -74,6 +74,25 @@ fn another_format_and_another_database_are_refused_untouched() {
 }
 
 #[test]
+fn a_look_finds_what_opening_would_and_changes_nothing() {
+    let look = |folder: &Path| RedbStore::look(folder, Options::default());
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(look(folder.path()).unwrap(), None);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    let store = open(folder.path()).unwrap();
+    assert!(matches!(look(folder.path()), Err(OpenError::Locked { .. })));
+    drop(store);
+    let file = folder.path().join("store.redb");
+    let sound = fs::read(&file).unwrap();
+    assert_eq!(look(folder.path()).unwrap(), Some(0));
+    assert!(fs::read(&file).unwrap() == sound, "a look changed the file");
+    fs::write(&file, &sound[..sound.len() / 2]).unwrap();
+    let error = look(folder.path()).unwrap_err();
+    assert!(matches!(error, OpenError::Corrupt { .. }), "{error:?}");
+    assert!(fs::read(&file).unwrap() == sound[..sound.len() / 2]);
+}
+
+#[test]
 fn what_was_left_of_an_interrupted_creation_is_in_nobodys_way() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("store.redb.new"), b"half").unwrap();

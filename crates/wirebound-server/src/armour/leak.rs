@@ -4,6 +4,7 @@
 //! in the first 64 KiB of text as it streams by, and says so; it changes nothing and holds nothing back.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
@@ -19,18 +20,22 @@ pub const WATCHED: usize = 64 * 1024;
 /// The name of a vaulted cookie whose value is in a response head.
 #[must_use]
 pub fn in_head(headers: &HeaderMap, vault: &Vault) -> Option<String> {
-    needles(vault).into_iter().find_map(|(name, value)| {
-        headers
-            .values()
-            .any(|line| memmem::find(line.as_bytes(), value.expose()).is_some())
-            .then_some(name)
-    })
+    let (name, _) = vault.values().find(|(_, value)| {
+        let value = value.expose();
+        value.len() >= LEAST
+            && headers
+                .values()
+                .any(|line| memmem::find(line.as_bytes(), value).is_some())
+    })?;
+    Some(text(name))
 }
 
 /// Looks at the chunks of a body.
 #[derive(Debug)]
 pub struct Watch {
-    needles: Vec<(String, Value)>,
+    vault: Arc<Vault>,
+    /// Which of its cookies were not found yet.
+    needles: Vec<usize>,
     tail: VecDeque<u8>,
     longest: usize,
     left: usize,
@@ -39,14 +44,17 @@ pub struct Watch {
 impl Watch {
     /// A watch for a text body that is not encoded; none where there is nothing to look for.
     #[must_use]
-    pub fn new(headers: &HeaderMap, vault: &Vault) -> Option<Self> {
-        let needles = needles(vault);
-        let longest = needles
-            .iter()
-            .map(|(_, value)| value.expose().len())
-            .max()?;
+    pub fn new(headers: &HeaderMap, vault: &Arc<Vault>) -> Option<Self> {
+        let long = |value: &Value| value.expose().len() >= LEAST;
+        let lengths = vault.values().map(|(_, value)| value.expose().len());
+        let longest = lengths.max().filter(|longest| *longest >= LEAST)?;
         (is_text(headers) && !headers.contains_key(CONTENT_ENCODING)).then(|| Self {
-            needles,
+            vault: Arc::clone(vault),
+            needles: vault
+                .values()
+                .enumerate()
+                .filter_map(|(at, (_, value))| long(value).then_some(at))
+                .collect(),
             tail: VecDeque::new(),
             longest,
             left: WATCHED,
@@ -63,15 +71,17 @@ impl Watch {
         let border = chunk
             .get(..chunk.len().min(self.longest))
             .unwrap_or_default();
-        let across: Vec<u8> = self
-            .tail
-            .iter()
-            .copied()
-            .chain(border.iter().copied())
-            .collect();
-        let found = self.needles.iter().position(|(_, value)| {
-            memmem::find(chunk, value.expose()).is_some()
-                || memmem::find(&across, value.expose()).is_some()
+        let across: Vec<u8> = if self.tail.is_empty() {
+            Vec::new()
+        } else {
+            let tail = self.tail.iter().copied();
+            tail.chain(border.iter().copied()).collect()
+        };
+        let found = self.needles.iter().position(|at| {
+            self.vault.values().nth(*at).is_some_and(|(_, value)| {
+                memmem::find(chunk, value.expose()).is_some()
+                    || memmem::find(&across, value.expose()).is_some()
+            })
         });
         self.tail
             .extend(chunk.iter().skip(chunk.len().saturating_sub(self.longest)));
@@ -80,16 +90,13 @@ impl Watch {
             .len()
             .saturating_sub(self.longest.saturating_sub(1));
         drop(self.tail.drain(..excess));
-        found.map(|at| self.needles.swap_remove(at).0)
+        let at = self.needles.swap_remove(found?);
+        self.vault.values().nth(at).map(|(name, _)| text(name))
     }
 }
 
-fn needles(vault: &Vault) -> Vec<(String, Value)> {
-    vault
-        .values()
-        .filter(|(_, value)| value.expose().len() >= LEAST)
-        .map(|(name, value)| (String::from_utf8_lossy(name).into_owned(), value.clone()))
-        .collect()
+fn text(name: &[u8]) -> String {
+    String::from_utf8_lossy(name).into_owned()
 }
 
 fn is_text(headers: &HeaderMap) -> bool {
@@ -112,17 +119,17 @@ mod tests {
     use crate::armour::line;
     use crate::armour::vault::Place;
 
-    fn vault() -> Vault {
+    fn vault() -> Arc<Vault> {
         let mut vault = Vault::default();
         let lines = vec![
             line::read(b"sessionid=0123456789abcdef; HttpOnly", 0).unwrap(),
             line::read(b"short=abc; HttpOnly", 0).unwrap(),
         ];
         vault.take(lines, &Place::new("a", "/", false, 0)).unwrap();
-        vault
+        Arc::new(vault)
     }
 
-    fn text() -> HeaderMap {
+    fn page() -> HeaderMap {
         HeaderMap::from_iter([(CONTENT_TYPE, "text/html; charset=utf-8".parse().unwrap())])
     }
 
@@ -130,7 +137,7 @@ mod tests {
     fn a_value_is_found_wherever_the_chunks_are_cut() {
         let body = b"<a href=\"/x?s=0123456789abcdef\">abc</a>";
         for size in 1..body.len() {
-            let mut watch = Watch::new(&text(), &vault()).unwrap();
+            let mut watch = Watch::new(&page(), &vault()).unwrap();
             let found: Vec<String> = body
                 .chunks(size)
                 .filter_map(|chunk| watch.look(chunk))
@@ -144,15 +151,15 @@ mod tests {
         let mut image = HeaderMap::new();
         image.insert(CONTENT_TYPE, "image/png".parse().unwrap());
         assert!(Watch::new(&image, &vault()).is_none());
-        assert!(Watch::new(&text(), &Vault::default()).is_none());
-        let mut watch = Watch::new(&text(), &vault()).unwrap();
+        assert!(Watch::new(&page(), &Arc::default()).is_none());
+        let mut watch = Watch::new(&page(), &vault()).unwrap();
         assert_eq!(watch.look(&vec![b'x'; WATCHED]), None);
         assert_eq!(watch.look(b"0123456789abcdef"), None);
     }
 
     #[test]
     fn a_value_in_the_head_is_found() {
-        let mut headers = text();
+        let mut headers = page();
         assert_eq!(in_head(&headers, &vault()), None);
         headers.insert(
             "location",

@@ -5,11 +5,16 @@
 //! names are compared in the form that all of them share. Folding too much costs a client one cookie of its
 //! own; folding too little lets a stolen one through.
 
+use std::borrow::Cow;
+
 use percent_encoding::percent_decode;
 
 /// The form of a cookie name in which all its spellings are equal.
 #[must_use]
 pub fn fold(name: &[u8]) -> String {
+    if is_plain(name) {
+        return fold_bytes(name);
+    }
     let mut decoded = name.to_vec();
     // Decoded again while that changes something: whoever decodes twice must not see more than we did.
     for _ in 0..3 {
@@ -23,8 +28,17 @@ pub fn fold(name: &[u8]) -> String {
         .into_iter()
         .filter(|byte| byte.is_ascii() && !byte.is_ascii_control())
         .collect();
-    kept.trim_ascii()
-        .iter()
+    fold_bytes(kept.trim_ascii())
+}
+
+/// Whether there is nothing to decode, to drop or to trim.
+fn is_plain(name: &[u8]) -> bool {
+    name.iter()
+        .all(|byte| byte.is_ascii_graphic() && *byte != b'%')
+}
+
+fn fold_bytes(name: &[u8]) -> String {
+    name.iter()
         .map(|byte| match byte {
             b'.' | b' ' | b'[' | b'-' | b'+' => '_',
             byte => char::from(byte.to_ascii_lowercase()),
@@ -34,7 +48,7 @@ pub fn fold(name: &[u8]) -> String {
 
 /// Every folded name that a client's cookie name may stand for: itself, and what PHP sees before a `[`.
 pub fn readings(name: &[u8]) -> impl Iterator<Item = String> {
-    let decoded: Vec<u8> = percent_decode(name).collect();
+    let decoded: Cow<'_, [u8]> = percent_decode(name).into();
     let array = decoded
         .iter()
         .position(|byte| *byte == b'[')

@@ -201,6 +201,12 @@ impl Vault {
         self.cookies.is_empty()
     }
 
+    /// Whether nothing in it has expired.
+    #[must_use]
+    pub fn is_fresh(&self, now: u64) -> bool {
+        self.cookies.iter().all(|cookie| cookie.live(now))
+    }
+
     /// How many cookies are in it.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -12,7 +12,7 @@ use self::findings::{Findings, quoted};
 pub use self::terms::{StoreUrl, VouchPath, moment, role_named, upstream_authority};
 
 use super::units::lifetime_text;
-use super::{BoundToIp, Config, ConfigError, ListenKind, Preset, SameSite};
+use super::{Config, ConfigError, ListenKind, Preset, SameSite};
 
 /// Fewer random bytes than this could be guessed by somebody patient.
 const LEAST_TOKEN_BYTES: u32 = 32;
@@ -44,6 +44,7 @@ impl Config {
         self.check_token(&mut found);
         self.check_armour(&mut found);
         self.check_vouch(&mut found);
+        self.check_arrival(&mut found);
         self.check_routes(&mut found);
         self.check_limits(&mut found);
         self.check_store(&mut found);
@@ -110,6 +111,19 @@ impl Config {
                 quoted(url),
                 why,
                 "write it as http://HOST:PORT, for example --upstream http://127.0.0.1:3000",
+            );
+        }
+        let over_tls = self
+            .upstream
+            .url
+            .as_deref()
+            .is_some_and(|url| url.starts_with("https://"));
+        if let Some(ca) = self.upstream.ca.as_deref().filter(|_| !over_tls) {
+            found.refuse(
+                "upstream.ca",
+                quoted(&ca.display().to_string()),
+                "upstream.url is not https://, so nobody's word is asked for",
+                "write upstream.url as https://HOST:PORT, or leave upstream.ca out",
             );
         }
         for (key, value) in [
@@ -235,22 +249,8 @@ impl Config {
             found.not_yet(
                 "session_token.rotation_on_privilege_escalation",
                 false,
-                "an elevation always replaces the secret so far",
+                "an elevated role is in force once its new secret is shown; one that stays would raise every copy of it as well",
                 "use `true`, the default",
-            );
-        }
-        if token.bound_to_ip != BoundToIp::Off {
-            let name = match token.bound_to_ip {
-                BoundToIp::Off => "off",
-                BoundToIp::Log => "log",
-                BoundToIp::Prefix => "prefix",
-                BoundToIp::Exact => "exact",
-            };
-            found.not_yet(
-                "session_token.bound_to_ip",
-                quoted(name),
-                "only `off` exists so far; `strict` binds to the connection itself, which is more",
-                "use `off`, the default",
             );
         }
         if !token.secure_flag && !listen.addr.ip().is_loopback() {
@@ -369,6 +369,20 @@ impl Config {
         }
     }
 
+    fn check_arrival(&self, found: &mut Findings) {
+        for path in &self.arrival.cross_site_post {
+            found.path("arrival.cross_site_post", path);
+            if path.starts_with("/.wirebound/") {
+                found.refuse(
+                    "arrival.cross_site_post",
+                    quoted(path),
+                    "nobody else's form may reach the gateway's own pages",
+                    "name paths of the app",
+                );
+            }
+        }
+    }
+
     fn check_routes(&self, found: &mut Findings) {
         for (index, route) in self.routes.iter().enumerate() {
             found.path(&format!("routes[{index}].path"), &route.path);
@@ -381,6 +395,14 @@ impl Config {
                     true,
                     "the same route asks for a role or a strength",
                     "drop `public`, or drop `role` and `strength`",
+                );
+            }
+            if route.title.is_some() && !route.listed {
+                found.refuse(
+                    &format!("routes[{index}].title"),
+                    quoted(route.title.as_deref().unwrap_or_default()),
+                    "the route is not listed, so nobody would see it",
+                    "add `listed = true`, or drop `title`",
                 );
             }
             if self

@@ -171,13 +171,16 @@ pub struct SessionToken {
     /// Where the browser keeps it. Only `httponly_cookie`: what a script can read, an injected script can send away.
     pub storage: String,
     /// How long, in seconds, one secret may go unrenewed while its session is not connected. 0 and more than
-    /// 30 days are refused: a copy that lies about must go stale.
+    /// 30 days are refused: a copy that lies about must go stale. Under `strict` it never comes to that: there a secret
+    /// counts on a proved connection only, and one resumed from the session's own family is exempt. The presets
+    /// that take a secret by itself will go by it.
     pub expiry_seconds: u64,
     /// Whether a sign-in or an elevation replaces the secret. Turning it off lets a secret known before be
     /// worth more after; that needs `danger.keep_secret_on_privilege_escalation`.
     pub rotation_on_privilege_escalation: bool,
     /// Whether the client's address must stay. `off`; `log` reports a change; `prefix` holds the /24 or /56;
-    /// `exact` holds the address. Addresses of honest people change, and a thief next door shares them.
+    /// `exact` holds the address. A connection from elsewhere then proves nothing, and ends nothing. Addresses of honest
+    /// people change, and a thief next door shares them.
     pub bound_to_ip: BoundToIp,
     /// Whether the cookie is `Secure` with the `__Host-` prefix. Off is refused on anything but loopback.
     pub secure_flag: bool,

@@ -1,6 +1,7 @@
 //! The side of the app: where it is, which of its cookies are armoured, where it may vouch, what its paths ask for.
 
 use std::borrow::Cow;
+use std::path::PathBuf;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -13,10 +14,14 @@ use super::units::{LifetimeText, lifetime};
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Upstream {
-    /// `http://HOST:PORT` of the app. No path, no user, no query: the client's path goes through unchanged.
-    /// Let nobody but this gateway reach it, or the identity headers can be forged.
+    /// `http://HOST:PORT` or `https://HOST:PORT` of the app. No path, no user, no query: the client's path goes
+    /// through unchanged. Let nobody but this gateway reach it, or the identity headers can be forged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+    /// PEM file with the authority that signed the certificate of an app at `https://`. Left out, the authorities of the
+    /// system are believed. The certificate must be for the host of `url`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
     /// How long a new connection to the app may take before the client is told 502.
     #[serde(with = "lifetime")]
     #[schemars(with = "LifetimeText")]
@@ -32,16 +37,35 @@ pub struct Upstream {
     pub keep_alive: Lifetime,
     /// The most unused connections to the app that are kept.
     pub max_idle_connections: u32,
+    /// With which scheme the app is shown our own address in `Origin` and `Referer`. `upstream`: with the one it is spoken
+    /// to, `http`, as an app expects that knows nothing of a gateway. `client`: with the client's `https`, for an app
+    /// that believes `X-Forwarded-Proto` (Django's `SECURE_PROXY_SSL_HEADER`) and compares them with that.
+    pub origin: OriginScheme,
+}
+
+/// With which scheme the app is shown our own address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+#[expect(clippy::exhaustive_enums, reason = "there is no third scheme")]
+pub enum OriginScheme {
+    /// The one the app is spoken to with.
+    #[default]
+    Upstream,
+    /// The one the client speaks.
+    Client,
 }
 
 impl Default for Upstream {
     fn default() -> Self {
         Self {
             url: None,
+            ca: None,
             connect_timeout: Lifetime::from_secs(5),
             response_timeout: Lifetime::from_mins(1),
             keep_alive: Lifetime::from_secs(50),
             max_idle_connections: 64,
+            origin: OriginScheme::Upstream,
         }
     }
 }
@@ -203,6 +227,12 @@ pub struct Route {
     /// Asks for nothing, below a prefix that asks for something.
     #[serde(default)]
     pub public: bool,
+    /// Stands in the list of pages at `/.wirebound/tree`, for whoever may use it. The link leads to exactly `path`.
+    #[serde(default)]
+    pub listed: bool,
+    /// What it is called in that list; the path itself where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
 }
 
 impl Route {
@@ -214,6 +244,8 @@ impl Route {
             role: None,
             strength: None,
             public: false,
+            listed: false,
+            title: None,
         }
     }
 

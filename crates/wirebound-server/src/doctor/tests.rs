@@ -129,3 +129,62 @@ fn descriptors_must_do_for_the_connections_allowed() {
         assert_eq!(descriptors(&loaded, limit).state, state, "{limit:?}");
     }
 }
+
+#[test]
+fn a_chain_out_of_order_is_bad_and_a_whole_one_is_good() {
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+    let folder = tempfile::tempdir().unwrap();
+    let authority = |name: &str| {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+    };
+    let (ours, other) = (authority("ours"), authority("other"));
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec!["app.test".to_owned()]).unwrap();
+    params.distinguished_name.push(DnType::CommonName, "app");
+    let leaf = params.signed_by(&key, &ours).unwrap();
+    let (cert, secret) = (
+        folder.path().join("cert.pem"),
+        folder.path().join("key.pem"),
+    );
+    fs::write(&secret, key.serialize_pem()).unwrap();
+    let loaded = load(Sources::new(
+        None,
+        &[],
+        vec![
+            Setting::new("tls.cert", "--cert", cert.display().to_string()),
+            Setting::new("tls.key", "--key", secret.display().to_string()),
+        ],
+    ))
+    .unwrap();
+    for (next, state) in [(&ours, State::Good), (&other, State::Bad)] {
+        fs::write(&cert, leaf.pem() + &next.pem()).unwrap();
+        let finding = certificate(&loaded, folder.path(), Some(NOW));
+        assert_eq!(finding.state, state, "{finding:?}");
+    }
+}
+
+#[test]
+fn the_store_is_read_and_left_alone() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("data");
+    let loaded = with("session.max_wires", 1);
+    assert_eq!(store(&loaded, &folder).state, State::Good);
+    assert!(!folder.exists());
+    let owned = crate::data_dir::DataDir::open(&folder).unwrap();
+    let secret = owned.node_secret(&crate::system::SystemEntropy::new());
+    let open = RedbStore::open(folder.join("sessions"), Options::default()).unwrap();
+    let finding = store(&loaded, &folder);
+    assert!(finding.seen.starts_with("in use by process"), "{finding:?}");
+    drop((owned, open));
+    assert_eq!(store(&loaded, &folder).seen, "it reads well, 0 sessions");
+    drop(secret);
+    fs::remove_file(folder.join(SECRET_FILE)).unwrap();
+    assert!(store(&loaded, &folder).seen.contains("node.secret"));
+    assert_eq!(
+        store(&with("store.url", "memory:"), &folder).state,
+        State::Warning
+    );
+}

@@ -1,16 +1,48 @@
-//! Answers of the gateway's own where the app has none: 400, 502, 504.
+//! Answers of the gateway's own where the app has none: 400, 413, 502, 503, 504.
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use http::header::{CACHE_CONTROL, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 use wirebound_tower::body::{self, Body};
+use wirebound_tower::pages::{Html, Sheet};
 use wirebound_tower::refusal::{Asker, problem};
 
 use crate::pages;
 
 /// What a client is told when the app cannot answer. Nothing in it comes from an error.
 pub(super) fn own(status: StatusCode, asker: Asker) -> Response<Body> {
-    let (code, title, hint) = words(status);
+    say(status, asker, words(status))
+}
+
+/// The gateway stops: come back to the next one.
+pub(super) fn going_away(asker: Asker) -> Response<Body> {
+    let words = (
+        "going_away",
+        "The server is being restarted.",
+        "Please try again in a moment.",
+    );
+    let mut response = say(StatusCode::SERVICE_UNAVAILABLE, asker, words);
+    response
+        .headers_mut()
+        .insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
+/// The role fell while the request was on its way, or what proved it does not stand any more.
+pub(super) fn judged_again(asker: Asker) -> Response<Body> {
+    let words = (
+        "forbidden",
+        "What you may do changed while this was on its way.",
+        "Please try again.",
+    );
+    say(StatusCode::FORBIDDEN, asker, words)
+}
+
+fn say(
+    status: StatusCode,
+    asker: Asker,
+    (code, title, hint): (&'static str, &'static str, &'static str),
+) -> Response<Body> {
     let mut response = match asker {
         Asker::Person => person(status, code, title, hint),
         Asker::Program => problem(status, code, title, None),
@@ -22,18 +54,14 @@ pub(super) fn own(status: StatusCode, asker: Asker) -> Response<Body> {
 }
 
 fn person(status: StatusCode, code: &str, title: &str, hint: &str) -> Response<Bytes> {
-    let page = pages::page(status.as_u16(), code, title, hint, None);
-    let mut response = Response::new(Bytes::from(page));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static("text/html; charset=utf-8"),
-    );
-    if let Ok(policy) = HeaderValue::from_str(&pages::page_csp()) {
-        headers.insert(CONTENT_SECURITY_POLICY, policy);
-    }
-    response
+    pages::look().page(&Sheet {
+        status,
+        code,
+        title,
+        text: hint,
+        content: Html::new(),
+        script: None,
+    })
 }
 
 fn words(status: StatusCode) -> (&'static str, &'static str, &'static str) {
@@ -49,7 +77,6 @@ fn words(status: StatusCode) -> (&'static str, &'static str, &'static str) {
             "The app takes too long to answer.",
             "Please try again in a moment.",
         ),
-        StatusCode::UNAUTHORIZED => ("unauthenticated", "Please sign in.", ""),
         StatusCode::SERVICE_UNAVAILABLE => (
             "store_unavailable",
             "We cannot check this right now.",

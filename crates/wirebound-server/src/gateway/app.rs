@@ -15,21 +15,24 @@ use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use wirebound::engine::Engine;
 use wirebound::{Entropy, Lifetime, Timestamp, Verified};
-use wirebound_tower::body::{Body, watched};
+use wirebound_tower::body::{Body, boxed};
 use wirebound_tower::gate::Access;
+use wirebound_tower::listen::Connection;
 use wirebound_tower::refusal::Asker;
+use wirebound_tower::tls::Protocol;
 
 use super::answer;
 use super::bodies::Bodies;
 use super::cargo::{Cargo, NotKept};
 use super::failed::Failed;
+use super::stopping::Stopping;
 use crate::armour::{Armour, Names, Notice, Place, Vault, leak};
 use crate::config::{Config, moment};
 use crate::failure::Failure;
 use crate::hygiene::{self, Paths};
-use crate::proxy::{self, CloseCode, Cut, Cutter, Forwarder, Leg, Told, Unanswered, Upstream};
+use crate::proxy::{self, CloseCode, Cut, Forwarder, Leg, Told, Unanswered, Upstream};
 use crate::vouch::{Nonce, Vouched, Vouching};
-use crate::websocket::{self, Asked, Patience, Tunnel};
+use crate::websocket::{self, Asked, Ended, Patience, Tunnel};
 
 /// Under which name the armoured cookies' names are kept over a restart.
 const NAMES: &str = "armoured-names";
@@ -50,6 +53,8 @@ pub(super) struct Inner {
     pub(super) ruled: Paths,
     pub(super) patience: Patience,
     pub(super) secure: bool,
+    /// `Origin` keeps the client's scheme on the way to the app.
+    pub(super) keeps_origin: bool,
     /// The path whose answered unsafe request is a sign-in, for an app that keeps its cookie through it.
     pub(super) login_path: Option<String>,
     pub(super) bodies: Bodies,
@@ -57,7 +62,7 @@ pub(super) struct Inner {
     pub(super) import_until: Option<Timestamp>,
     /// What the operator wrote of idle sessions; nothing written, the app's own cookie says it.
     pub(super) idle: Option<Lifetime>,
-    pub(super) stopping: Cutter,
+    pub(super) stopping: Stopping,
 }
 
 /// One request's companions.
@@ -88,7 +93,9 @@ impl App {
             Failure::config(error.to_string(), "wirebound config check")
         };
         let url = config.upstream.url.as_deref().unwrap_or_default();
-        let upstream = Upstream::parse(url).map_err(|error| bad(&error))?;
+        let upstream = Upstream::parse(url)
+            .and_then(|upstream| upstream.trusting(config.upstream.ca.as_deref()))
+            .map_err(|error| bad(&error))?;
         let forwarder = Forwarder::new(upstream, limits(config));
         let names: Vec<&str> = config.armour.cookies.iter().collect();
         let armour = Armour::new(Names::parse(&names).map_err(|error| bad(&error))?);
@@ -110,11 +117,12 @@ impl App {
             },
             patience: patience(config),
             secure: config.session_token.secure_flag,
+            keeps_origin: config.upstream.origin == crate::config::OriginScheme::Client,
             login_path: config.armour.login.path.clone(),
             bodies: Bodies::of(&config.limits),
             import_until: config.armour.import_until.as_deref().and_then(moment),
             idle: config.session.idle_timeout,
-            stopping: Cutter::new(),
+            stopping: Stopping::of(&config.limits),
         };
         let app = Self(Arc::new(inner));
         app.recall_names().await?;
@@ -137,9 +145,9 @@ impl App {
         Ok(())
     }
 
-    /// The gateway stops: WebSockets, which nobody would wait for to end, are told to come back.
-    pub(super) fn going_away(&self) {
-        self.0.stopping.fire(CloseCode::GoingAway);
+    /// The gateway stops. Done when everything has been told to come back; drop it with the gateway.
+    pub(super) async fn going_away(&self) {
+        self.0.stopping.stop().await;
     }
 
     /// Keeps the names of armoured cookies until it is dropped.
@@ -193,10 +201,10 @@ impl App {
                 return answer::own(StatusCode::BAD_REQUEST, asker);
             }
         };
-        let passage = Passage {
+        let mut passage = Passage {
             cargo: access
                 .verified()
-                .and_then(|verified| Cargo::of(&self.0.engine, verified.session())),
+                .and_then(|verified| Cargo::of(access.gate(), verified.session())),
             path: parts.uri.path().to_owned(),
             is_unsafe: !parts.method.is_safe(),
             stale: Vec::new(),
@@ -204,9 +212,9 @@ impl App {
             authority,
             asker,
         };
-        match self.exchange(parts, body, passage).await {
+        match self.exchange(parts, body, &mut passage).await {
             Ok(response) => response,
-            Err(failed) => failed.answer(asker),
+            Err(failed) => failed.answer(&passage),
         }
     }
 
@@ -214,7 +222,7 @@ impl App {
         &self,
         mut parts: Parts,
         body: Incoming,
-        mut passage: Passage,
+        passage: &mut Passage,
     ) -> Result<Response<Body>, Failed> {
         let asked = websocket::asked(&parts);
         if let Asked::Malformed(fault) = asked {
@@ -222,22 +230,28 @@ impl App {
             return Ok(answer::own(StatusCode::BAD_REQUEST, passage.asker));
         }
         if asked == Asked::Exchange {
-            self.take_in(&parts, &mut passage).await?;
+            self.take_in(&parts, passage).await?;
         }
-        let vault = self.vault(&passage).await?;
+        let vault = self.vault(passage).await?;
         passage.stale = self
             .0
             .armour
             .rebuild(&mut parts.headers, vault.as_deref(), &passage.place())
             .stale;
-        let leg = self.leg(&parts, &passage)?;
+        let leg = self.leg(&parts, passage)?;
         let cut = leg.cut.clone();
         if self.0.bodies.too_long(&parts.headers) {
             return Ok(answer::own(StatusCode::PAYLOAD_TOO_LARGE, passage.asker));
         }
-        let request = Request::from_parts(parts, self.0.bodies.upload(body));
+        let (upload, kept) = self.0.bodies.upload(body, &passage.access);
+        let request = Request::from_parts(parts, upload);
         if asked == Asked::Exchange {
-            let answered = self.0.forwarder.forward(request, leg).await?;
+            let answered = tokio::select! {
+                biased;
+                answered = self.0.forwarder.forward(request, leg) => answered?,
+                () = self.0.stopping.out_of_time(passage.is_unsafe) => return Err(Failed::GoingAway),
+            };
+            kept.answered();
             note_removed(&answered.removed);
             let vouched = answered.vouched.map_err(Failed::Vouching)?;
             let mut response = answered.response;
@@ -248,10 +262,10 @@ impl App {
             if let Some(code) = cut.fired() {
                 return Err(Failed::Unanswered(Unanswered::Cut(code)));
             }
-            let response = self.home(response, vouched, &passage).await?;
+            let response = self.home(response, vouched, passage).await?;
             let last = passage.access.is_ended_by(response.extensions());
             let response = response.map(|body| if last { body.uncut() } else { body });
-            return Ok(self.0.bodies.download(response));
+            return Ok(self.0.bodies.download(response, self.0.stopping.streams()));
         }
         let opened = websocket::open(
             &self.0.forwarder,
@@ -262,10 +276,10 @@ impl App {
         )
         .await?;
         if let Some(tunnel) = opened.tunnel {
-            carry(tunnel, self.0.stopping.cut(), &passage.access);
+            carry(tunnel, self.0.stopping.streams(), &passage.access);
         }
-        let response = opened.response.map(|body| watched(body, None));
-        self.home(response, Vouched::Nothing { disbelieved: 0 }, &passage)
+        let response = opened.response.map(boxed);
+        self.home(response, Vouched::Nothing { disbelieved: 0 }, passage)
             .await
     }
 
@@ -283,7 +297,8 @@ impl App {
 
     fn leg(&self, parts: &Parts, passage: &Passage) -> Result<Leg, Failed> {
         let peer = passage.access.wired().connection.peer.ip();
-        let mut leg = Leg::new(peer, passage.authority.clone(), Scheme::HTTPS);
+        let mut leg = Leg::new(peer, passage.authority.clone(), Scheme::HTTPS)
+            .keeping_origin(self.0.keeps_origin);
         if let Some(verified) = passage.access.verified() {
             leg = leg.told(told(verified));
             // Ended this very moment: whatever was to be sent must not be.
@@ -298,7 +313,7 @@ impl App {
         Ok(leg)
     }
 
-    fn look_for_leaks(&self, response: &mut Response<proxy::Download>, vault: &Vault) {
+    fn look_for_leaks(&self, response: &mut Response<proxy::Download>, vault: &Arc<Vault>) {
         if let Some(name) = leak::in_head(response.headers(), vault) {
             self.notice(&Notice::Leak { name });
         }
@@ -349,13 +364,31 @@ fn told(verified: &Verified) -> Told {
 
 /// Carries a WebSocket; its wire and its connection live as long as it does.
 fn carry(tunnel: Tunnel, stopping: Cut, access: &Access) {
-    let wired = Arc::clone(access.wired());
-    let busy = wired.connection.hold();
+    let access = access.clone();
+    let busy = access.wired().connection.hold();
     tokio::spawn(async move {
-        let ended = tunnel.run_until(stopping).await;
+        let wired = Arc::clone(access.wired());
+        let tunnel = tunnel.heard(Box::new(move || access.touch()));
+        let goodbye = async {
+            tokio::select! {
+                code = stopping.closed() => code,
+                () = closing(&wired.connection) => CloseCode::GoingAway,
+            }
+        };
+        let ended = tunnel.run_until(goodbye).await;
         tracing::debug!(?ended, wire = %wired.wire.id(), "a WebSocket is over");
+        if matches!(ended, Ended::Stuck(_)) && wired.connection.protocol == Protocol::Http1 {
+            wired.connection.reset();
+        }
         drop((busy, wired));
     });
+}
+
+/// The connection is told to hang up, and not because the session ended: that has its own code, and comes first.
+async fn closing(connection: &Connection) {
+    const SESSION_FIRST: Duration = Duration::from_millis(200);
+    connection.hung_up().await;
+    tokio::time::sleep(SESSION_FIRST).await;
 }
 
 fn note_removed(removed: &proxy::Removed) {

@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::HeaderMap;
+use wirebound::SessionId;
 use wirebound::engine::Engine;
 use wirebound::store::{Durability, StoreError, StoreErrorKind, Version};
-use wirebound::{Ending, SessionId};
+use wirebound_tower::gate::Gate;
 
 use crate::armour::{Armour, Place, Taken, TooMuch, Vault};
 use crate::proxy::{CloseCode, Cut, Cutter};
@@ -54,10 +55,10 @@ impl From<StoreError> for NotKept {
 
 impl Cargo {
     /// The cargo of a session, and somebody who watches over it.
-    pub(super) fn of(engine: &Arc<Engine>, session: SessionId) -> Option<Arc<Self>> {
-        let cargo = engine.cargo(session, Self::default)?;
+    pub(super) fn of(gate: &Gate, session: SessionId) -> Option<Arc<Self>> {
+        let cargo = gate.engine().cargo(session, Self::default)?;
         if !cargo.watched.swap(true, Ordering::AcqRel) {
-            tokio::spawn(watch(Arc::clone(engine), session, Arc::clone(&cargo)));
+            tokio::spawn(watch(gate.clone(), session, Arc::clone(&cargo)));
         }
         Some(cargo)
     }
@@ -73,6 +74,14 @@ impl Cargo {
 
     fn opened(&self) -> MutexGuard<'_, Option<Opened>> {
         self.vault.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the vault is in memory and nothing in it has expired: an answer without cookies leaves it as it is.
+    pub(super) fn is_fresh(&self, now: u64) -> bool {
+        let opened = self.opened();
+        opened
+            .as_ref()
+            .is_some_and(|opened| opened.vault.is_fresh(now))
     }
 
     /// The vault, from memory or from the store.
@@ -160,12 +169,12 @@ impl Cargo {
     }
 }
 
-/// Fires the session's signal when the engine says that it ended or that its role fell.
-async fn watch(engine: Arc<Engine>, session: SessionId, cargo: Arc<Cargo>) {
-    while let Some(watch) = engine.watch(session) {
-        match watch.cut().await {
+/// Fires the session's signal when it ended, when its role fell, or when time brought one of the two.
+async fn watch(gate: Gate, session: SessionId, cargo: Arc<Cargo>) {
+    while let Some(watch) = gate.engine().watch(session) {
+        match gate.cut_session(watch).await {
             wirebound::Cut::Ended(ending) => {
-                cargo.cutter().fire(close_code(ending));
+                cargo.cutter().fire(CloseCode::Ended(ending));
                 return;
             }
             wirebound::Cut::RoleChanged => {
@@ -174,14 +183,6 @@ async fn watch(engine: Arc<Engine>, session: SessionId, cargo: Arc<Cargo>) {
             }
         }
     }
-    cargo.cutter().fire(CloseCode::SignedOut);
-}
-
-const fn close_code(ending: Ending) -> CloseCode {
-    match ending {
-        Ending::Logout | Ending::Replaced | Ending::ExpiredIdle | Ending::ExpiredAbsolute => {
-            CloseCode::SignedOut
-        }
-        Ending::Revoked | Ending::Evicted | Ending::Theft | Ending::Removed => CloseCode::Revoked,
-    }
+    // It left this process with its last wire, and may live on: what streams must be judged again.
+    cargo.cutter().fire(CloseCode::RoleChanged);
 }

@@ -1,12 +1,15 @@
 //! Why the app's answer does not go out, and what the client is told instead.
 
 use http::{Response, StatusCode};
-use wirebound_tower::body::Body;
-use wirebound_tower::refusal::Asker;
+use wirebound::{Ending, Refusal};
+use wirebound_tower::body::{self, Body};
+use wirebound_tower::refusal::respond;
+use wirebound_tower::tls::Protocol;
 
 use super::answer;
+use super::app::Passage;
 use super::cargo::NotKept;
-use crate::proxy::Unanswered;
+use crate::proxy::{CloseCode, Unanswered};
 
 /// Why the app's answer does not go out.
 #[derive(Debug)]
@@ -18,6 +21,8 @@ pub(super) enum Failed {
     Randomness,
     /// The session ended while the request was on its way.
     Over,
+    /// The gateway stops, and the app has not answered by the time that it was given.
+    GoingAway,
 }
 
 impl From<Unanswered> for Failed {
@@ -33,12 +38,14 @@ impl From<NotKept> for Failed {
 }
 
 impl Failed {
-    pub(super) fn answer(self, asker: Asker) -> Response<Body> {
+    pub(super) fn answer(self, passage: &Passage) -> Response<Body> {
+        let asker = passage.asker;
         let status = match self {
+            Self::Unanswered(Unanswered::Cut(code)) => return cut(code, passage),
+            Self::Over => return cut(CloseCode::Ended(Ending::Revoked), passage),
+            Self::GoingAway => return answer::going_away(asker),
             Self::Unanswered(unanswered) => {
-                if !matches!(unanswered, Unanswered::Cut(_)) {
-                    tracing::warn!(error = %unanswered, cause = core::error::Error::source(&unanswered).map(tracing::field::display), "the app gave no answer");
-                }
+                tracing::warn!(error = %unanswered, cause = causes(&unanswered), "the app gave no answer");
                 unanswered.status()
             }
             Self::Vouching(fault) => {
@@ -55,8 +62,37 @@ impl Failed {
             }
             Self::Subject => StatusCode::BAD_GATEWAY,
             Self::Randomness => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Over => StatusCode::UNAUTHORIZED,
         };
         answer::own(status, asker)
     }
+}
+
+/// What is in flight when its session ends is answered, never reset: a browser would send it again, a POST as well.
+fn cut(code: CloseCode, passage: &Passage) -> Response<Body> {
+    let connection = &passage.access.wired().connection;
+    if connection.protocol == Protocol::Http1 {
+        // Whatever is left of an upload is not worth keeping the connection for.
+        connection.close_after_response();
+    }
+    let refusal = match code {
+        CloseCode::Ended(ending @ (Ending::ExpiredIdle | Ending::ExpiredAbsolute)) => {
+            Refusal::SessionExpired(ending)
+        }
+        CloseCode::Ended(ending) => Refusal::PhantomSession(ending),
+        _ => return answer::judged_again(passage.asker),
+    };
+    // Whoever asked was proved a moment ago, and may know.
+    let answers = passage.access.gate().answers();
+    respond(refusal, passage.asker, true, answers).map(body::full)
+}
+
+/// What lies behind an error, from the outside in; nothing of a request is in it.
+fn causes(error: &dyn core::error::Error) -> Option<String> {
+    let mut next = error.source();
+    let mut all = Vec::new();
+    while let Some(error) = next {
+        all.push(error.to_string());
+        next = error.source();
+    }
+    (!all.is_empty()).then(|| all.join(": "))
 }

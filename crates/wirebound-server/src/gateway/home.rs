@@ -1,10 +1,11 @@
 //! The app's answer on its way home: its armoured cookies go into the vault, what it vouched for becomes an intent.
 
+use http::header::SET_COOKIE;
 use http::request::Parts;
 use http::{HeaderMap, Response};
 use wirebound::engine::{Import, Scope};
 use wirebound::{Lifetime, Role, Subject};
-use wirebound_tower::caches::keep_private;
+use wirebound_tower::caches::lost_its_cookie;
 use wirebound_tower::gate::{Intent, SignInIntent};
 
 use super::app::{App, Passage};
@@ -36,7 +37,13 @@ impl App {
         if let Vouched::Nothing { disbelieved: 1.. } = vouched {
             tracing::warn!(target: "wirebound::event", event = "vouching_disbelieved", path = %passage.path);
         }
-        let taken = self.take(response.headers_mut(), passage).await?;
+        let nothing = matches!(vouched, Vouched::Nothing { .. })
+            && Self::brings_nothing(response.headers(), passage);
+        let taken = if nothing {
+            None
+        } else {
+            self.take(response.headers_mut(), passage).await?
+        };
         armour::expire(
             response.headers_mut(),
             &passage.stale,
@@ -61,6 +68,13 @@ impl App {
             response.extensions_mut().insert(intent);
         }
         Ok(response)
+    }
+
+    /// Most answers set no cookie: with a vault that needs no tidying there is nothing to be taken.
+    fn brings_nothing(headers: &HeaderMap, passage: &Passage) -> bool {
+        let cargo = passage.cargo.as_ref();
+        !headers.contains_key(SET_COOKIE)
+            && cargo.is_none_or(|cargo| cargo.is_fresh(passage.place().now))
     }
 
     async fn take(
@@ -92,7 +106,7 @@ impl App {
         taken.notices.iter().for_each(|said| self.notice(said));
         if taken.removed > 0 {
             // An answer that lost its cookie would look fit for a shared cache.
-            keep_private(headers);
+            lost_its_cookie(headers);
         }
         Ok(Some(*taken))
     }
@@ -203,7 +217,7 @@ impl App {
         if imported.map_err(NotKept::Store)?
             && let Some(verified) = access.verified()
         {
-            passage.cargo = Cargo::of(&self.0.engine, verified.session());
+            passage.cargo = Cargo::of(access.gate(), verified.session());
         }
         Ok(())
     }

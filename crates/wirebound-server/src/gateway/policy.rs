@@ -1,6 +1,6 @@
 //! From the configuration to the engine's policy.
 
-use wirebound::{MaxSessions, OnContest, OnLimit, Policy};
+use wirebound::{BoundToIp, MaxSessions, OnContest, OnLimit, Policy};
 
 use crate::config::{self, Config, role_named};
 
@@ -39,6 +39,12 @@ pub(super) fn of(config: &Config) -> Policy {
         freeze_window: session.freeze_window,
         max_wires: narrow(session.max_wires),
         max_sessions,
+        bound_to_ip: match config.session_token.bound_to_ip {
+            config::BoundToIp::Off => BoundToIp::Off,
+            config::BoundToIp::Log => BoundToIp::Log,
+            config::BoundToIp::Prefix => BoundToIp::Prefix,
+            config::BoundToIp::Exact => BoundToIp::Exact,
+        },
         on_contest: match session.on_contest {
             config::OnContest::Refuse => OnContest::Refuse,
             config::OnContest::End => OnContest::End,

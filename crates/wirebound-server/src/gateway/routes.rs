@@ -1,9 +1,10 @@
-//! What a path asks for: the longest listed prefix, in whole segments, decides.
+//! What a path asks for: the longest prefix with a rule, in whole segments, decides. And which paths are listed.
 
 use std::sync::Arc;
 
 use wirebound::{Need, Strength};
 use wirebound_tower::gate::Needs;
+use wirebound_tower::tree::{Listed, Tree};
 
 use crate::config::{Route, role_named};
 
@@ -14,6 +15,19 @@ pub(super) fn needs(routes: &[Route]) -> Needs {
         .collect();
     rules.sort_by_key(|(path, _)| core::cmp::Reverse(path.len()));
     Arc::new(move |parts| of(&rules, parts.uri.path()))
+}
+
+/// The paths that the operator listed, in the order of the file.
+pub(super) fn tree(routes: &[Route]) -> Tree {
+    let listed = routes
+        .iter()
+        .filter(|route| route.listed)
+        .map(|route| Listed {
+            path: route.path.clone(),
+            title: route.title.clone().unwrap_or_else(|| route.path.clone()),
+            need: need(route),
+        });
+    Tree::new(listed.collect())
 }
 
 fn need(route: &Route) -> Need {

@@ -61,6 +61,14 @@ where
     .boxed_unsync()
 }
 
+/// No body.
+pub(crate) fn nothing() -> Upload {
+    use http_body_util::BodyExt as _;
+    http_body_util::Empty::new()
+        .map_err(|never| match never {})
+        .boxed_unsync()
+}
+
 /// Why an answer's body ended before it was complete.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -79,7 +87,9 @@ pub type Observer = Box<dyn FnMut(&[u8]) + Send>;
 /// An upstream's body on its way to the client.
 pub struct Download {
     upstream: Option<Incoming>,
-    fuse: Fuse<CloseCode>,
+    cut: Cut,
+    /// Made when the body is first waited for, or when the signal has fired: most answers are there at once.
+    fuse: Option<Fuse<CloseCode>>,
     observer: Option<Observer>,
 }
 
@@ -87,7 +97,8 @@ impl Download {
     pub(crate) fn new(upstream: Incoming, cut: Cut) -> Self {
         Self {
             upstream: Some(upstream),
-            fuse: Fuse::new(cut.closed()),
+            cut,
+            fuse: None,
             observer: None,
         }
     }
@@ -97,7 +108,8 @@ impl Download {
     pub fn empty() -> Self {
         Self {
             upstream: None,
-            fuse: Fuse::new(std::future::pending()),
+            cut: Cut::never(),
+            fuse: None,
             observer: None,
         }
     }
@@ -105,7 +117,7 @@ impl Download {
     /// Goes out to its end, whatever becomes of the session: the answer that itself ends it.
     #[must_use]
     pub fn uncut(mut self) -> Self {
-        self.fuse = Fuse::new(std::future::pending());
+        (self.cut, self.fuse) = (Cut::never(), None);
         self
     }
 
@@ -114,6 +126,23 @@ impl Download {
     pub fn observed(mut self, observer: Observer) -> Self {
         self.observer = Some(observer);
         self
+    }
+}
+
+type Polled = Poll<Option<Result<Frame<Bytes>, Broken>>>;
+
+impl Download {
+    /// What the session's end makes of this poll; none where it has not come.
+    fn poll_fuse(&mut self, context: &mut Context<'_>) -> Option<Polled> {
+        let cut = &self.cut;
+        let fuse = self
+            .fuse
+            .get_or_insert_with(|| Fuse::new(cut.clone().closed()));
+        let burning = fuse.poll(context)?;
+        Some(burning.map(|code| {
+            self.upstream = None;
+            Some(Err(Broken::Cut(code, wirebound_tower::body::Ended::new())))
+        }))
     }
 }
 
@@ -129,22 +158,24 @@ impl Body for Download {
     type Data = Bytes;
     type Error = Broken;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Polled {
         let this = &mut *self;
+        if this.upstream.is_none() {
+            return Poll::Ready(None);
+        }
+        // The end of the session is asked first: a stream that always has something ready must not outrun it.
+        let lit = this.fuse.is_some() || this.cut.fired().is_some();
+        if lit && let Some(cut) = this.poll_fuse(context) {
+            return cut;
+        }
         let Some(upstream) = &mut this.upstream else {
             return Poll::Ready(None);
         };
-        // The end of the session is asked first: a stream that always has something ready must not outrun it.
-        if let Some(burning) = this.fuse.poll(context) {
-            return burning.map(|code| {
-                this.upstream = None;
-                Some(Err(Broken::Cut(code, wirebound_tower::body::Ended::new())))
-            });
-        }
         let polled = Pin::new(upstream).poll_frame(context);
+        if polled.is_pending() && !lit {
+            // From here on the signal has to wake us.
+            return this.poll_fuse(context).unwrap_or(Poll::Pending);
+        }
         Poll::Ready(match std::task::ready!(polled) {
             None => {
                 this.upstream = None;

@@ -1,10 +1,11 @@
-//! The signal that ends what a session still receives.
+//! The signal that ends what a session still receives, and the one table of close codes.
 //!
 //! A session's end must reach every stream, long poll, download and WebSocket of it (an ended session
 //! receives nothing more). The holder of the [`Cutter`] says why; every [`Cut`] hears it. A cutter that is
 //! dropped without a word counts as a revocation: who cannot say any more that the session lives has not said it.
 
 use tokio::sync::watch;
+use wirebound::Ending;
 
 /// Whether a client should come back after its stream was closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,7 +14,7 @@ use tokio::sync::watch;
     reason = "clients are written against these three"
 )]
 pub enum Reconnect {
-    /// Coming back is of no use.
+    /// Coming back by itself is wrong: the session was taken away, and a person must notice.
     Never,
     /// After a new sign-in.
     AfterLogin,
@@ -21,68 +22,126 @@ pub enum Reconnect {
     Now,
 }
 
+impl Reconnect {
+    /// Its word in a Close frame's reason.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Never => "never",
+            Self::AfterLogin => "after_login",
+            Self::Now => "now",
+        }
+    }
+}
+
 /// Why a stream was closed: the one table of close codes (RFC 6455 7.4; 4000 and up are ours).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CloseCode {
-    /// 1001: the gateway is going away.
+    /// The gateway is going away, or this connection is.
     GoingAway,
-    /// 1014: the upstream was lost.
+    /// Nothing was said for too long.
+    Silent,
+    /// The upstream was lost.
     UpstreamLost,
-    /// 4001: the session was revoked, removed, evicted, or ended for theft.
-    Revoked,
-    /// 4002: the role of the session changed; what the stream may carry must be decided anew.
+    /// The role of the session changed; what the stream may carry must be decided anew.
     RoleChanged,
-    /// 4003: the session signed out, was replaced, or its time is over.
-    SignedOut,
+    /// The session is over.
+    Ended(Ending),
+}
+
+impl From<wirebound::Cut> for CloseCode {
+    fn from(cut: wirebound::Cut) -> Self {
+        match cut {
+            wirebound::Cut::Ended(ending) => Self::Ended(ending),
+            wirebound::Cut::RoleChanged => Self::RoleChanged,
+        }
+    }
+}
+
+/// One row of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Row {
+    /// The number in a WebSocket Close frame.
+    pub code: u16,
+    /// The machine-readable reason.
+    pub name: &'static str,
+    /// What a client should do about it.
+    pub reconnect: Reconnect,
 }
 
 impl CloseCode {
     /// Every code, for the documentation and the tests that walk the table.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 12] = [
         Self::GoingAway,
+        Self::Silent,
         Self::UpstreamLost,
-        Self::Revoked,
+        Self::Ended(Ending::Revoked),
+        Self::Ended(Ending::Evicted),
+        Self::Ended(Ending::Theft),
+        Self::Ended(Ending::Removed),
         Self::RoleChanged,
-        Self::SignedOut,
+        Self::Ended(Ending::Logout),
+        Self::Ended(Ending::Replaced),
+        Self::Ended(Ending::ExpiredIdle),
+        Self::Ended(Ending::ExpiredAbsolute),
     ];
+
+    /// The table.
+    #[must_use]
+    pub const fn row(self) -> Row {
+        let (code, name, reconnect) = match self {
+            Self::GoingAway => (1001, "going_away", Reconnect::Now),
+            Self::Silent => (1001, "silent", Reconnect::Now),
+            Self::UpstreamLost => (1014, "upstream_lost", Reconnect::Now),
+            Self::RoleChanged => (4002, "role_changed", Reconnect::Now),
+            Self::Ended(ending) => {
+                let (code, reconnect) = of_ending(ending);
+                (code, ending.name(), reconnect)
+            }
+        };
+        Row {
+            code,
+            name,
+            reconnect,
+        }
+    }
 
     /// The number in a WebSocket Close frame.
     #[must_use]
     pub const fn code(self) -> u16 {
-        match self {
-            Self::GoingAway => 1001,
-            Self::UpstreamLost => 1014,
-            Self::Revoked => 4001,
-            Self::RoleChanged => 4002,
-            Self::SignedOut => 4003,
-        }
+        self.row().code
     }
 
     /// What a client should do about it.
     #[must_use]
     pub const fn reconnect(self) -> Reconnect {
-        match self {
-            Self::GoingAway | Self::UpstreamLost | Self::RoleChanged => Reconnect::Now,
-            Self::Revoked => Reconnect::Never,
-            Self::SignedOut => Reconnect::AfterLogin,
-        }
+        self.row().reconnect
     }
 
-    /// The reason text in a WebSocket Close frame: at most 123 bytes.
+    /// The reason text in a WebSocket Close frame, `evicted; reconnect: never`: at most 123 bytes.
     #[must_use]
-    pub const fn reason(self) -> &'static str {
-        match self {
-            Self::GoingAway => "reconnect: now",
-            Self::UpstreamLost => "upstream lost; reconnect: now",
-            Self::Revoked => "session ended; reconnect: never",
-            Self::RoleChanged => "role changed; reconnect: now",
-            Self::SignedOut => "signed out; reconnect: after_login",
-        }
+    pub fn reason(self) -> String {
+        let row = self.row();
+        format!("{}; reconnect: {}", row.name, row.reconnect.name())
     }
 }
 
-/// Says that the session is over. One per session; dropping it says [`CloseCode::Revoked`].
+const fn of_ending(ending: Ending) -> (u16, Reconnect) {
+    match ending {
+        Ending::Revoked | Ending::Evicted | Ending::Theft | Ending::Removed => {
+            (4001, Reconnect::Never)
+        }
+        Ending::Logout | Ending::Replaced => (4003, Reconnect::AfterLogin),
+        Ending::ExpiredIdle | Ending::ExpiredAbsolute => (4004, Reconnect::AfterLogin),
+    }
+}
+
+/// What a cutter says that was dropped without a word.
+const UNSAID: CloseCode = CloseCode::Ended(Ending::Revoked);
+
+/// Says that the session is over. One per session; dropping it says that it was revoked.
 #[derive(Debug)]
 pub struct Cutter(watch::Sender<Option<CloseCode>>);
 
@@ -131,12 +190,7 @@ impl Cut {
     pub fn fired(&self) -> Option<CloseCode> {
         let listener = self.0.as_ref()?;
         let said = *listener.borrow();
-        said.or_else(|| {
-            listener
-                .has_changed()
-                .is_err()
-                .then_some(CloseCode::Revoked)
-        })
+        said.or_else(|| listener.has_changed().is_err().then_some(UNSAID))
     }
 
     /// Resolves when the session has ended, with the reason.
@@ -148,8 +202,8 @@ impl Cut {
         match &mut self.0 {
             None => std::future::pending().await,
             Some(listener) => match listener.wait_for(Option::is_some).await {
-                Ok(said) => said.unwrap_or(CloseCode::Revoked),
-                Err(_) => CloseCode::Revoked,
+                Ok(said) => said.unwrap_or(UNSAID),
+                Err(_) => UNSAID,
             },
         }
     }
@@ -160,14 +214,44 @@ mod tests {
     use super::*;
 
     #[test]
-    fn close_codes_are_distinct_and_their_reasons_fit_a_control_frame() {
-        let mut codes: Vec<u16> = CloseCode::ALL.iter().map(|code| code.code()).collect();
-        codes.dedup();
-        assert_eq!(codes, [1001, 1014, 4001, 4002, 4003]);
-        assert!(CloseCode::ALL.iter().all(|code| code.reason().len() <= 123));
-        assert_eq!(CloseCode::Revoked.reconnect(), Reconnect::Never);
+    fn the_documented_table_of_close_codes_is_the_one_in_force() {
+        let page = include_str!("../../../../docs/guide/endings.md");
+        for code in CloseCode::ALL {
+            let Row {
+                code: number,
+                name,
+                reconnect,
+            } = code.row();
+            let row = format!("| {number} | `{name}` | `{}` |", reconnect.name());
+            assert!(page.contains(&row), "docs/guide/endings.md lacks {row}");
+            assert!(code.reason().len() <= 123, "a control frame's length");
+            assert!((1000..1015).contains(&number) || (4000..5000).contains(&number));
+        }
+        assert!(
+            Ending::ALL
+                .iter()
+                .all(|ending| CloseCode::ALL.contains(&CloseCode::Ended(*ending))),
+            "no ending without a code"
+        );
+    }
+
+    #[test]
+    fn who_was_thrown_out_must_not_come_back_by_itself() {
+        for ending in [
+            Ending::Revoked,
+            Ending::Evicted,
+            Ending::Theft,
+            Ending::Removed,
+        ] {
+            let row = CloseCode::Ended(ending).row();
+            assert_eq!((row.code, row.reconnect), (4001, Reconnect::Never));
+        }
+        assert_eq!(CloseCode::RoleChanged.code(), 4002);
         assert_eq!(CloseCode::RoleChanged.reconnect(), Reconnect::Now);
-        assert_eq!(CloseCode::SignedOut.reconnect(), Reconnect::AfterLogin);
+        assert_eq!(
+            CloseCode::Ended(Ending::Evicted).reason(),
+            "evicted; reconnect: never"
+        );
     }
 
     #[tokio::test]
@@ -176,7 +260,7 @@ mod tests {
         let early = cutter.cut();
         assert_eq!(early.fired(), None);
         cutter.fire(CloseCode::RoleChanged);
-        cutter.fire(CloseCode::Revoked);
+        cutter.fire(UNSAID);
         assert_eq!(early.closed().await, CloseCode::RoleChanged);
         assert_eq!(cutter.cut().closed().await, CloseCode::RoleChanged);
     }
@@ -186,7 +270,7 @@ mod tests {
         let cutter = Cutter::new();
         let cut = cutter.cut();
         drop(cutter);
-        assert_eq!(cut.fired(), Some(CloseCode::Revoked));
-        assert_eq!(cut.closed().await, CloseCode::Revoked);
+        assert_eq!(cut.fired(), Some(UNSAID));
+        assert_eq!(cut.closed().await, UNSAID);
     }
 }

@@ -47,7 +47,9 @@ pub(crate) fn prepare(parts: &mut Parts, leg: &Leg, upstream: &Upstream) -> Resu
             .map_err(|_| Unanswered::Unsendable("alias"))?;
         headers.insert(alias.clone(), value);
     }
-    same_scheme(headers, &leg.client);
+    if !leg.keeps_origin {
+        same_scheme(headers, &leg.client, &upstream.scheme);
+    }
     debug_assert!(headers.contains_key(HOST), "set above");
 
     let path = parts
@@ -56,7 +58,7 @@ pub(crate) fn prepare(parts: &mut Parts, leg: &Leg, upstream: &Upstream) -> Resu
         .cloned()
         .unwrap_or_else(|| PathAndQuery::from_static("/"));
     parts.uri = Uri::builder()
-        .scheme(Scheme::HTTP)
+        .scheme(upstream.scheme.clone())
         .authority(upstream.authority.clone())
         .path_and_query(path)
         .build()
@@ -70,8 +72,8 @@ pub(crate) fn prepare(parts: &mut Parts, leg: &Leg, upstream: &Upstream) -> Resu
 ///
 /// Django, for one, compares them with what it believes its own address to be. Other origins stay as they are:
 /// the caller has made its own cross-site check already, and the app may want to make another.
-fn same_scheme(headers: &mut HeaderMap, client: &Caller) {
-    if client.scheme == Scheme::HTTP {
+fn same_scheme(headers: &mut HeaderMap, client: &Caller, upstream: &Scheme) {
+    if client.scheme == *upstream {
         return;
     }
     let own = format!("{}://{}", client.scheme, client.authority);
@@ -85,7 +87,7 @@ fn same_scheme(headers: &mut HeaderMap, client: &Caller) {
         let rest = text.get(own.len()..).unwrap_or_default();
         if head.eq_ignore_ascii_case(&own) && (rest.is_empty() || rest.starts_with(['/', '?', '#']))
         {
-            let text = format!("http://{}{rest}", client.authority);
+            let text = format!("{upstream}://{}{rest}", client.authority);
             if let Ok(value) = HeaderValue::from_str(&text) {
                 headers.insert(name, value);
             }

@@ -78,6 +78,8 @@ pub struct Leg {
     pub told: Told,
     /// Ends the answer when the session ends.
     pub cut: Cut,
+    /// `Origin` and `Referer` of our own authority stay as the client wrote them.
+    pub keeps_origin: bool,
     /// Set on listed vouching paths only ([`vouch::Vouching::covers`]).
     pub nonce: Option<vouch::Nonce>,
 }
@@ -94,6 +96,7 @@ impl Leg {
             },
             told: Told::nobody(),
             cut: Cut::never(),
+            keeps_origin: false,
             nonce: None,
         }
     }
@@ -109,6 +112,13 @@ impl Leg {
     #[must_use]
     pub fn cut(mut self, cut: Cut) -> Self {
         self.cut = cut;
+        self
+    }
+
+    /// Leaves the scheme of `Origin` and `Referer` as the client wrote it.
+    #[must_use]
+    pub const fn keeping_origin(mut self, keeps: bool) -> Self {
+        self.keeps_origin = keeps;
         self
     }
 

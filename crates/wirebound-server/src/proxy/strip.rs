@@ -5,10 +5,11 @@
 //! field goes (servers that turn fields into environment variables read `-`, `_` and `.` alike), and only
 //! then are ours set, elsewhere.
 
+use std::borrow::Cow;
+
 use http::HeaderMap;
 use http::header::{
-    ALT_SVC, CONNECTION, COOKIE, Entry, HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    ALT_SVC, CONNECTION, COOKIE, Entry, HOST, HeaderName, HeaderValue, SET_COOKIE, TRAILER,
 };
 
 /// What an upstream sent and a client did not get.
@@ -45,22 +46,31 @@ pub fn hop_by_hop(headers: &mut HeaderMap) {
     for name in listed {
         headers.remove(name);
     }
-    for name in [
-        CONNECTION,
-        TE,
-        TRANSFER_ENCODING,
-        UPGRADE,
-        PROXY_AUTHENTICATE,
-        PROXY_AUTHORIZATION,
-    ] {
-        headers.remove(name);
-    }
-    for name in [
-        "keep-alive",
-        "proxy-connection",
-        "http2-settings",
-        "proxy-authentication-info",
-    ] {
+    remove_where(headers, |name| {
+        matches!(
+            name,
+            "connection"
+                | "te"
+                | "transfer-encoding"
+                | "upgrade"
+                | "proxy-authenticate"
+                | "proxy-authorization"
+                | "keep-alive"
+                | "proxy-connection"
+                | "http2-settings"
+                | "proxy-authentication-info"
+        )
+    });
+}
+
+/// Removes every field whose name meets `goes`. Most heads hold none: they are looked through once, and nothing is made.
+fn remove_where(headers: &mut HeaderMap, goes: impl Fn(&str) -> bool) {
+    let names: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| goes(name.as_str()))
+        .cloned()
+        .collect();
+    for name in names {
         headers.remove(name);
     }
 }
@@ -69,24 +79,23 @@ pub fn hop_by_hop(headers: &mut HeaderMap) {
 ///
 /// `aliases` are further names that this gateway sets by configuration.
 pub fn claims(headers: &mut HeaderMap, aliases: &[HeaderName], safe_method: bool) {
-    let claimed: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| {
-            let folded = fold(name.as_str());
-            is_claim(&folded)
-                || (safe_method && OVERRIDES.contains(&folded.as_str()))
-                || aliases.iter().any(|alias| fold(alias.as_str()) == folded)
-        })
-        .cloned()
-        .collect();
-    for name in claimed {
-        headers.remove(name);
-    }
+    remove_where(headers, |name| {
+        let folded = fold(name);
+        is_claim(&folded)
+            || (safe_method && OVERRIDES.contains(&folded.as_ref()))
+            || aliases.iter().any(|alias| fold(alias.as_str()) == folded)
+    });
 }
 
-/// Lower case, with every byte that some server reads as `-` read as `-`.
+/// Lower case, with every byte that some server reads as `-` read as `-`. Most names are so already.
 #[must_use]
-pub fn fold(name: &str) -> String {
+pub fn fold(name: &str) -> Cow<'_, str> {
+    if name
+        .bytes()
+        .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+    {
+        return Cow::Borrowed(name);
+    }
     name.trim()
         .chars()
         .map(|c| {
@@ -96,12 +105,17 @@ pub fn fold(name: &str) -> String {
                 c.to_ascii_lowercase()
             }
         })
-        .collect()
+        .collect::<String>()
+        .into()
 }
 
 /// Whether a folded name claims who the client is or where it comes from.
 #[must_use]
 pub fn is_claim(folded: &str) -> bool {
+    // The letters that the names below begin with.
+    if !folded.starts_with(['w', 'x', 's', 'f', 't', 'c', 'r', 'p']) {
+        return false;
+    }
     CLAIM_PREFIXES
         .iter()
         .any(|prefix| folded.starts_with(prefix))
@@ -234,12 +248,14 @@ fn set_cookie_name(line: &[u8]) -> &[u8] {
 #[must_use]
 pub fn names_ours(name: &[u8]) -> bool {
     // Some browsers and servers drop white space or unknown bytes in front; prefixes are matched without case.
-    let name: Vec<u8> = name
-        .iter()
-        .filter(|byte| byte.is_ascii_graphic())
-        .map(u8::to_ascii_lowercase)
-        .collect();
-    let mut rest = name.as_slice();
+    let lower = |byte: &u8| byte.is_ascii_graphic() && !byte.is_ascii_uppercase();
+    let name: Cow<'_, [u8]> = if name.iter().all(lower) {
+        name.into()
+    } else {
+        let graphic = name.iter().filter(|byte| byte.is_ascii_graphic());
+        graphic.map(u8::to_ascii_lowercase).collect()
+    };
+    let mut rest = &*name;
     for prefix in [&b"__host-http-"[..], b"__http-", b"__host-", b"__secure-"] {
         if let Some(short) = rest.strip_prefix(prefix) {
             rest = short;

@@ -116,6 +116,11 @@ fn origin_and_referer_of_our_own_authority_get_the_upstreams_scheme() {
         let parts = prepared(&[("origin", given), ("referer", given)], &leg());
         assert_eq!(parts.headers[ORIGIN], expect);
         assert_eq!(parts.headers[REFERER], expect);
+        // An app that believes `X-Forwarded-Proto` compares them with the client's own.
+        let kept = leg().keeping_origin(true);
+        let parts = prepared(&[("origin", given), ("referer", given)], &kept);
+        assert_eq!(parts.headers[ORIGIN], given);
+        assert_eq!(parts.headers[REFERER], given);
     }
 }
 
@@ -136,17 +141,17 @@ fn h2c_and_expect_do_not_pass() {
 }
 
 #[test]
-fn upstreams_are_plain_http_addresses() {
+fn upstreams_are_plain_addresses() {
     assert_eq!(
         Upstream::parse("http://127.0.0.1:3000/")
             .unwrap()
             .authority(),
         "127.0.0.1:3000"
     );
+    assert!(Upstream::parse("https://a:8443").unwrap().is_tls());
     for bad in [
         "",
         "127.0.0.1:3000",
-        "https://a",
         "http://a/b",
         "http://u@a",
         "http://a?b",

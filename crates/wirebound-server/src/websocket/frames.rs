@@ -9,6 +9,9 @@ pub struct Frames {
     head: Vec<u8>,
     payload: u64,
     closing: bool,
+    /// The frame that has begun carries what somebody says, and not a Ping, a Pong or a Close.
+    speech: bool,
+    spoken: bool,
 }
 
 /// A length that no frame has. Nothing can be said about boundaries any more.
@@ -33,7 +36,10 @@ impl Frames {
                 self.head.push(*byte);
                 taken = taken.saturating_add(1);
                 if let Some(payload) = length(&self.head)? {
-                    self.closing |= self.head.first().is_some_and(|first| first & 0x0f == 8);
+                    let kind = self.head.first().map_or(0, |first| first & 0x0f);
+                    self.closing |= kind == 8;
+                    self.speech = kind < 8;
+                    self.spoken |= self.speech;
                     self.head.clear();
                     self.payload = payload;
                     break;
@@ -47,7 +53,14 @@ impl Frames {
         self.payload = self
             .payload
             .saturating_sub(u64::try_from(payload).unwrap_or(u64::MAX));
+        self.spoken |= self.speech && payload > 0;
         Ok(taken.saturating_add(payload))
+    }
+
+    /// Whether something was said since this was asked last: control frames, which browsers answer by themselves, are no
+    /// sign of anybody.
+    pub fn spoken(&mut self) -> bool {
+        core::mem::take(&mut self.spoken)
     }
 
     /// Takes all of `bytes`, over as many frames as they hold.
@@ -156,6 +169,21 @@ mod tests {
     fn an_impossible_length_is_refused() {
         let head = [0x82, 127, 0x80, 0, 0, 0, 0, 0, 0, 0];
         assert_eq!(Frames::default().take_all(&head), Err(BadFrame));
+    }
+
+    #[test]
+    fn a_pong_is_no_sign_of_anybody_and_a_message_is() {
+        let mut frames = Frames::default();
+        for (opcode, speech) in [(9, false), (10, false), (8, false), (1, true), (0, true)] {
+            frames.take_all(&frame(opcode, true, 5)).unwrap();
+            assert_eq!(frames.spoken(), speech, "{opcode}");
+            assert!(!frames.spoken(), "said once");
+        }
+        let long = frame(2, true, 300);
+        frames.take_all(&long[..100]).unwrap();
+        assert!(frames.spoken());
+        frames.take_all(&long[100..200]).unwrap();
+        assert!(frames.spoken(), "in the middle of it");
     }
 
     #[test]

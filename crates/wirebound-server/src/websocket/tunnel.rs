@@ -2,13 +2,17 @@
 //!
 //! When the session ends, the client gets a Close frame with our code between two frames, and both sides are
 //! closed. If a frame is half through at that moment, its rest is let through first, for a quarter of a second
-//! and 64 KiB at most: without that the client could not read the code. After that it is closed without one.
+//! and 64 KiB at most: without that the client could not read the code. After that it is closed without one. A client
+//! that does not read at all is reported as stuck, so that its connection can be reset with what waits in it.
+//!
+//! A client that has vanished is found by its connection (TCP keep-alive; PING on HTTP/2), an upstream that has by the
+//! keep-alive of its own; nothing is put between the frames for it.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{
     AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf, split,
@@ -48,8 +52,11 @@ const BUFFER: usize = 16 * 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Ended {
-    /// The session ended.
+    /// The session ended, and the client was told.
     Cut(CloseCode),
+    /// The session ended, but the client takes nothing: what waits for it in the kernel must not reach it later, so its
+    /// connection is to be reset.
+    Stuck(CloseCode),
     /// The client closed.
     Client,
     /// The upstream closed.
@@ -60,19 +67,37 @@ pub enum Ended {
     Never,
 }
 
+/// Called whenever the client has said something.
+pub type Spoke = Box<dyn Fn() + Send + Sync>;
+
 /// An accepted WebSocket whose bytes are to be carried: spawn [`Tunnel::run`].
-#[derive(Debug)]
 #[must_use = "a tunnel that is not run closes the WebSocket"]
 pub struct Tunnel {
     pub(super) client: OnUpgrade,
     pub(super) upstream: OnUpgrade,
     pub(super) cut: Cut,
     pub(super) patience: Patience,
+    pub(super) spoke: Spoke,
+}
+
+impl core::fmt::Debug for Tunnel {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Tunnel")
+            .field("cut", &self.cut)
+            .field("patience", &self.patience)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Tunnel {
-    /// Carries bytes until one side closes, the session ends or `stopping` fires; closes both sides.
-    pub async fn run_until(self, stopping: Cut) -> Ended {
+    /// Has `spoke` called whenever the client has said something: a message, not a Ping or a Pong.
+    pub fn heard(mut self, spoke: Spoke) -> Self {
+        self.spoke = spoke;
+        self
+    }
+
+    /// Carries bytes until one side closes, the session ends or `stopping` is done; closes both sides.
+    pub async fn run_until(self, stopping: impl Future<Output = CloseCode>) -> Ended {
         let either = Cutter::new();
         let (session, cut) = (self.cut.clone(), either.cut());
         let tunnel = Self { cut, ..self };
@@ -80,7 +105,7 @@ impl Tunnel {
             tokio::select! {
                 biased;
                 code = session.closed() => code,
-                code = stopping.closed() => code,
+                code = stopping => code,
             }
         };
         let mut carried = std::pin::pin!(tunnel.run());
@@ -102,16 +127,19 @@ impl Tunnel {
         else {
             return Ended::Never;
         };
-        carry(client, upstream, self.cut, self.patience).await
+        let (client, upstream) = (TokioIo::new(client), TokioIo::new(upstream));
+        splice(client, upstream, self.cut, self.patience, &*self.spoke).await
     }
 }
 
-async fn carry(client: Upgraded, upstream: Upgraded, cut: Cut, patience: Patience) -> Ended {
-    splice(TokioIo::new(client), TokioIo::new(upstream), cut, patience).await
-}
-
 /// Carries bytes between any two streams; the test's way in.
-pub(super) async fn splice<C, U>(client: C, upstream: U, cut: Cut, patience: Patience) -> Ended
+pub(super) async fn splice<C, U>(
+    client: C,
+    upstream: U,
+    cut: Cut,
+    patience: Patience,
+    spoke: &(dyn Fn() + Send + Sync),
+) -> Ended
 where
     C: AsyncRead + AsyncWrite + Unpin,
     U: AsyncRead + AsyncWrite + Unpin,
@@ -119,9 +147,9 @@ where
     let (from_client, to_client) = split(client);
     let (from_upstream, to_upstream) = split(upstream);
     let said = AtomicU64::new(0);
-    let mut down = Pipe::new(from_upstream, to_client, &said);
-    let mut up = Pipe::new(from_client, to_upstream, &said);
-    let ended = tokio::select! {
+    let mut down = Pipe::new(from_upstream, to_client, &said, &|| {});
+    let mut up = Pipe::new(from_client, to_upstream, &said, spoke);
+    let mut ended = tokio::select! {
         biased;
         code = cut.clone().closed() => Ended::Cut(code),
         () = silence(&said, patience.idle) => Ended::Idle,
@@ -131,13 +159,16 @@ where
     match ended {
         Ended::Cut(code) => {
             // The upstream hears nothing more from a client whose session is over.
-            let _closed = timeout(patience.finish, down.say_close(code, patience.finish)).await;
-            let _answer = timeout(patience.linger, drain(&mut up.from)).await;
+            let goodbye = patience.finish.saturating_mul(2);
+            match timeout(goodbye, down.say_close(code, patience.finish)).await {
+                Ok(_told) => drop(timeout(patience.linger, drain(&mut up.from)).await),
+                Err(_) => ended = Ended::Stuck(code),
+            }
         }
         Ended::Idle => {
             let _closed = timeout(
                 patience.finish,
-                down.say_close(CloseCode::GoingAway, patience.finish),
+                down.say_close(CloseCode::Silent, patience.finish),
             )
             .await;
         }
@@ -158,7 +189,7 @@ where
                 _rest = timeout(patience.linger, down.relay()) => {}
             }
         }
-        Ended::Never => {}
+        Ended::Stuck(_) | Ended::Never => {}
     }
     let _shut = timeout(patience.finish, async {
         tokio::join!(down.to.shutdown(), up.to.shutdown())
@@ -192,10 +223,16 @@ struct Pipe<'a, R, W> {
     end: usize,
     frames: Option<Frames>,
     said: &'a AtomicU64,
+    spoke: &'a (dyn Fn() + Send + Sync),
 }
 
 impl<'a, R: AsyncRead, W: AsyncWrite> Pipe<'a, R, W> {
-    fn new(from: ReadHalf<R>, to: WriteHalf<W>, said: &'a AtomicU64) -> Self {
+    fn new(
+        from: ReadHalf<R>,
+        to: WriteHalf<W>,
+        said: &'a AtomicU64,
+        spoke: &'a (dyn Fn() + Send + Sync),
+    ) -> Self {
         Self {
             from,
             to,
@@ -204,6 +241,7 @@ impl<'a, R: AsyncRead, W: AsyncWrite> Pipe<'a, R, W> {
             end: 0,
             frames: Some(Frames::default()),
             said,
+            spoke,
         }
     }
 
@@ -248,6 +286,9 @@ impl<'a, R: AsyncRead, W: AsyncWrite> Pipe<'a, R, W> {
             // No more boundaries are known; only our Close frame needed them.
             self.frames = None;
         }
+        if self.frames.as_mut().is_some_and(Frames::spoken) {
+            (self.spoke)();
+        }
         self.start = self.start.saturating_add(written);
         Ok(())
     }
@@ -264,7 +305,7 @@ impl<'a, R: AsyncRead, W: AsyncWrite> Pipe<'a, R, W> {
             .is_some_and(|frames| frames.between() && !frames.closing())
         {
             self.to
-                .write_all(&close(code.code(), code.reason()))
+                .write_all(&close(code.code(), &code.reason()))
                 .await?;
         }
         self.to.flush().await?;

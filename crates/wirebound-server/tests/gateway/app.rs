@@ -25,6 +25,9 @@ pub(crate) struct Inside {
     people: Mutex<HashMap<String, String>>,
     held: Mutex<HashMap<String, Arc<Notify>>>,
     heads: Mutex<Vec<String>>,
+    /// How often each held request and each upload arrived, and which of them were broken off.
+    arrived: Mutex<HashMap<String, usize>>,
+    broken: Mutex<Vec<String>>,
 }
 
 /// The app, on a free port.
@@ -54,6 +57,18 @@ impl App {
     pub(crate) fn release(&self, key: &str) {
         let held = self.inside.held.lock().unwrap();
         held[key].notify_one();
+    }
+
+    /// How often a request for `/hold/KEY` or `/upload/KEY` has arrived.
+    pub(crate) fn arrived(&self, key: &str) -> usize {
+        let arrived = self.inside.arrived.lock().unwrap();
+        arrived.get(key).copied().unwrap_or(0)
+    }
+
+    /// Waits until the app has seen that this request was broken off.
+    pub(crate) async fn breaks_off(&self, key: &str) {
+        let broken = || self.inside.broken.lock().unwrap().iter().any(|k| k == key);
+        until("a request that is cancelled", broken).await;
     }
 
     /// Every value that the app gave to its own cookie.
@@ -112,6 +127,9 @@ fn router(inside: Arc<Inside>) -> Router {
         .route("/heavy/{bytes}", get(heavy))
         .route("/blurt", get(blurt))
         .route("/hold/{key}", get(hold).post(hold))
+        .route("/upload/{key}", post(upload))
+        .route("/clog/{key}", post(clog))
+        .route("/download", get(download))
         .route("/stream", get(stream))
         .route("/ws", get(socket))
         .route("/forge", get(forge).post(forge))
@@ -260,19 +278,91 @@ async fn blurt(headers: HeaderMap) -> Response {
     (kind, line.unwrap_or_default().to_owned()).into_response()
 }
 
-/// Answers when the test says so, with a cookie that may be too late.
+/// Answers when the test says so (a server that has not read the request does not see its client go), with a cookie that
+/// may be too late.
 async fn hold(
     State(inside): State<Arc<Inside>>,
     Path(key): Path<String>,
     headers: HeaderMap,
+    _whole: Bytes,
 ) -> Response {
     let notify = Arc::new(Notify::new());
+    let broken = BrokenOff::begin(&inside, &key);
     inside.held.lock().unwrap().insert(key, Arc::clone(&notify));
     notify.notified().await;
+    broken.done();
     let mut response = "held".into_response();
     let name = name_of(&inside, &headers);
     give(&inside, &mut response, &format!("late {name}"), "");
     response
+}
+
+/// Notes that a request was broken off, unless it was done.
+struct BrokenOff(Option<(Arc<Inside>, String)>);
+
+impl BrokenOff {
+    fn begin(inside: &Arc<Inside>, key: &str) -> Self {
+        let mut arrived = inside.arrived.lock().unwrap();
+        *arrived.entry(key.to_owned()).or_default() += 1;
+        Self(Some((Arc::clone(inside), key.to_owned())))
+    }
+
+    fn done(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for BrokenOff {
+    fn drop(&mut self) {
+        if let Some((inside, key)) = self.0.take() {
+            inside.broken.lock().unwrap().push(key);
+        }
+    }
+}
+
+/// Takes an upload; it counts as held from its first piece on.
+async fn upload(
+    State(inside): State<Arc<Inside>>,
+    Path(key): Path<String>,
+    body: Body,
+) -> Result<String, StatusCode> {
+    use http_body_util::BodyExt as _;
+    let broken = BrokenOff::begin(&inside, &key);
+    let mut body = body;
+    let mut taken = 0;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| StatusCode::BAD_REQUEST)?;
+        taken += frame.data_ref().map_or(0, Bytes::len);
+        let mut held = inside.held.lock().unwrap();
+        held.entry(key.clone()).or_default();
+    }
+    broken.done();
+    Ok(format!("took {taken}"))
+}
+
+/// Takes the first piece of an upload and no more, until the test says so.
+async fn clog(State(inside): State<Arc<Inside>>, Path(key): Path<String>, body: Body) -> String {
+    use http_body_util::BodyExt as _;
+    BrokenOff::begin(&inside, &key).done();
+    let mut body = body;
+    let _first = body.frame().await;
+    let notify = Arc::new(Notify::new());
+    inside.held.lock().unwrap().insert(key, Arc::clone(&notify));
+    notify.notified().await;
+    String::from("enough")
+}
+
+/// A file of known length that never comes to its end.
+async fn download() -> Response {
+    let (say, hear) = tokio::sync::mpsc::channel::<Result<Bytes, std::io::Error>>(1);
+    tokio::spawn(async move {
+        while say.send(Ok(Bytes::from(vec![b'x'; 1000]))).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    let body = http_body_util::StreamBody::new(Frames(hear));
+    let length = [(http::header::CONTENT_LENGTH, "1000000000")];
+    (length, Body::new(body)).into_response()
 }
 
 /// Says something every few milliseconds until nobody listens.

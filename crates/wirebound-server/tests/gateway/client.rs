@@ -54,6 +54,10 @@ impl Ask {
         ask.field("content-type", "application/x-www-form-urlencoded")
     }
 
+    pub(crate) fn delete(path: &str) -> Self {
+        Self::new(Method::DELETE, path)
+    }
+
     fn new(method: Method, path: &str) -> Self {
         Self {
             method,
@@ -68,6 +72,12 @@ impl Ask {
     pub(crate) fn field(mut self, name: &str, value: &str) -> Self {
         self.fields.push((name.to_owned(), value.to_owned()));
         self
+    }
+
+    /// Another value for a field that is there.
+    pub(crate) fn instead(mut self, name: &str, value: &str) -> Self {
+        self.fields.retain(|(field, _)| field != name);
+        self.field(name, value)
     }
 
     /// As a browser asks for a page.
@@ -146,8 +156,10 @@ pub(crate) type Seen = Arc<Mutex<Vec<(HeaderMap, String)>>>;
 #[derive(Clone)]
 pub(crate) struct Client {
     gateway: SocketAddr,
+    front: Option<SocketAddr>,
     host: String,
     http: Http,
+    place: std::net::Ipv4Addr,
     agent: String,
     tls: Arc<ClientConfig>,
     wire: Arc<tokio::sync::Mutex<Option<Wire>>>,
@@ -157,21 +169,57 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(gateway: &Gateway, http: Http) -> Self {
+        Self::with(gateway, http, &gateway.ca())
+    }
+
+    fn with(gateway: &Gateway, http: Http, ca: &std::path::Path) -> Self {
         Self {
             gateway: gateway.address(),
+            front: None,
             host: "localhost".to_owned(),
             http,
+            place: std::net::Ipv4Addr::LOCALHOST,
             agent: "e2e/1".to_owned(),
-            tls: Arc::new(tls(gateway, http)),
+            tls: Arc::new(tls(ca, http)),
             wire: Arc::default(),
             jar: Arc::default(),
             seen: Arc::default(),
         }
     }
 
+    /// The same client from another address of this machine, over a connection of its own.
+    pub(crate) fn at(&self, place: [u8; 4]) -> Self {
+        Self {
+            place: place.into(),
+            wire: Arc::default(),
+            ..self.clone()
+        }
+    }
+
+    /// Trusts this certificate in place of the local authority's.
+    #[allow(dead_code, reason = "each test binary uses its own part")]
+    pub(crate) fn trusting(gateway: &Gateway, ca: &std::path::Path, http: Http) -> Self {
+        Self::with(gateway, http, ca)
+    }
+
+    /// The certificate that a new connection is shown; nothing if it is not one that is trusted.
+    #[allow(dead_code, reason = "each test binary uses its own part")]
+    pub(crate) async fn served_certificate(&self) -> Option<Vec<u8>> {
+        let stream = within("connect", self.tls()).await.ok()?;
+        let shown = stream.get_ref().1.peer_certificates()?.first()?.to_vec();
+        Some(shown)
+    }
+
     /// Speaks to the address, and so sends no server name.
     pub(crate) fn by_address(mut self) -> Self {
         "127.0.0.1".clone_into(&mut self.host);
+        self
+    }
+
+    /// Connects to this address, where a proxy listens that passes TCP through.
+    #[allow(dead_code, reason = "each test binary uses its own part")]
+    pub(crate) fn through(mut self, front: SocketAddr) -> Self {
+        self.front = Some(front);
         self
     }
 
@@ -225,7 +273,14 @@ impl Client {
     }
 
     async fn tls(&self) -> std::io::Result<TlsStream<TcpStream>> {
-        let stream = TcpStream::connect(self.gateway).await?;
+        let to = self.front.unwrap_or(self.gateway);
+        let stream = if self.place != std::net::Ipv4Addr::LOCALHOST {
+            let socket = tokio::net::TcpSocket::new_v4()?;
+            socket.bind((self.place, 0).into())?;
+            socket.connect(to).await?
+        } else {
+            TcpStream::connect(to).await?
+        };
         stream.set_nodelay(true)?;
         let name = ServerName::try_from(self.host.clone()).unwrap();
         let connector = TlsConnector::from(Arc::clone(&self.tls));
@@ -286,6 +341,22 @@ impl Client {
         ask: &Ask,
     ) -> hyper::Result<Response<Incoming>> {
         self.send_whole(wire, self.request(ask)).await
+    }
+
+    /// Sends over this connection and does not wait; the future answers the status, or what went wrong.
+    pub(crate) fn begin(
+        &self,
+        wire: &mut Wire,
+        ask: &Ask,
+    ) -> impl Future<Output = Result<u16, String>> + Send + 'static + use<> {
+        let Sender::Two(sender) = &mut wire.sender else {
+            panic!("HTTP/1.1 carries one request at a time")
+        };
+        let sent = sender.send_request(self.request(ask));
+        async move {
+            let answer = sent.await.map_err(|error| format!("{error:?}"))?;
+            Ok(answer.status().as_u16())
+        }
     }
 
     async fn send_whole(
@@ -427,6 +498,35 @@ impl Client {
         }
     }
 
+    /// Begins an upload over a connection of its own: its head and its first bytes, and never the end.
+    pub(crate) async fn upload(&self, path: &str, length: usize) -> Upload {
+        let stream = self.bare().await;
+        let ask = Ask::post(path, "");
+        let request = self.request(&ask);
+        match self.http {
+            Http::One => {
+                let mut text = format!("POST {path} HTTP/1.1\r\ncontent-length: {length}\r\n");
+                for (name, value) in request.headers() {
+                    text.push_str(&format!("{name}: {}\r\n", value.to_str().unwrap()));
+                }
+                let mut stream = stream;
+                stream.write_all(text.as_bytes()).await.unwrap();
+                stream.write_all(b"\r\nfirst").await.unwrap();
+                Upload::One(Box::new(stream), length)
+            }
+            Http::Two => {
+                let (sender, connection) = h2::client::handshake(stream).await.unwrap();
+                let ended = tokio::spawn(connection);
+                let mut sender = sender.ready().await.unwrap();
+                let (head, _) = request.into_parts();
+                let head = Request::from_parts(head, ());
+                let (answer, mut body) = sender.send_request(head, false).unwrap();
+                body.send_data(Bytes::from_static(b"first"), false).unwrap();
+                Upload::Two(answer, body, sender, ended)
+            }
+        }
+    }
+
     /// A streamed answer over a connection of its own; its first chunk has come.
     pub(crate) async fn stream(&self, path: &str) -> Stream {
         let mut wire = self.try_connect().await.unwrap();
@@ -441,18 +541,78 @@ impl Client {
     }
 }
 
+/// An upload that has begun.
+pub(crate) enum Upload {
+    One(Box<TlsStream<TcpStream>>, usize),
+    Two(
+        h2::client::ResponseFuture,
+        h2::SendStream<Bytes>,
+        h2::client::SendRequest<Bytes>,
+        tokio::task::JoinHandle<Result<(), h2::Error>>,
+    ),
+}
+
+impl Upload {
+    /// The answer: when its head came, its status. On HTTP/1.1 everything is sent before it is read, as browsers do.
+    pub(crate) async fn answer(self) -> (Instant, u16) {
+        within("the answer to an upload", self.read()).await
+    }
+
+    async fn read(self) -> (Instant, u16) {
+        match self {
+            Self::One(mut stream, length) => {
+                let mut left = length - 5;
+                while left > 0 {
+                    let piece = left.min(16 * 1024);
+                    stream.write_all(&vec![b'x'; piece]).await.unwrap();
+                    left -= piece;
+                }
+                stream.flush().await.unwrap();
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(stream.read_u8().await.unwrap());
+                }
+                let at = Instant::now();
+                let head = String::from_utf8(head).unwrap().to_lowercase();
+                assert!(head.contains("connection: close"), "{head}");
+                (at, head[9..12].parse().unwrap())
+            }
+            Self::Two(answer, mut body, sender, ended) => {
+                let answer = answer.await.unwrap();
+                let at = Instant::now();
+                let status = answer.status().as_u16();
+                let mut rest = answer.into_body();
+                while let Some(chunk) = rest.data().await {
+                    let chunk = chunk.unwrap();
+                    rest.flow_control().release_capacity(chunk.len()).unwrap();
+                }
+                // The rest is not wanted: said so, and never in a way that asks for another try.
+                let reset = std::future::poll_fn(|cx| body.poll_reset(cx));
+                // An eviction closes the connection behind the answer.
+                if let Ok(reason) = reset.await {
+                    assert_eq!(reason, h2::Reason::NO_ERROR);
+                }
+                drop((body, sender, rest));
+                // An orderly end: GOAWAY or ours.
+                let _end = ended.await.unwrap();
+                (at, status)
+            }
+        }
+    }
+}
+
 /// A POST of the app's own login form.
 pub(crate) fn sign_in(name: &str) -> Ask {
     let form = format!("name={name}&username={name}&password=correct+horse");
     Ask::post("/login", &form).field("accept", "text/html,*/*")
 }
 
-fn tls(gateway: &Gateway, http: Http) -> ClientConfig {
+fn tls(ca: &std::path::Path, http: Http) -> ClientConfig {
     let alpn: &[&[u8]] = match http {
         Http::One => &[b"http/1.1"],
         Http::Two => &[b"h2"],
     };
-    authority::client(&gateway.ca(), alpn).unwrap()
+    authority::client(ca, alpn).unwrap()
 }
 
 /// An answer that does not end by itself.
@@ -525,17 +685,29 @@ impl Socket {
     }
 
     /// Waits for the Close frame; answers when it came, and its code.
-    pub(crate) async fn closed(mut self) -> (Instant, u16) {
+    pub(crate) async fn closed(self) -> (Instant, u16) {
+        let (at, code, _) = self.goodbye().await;
+        (at, code)
+    }
+
+    /// Waits for the Close frame; answers when it came, its code and its reason. Nothing comes after it.
+    pub(crate) async fn goodbye(mut self) -> (Instant, u16, String) {
         let close = async {
             loop {
                 let (kind, payload) = self.frame().await.unwrap();
                 if kind == 8 {
-                    return u16::from_be_bytes([payload[0], payload[1]]);
+                    let code = u16::from_be_bytes([payload[0], payload[1]]);
+                    return (code, String::from_utf8(payload[2..].to_vec()).unwrap());
                 }
             }
         };
-        let code = within("a close frame", close).await;
-        (Instant::now(), code)
+        let (code, reason) = within("a close frame", close).await;
+        let at = Instant::now();
+        let mut rest = Vec::new();
+        // How the connection ends is told by others; what is looked for here is a byte too many.
+        let _end = within("the end", self.stream.read_to_end(&mut rest)).await;
+        assert!(rest.is_empty(), "after the Close frame: {rest:?}");
+        (at, code, reason)
     }
 }
 

@@ -18,12 +18,15 @@
 
 mod admin;
 mod app;
+mod arrival;
 mod client;
 mod crash;
 mod endings;
 mod guests;
 mod hostile;
 mod identity;
+mod owners;
 mod process;
 mod refusals;
 mod secrets;
+mod taxonomy;

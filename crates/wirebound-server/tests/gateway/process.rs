@@ -62,6 +62,22 @@ impl Gateway {
             .prefix("wirebound-e2e-")
             .tempdir()
             .unwrap();
+        Self::start_in(folder, verb, config).await
+    }
+
+    /// As `before`, with these further arguments, in a folder that was prepared.
+    #[allow(dead_code, reason = "each test binary uses its own part")]
+    pub(crate) async fn with(
+        folder: tempfile::TempDir,
+        upstream: &str,
+        config: &str,
+        arguments: &[&str],
+    ) -> Self {
+        let verb = ["serve", "--armour", "auto", "--upstream", upstream];
+        Self::start_in(folder, &[&verb[..], arguments].concat(), config).await
+    }
+
+    async fn start_in(folder: tempfile::TempDir, verb: &[&str], config: &str) -> Self {
         let file = folder.path().join("wirebound.toml");
         std::fs::write(&file, config).unwrap();
         let mut arguments: Vec<String> = verb.iter().map(|word| (*word).to_owned()).collect();
@@ -116,6 +132,18 @@ impl Gateway {
             (top.get("event").and_then(Value::as_str) == Some(name)).then_some(top)
         };
         lines.iter().filter_map(read).collect()
+    }
+
+    /// Its process.
+    #[allow(dead_code, reason = "each test binary uses its own part")]
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id().unwrap()
+    }
+
+    /// Asks it to look at its certificate again.
+    #[allow(dead_code, reason = "each test binary uses its own part")]
+    pub(crate) fn reload(&self) {
+        self.signal(Signal::HUP);
     }
 
     fn signal(&self, signal: Signal) {

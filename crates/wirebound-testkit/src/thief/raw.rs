@@ -115,6 +115,12 @@ impl RawThief {
         (self.opened, self.resumed)
     }
 
+    /// Its TLS configuration with the tickets that it holds: other connections of the same client.
+    #[must_use]
+    pub fn tls(&self) -> Arc<ClientConfig> {
+        Arc::clone(&self.config)
+    }
+
     /// Closes the connection; the next request makes a new one.
     pub fn hang_up(&mut self) {
         self.wire = None;

@@ -12,7 +12,7 @@ use crate::gateway::{Event, Gateway, Setting};
 use crate::members::Members;
 
 /// Names that the certificate is for: made-up hosts, so that each sign-in can be a first visit.
-const NAMES: [&str; 2] = ["*.w.test", "localhost"];
+pub(crate) const NAMES: [&str; 2] = ["*.w.test", "localhost"];
 
 pub(crate) enum Front {
     Gateway(Box<Protected>),
@@ -28,8 +28,12 @@ pub(crate) struct Protected {
 
 impl Protected {
     /// The gateway with a certificate for the trial's names; all else is the setting's.
-    pub(crate) async fn start(mut setting: Setting) -> Result<Self> {
-        let authority = Authority::new()?;
+    pub(crate) async fn start(setting: Setting) -> Result<Self> {
+        Self::under(Authority::new()?, setting).await
+    }
+
+    /// The same, with a certificate of an authority that others have certificates of too.
+    pub(crate) async fn under(authority: Authority, mut setting: Setting) -> Result<Self> {
         let files = tempfile::tempdir()?;
         let (certificate, key) = authority.files(&NAMES, files.path())?;
         let [certificate, key] = [certificate, key].map(|f| f.display().to_string());
@@ -107,6 +111,22 @@ impl Front {
             gateway.stop().await?;
         }
         gateway.start_again().await
+    }
+
+    /// Starts the gateway after [`Self::stop`].
+    pub(crate) async fn start_again(&mut self) -> Result<()> {
+        match self {
+            Self::Gateway(p) => p.gateway.start_again().await,
+            Self::Bare(_) => Ok(()),
+        }
+    }
+
+    /// The gateway's data folder; where there is no gateway, none.
+    pub(crate) fn data(&self) -> PathBuf {
+        match self {
+            Self::Gateway(p) => p.gateway.folder(),
+            Self::Bare(_) => PathBuf::new(),
+        }
     }
 
     pub(crate) async fn stop(&mut self) -> Result<()> {

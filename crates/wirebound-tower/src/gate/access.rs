@@ -124,10 +124,13 @@ impl Access {
             )
     }
 
-    /// Tells when the session ends. `None`: nobody is signed in, or the session ended just now.
+    /// Tells when the session ends or its role falls, from the moment that the request was judged. `None`: nobody is
+    /// signed in, or the session ended just now. [`Gate::cut`] waits on it, and for what time brings.
     #[must_use]
     pub fn watch(&self) -> Option<Watch> {
-        self.gate.engine().watch(self.verified()?.session())
+        let now = self.gate.now().unwrap_or(self.now);
+        let engine = self.gate.engine();
+        engine.watch_judged(&self.wired.wire, self.verified()?, now)
     }
 }
 

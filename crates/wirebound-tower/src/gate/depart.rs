@@ -26,6 +26,8 @@ pub(super) struct Departure {
     pub(super) hand_on: bool,
     pub(super) clear_echoes: Vec<usize>,
     pub(super) clears_session: bool,
+    /// The mark of a bounce came along: it has done its work.
+    pub(super) clears_bounce: bool,
     /// A session whose genuine cookie came along without a proof.
     pub(super) older: Option<wirebound::SessionId>,
     pub(super) verified_before: bool,
@@ -45,6 +47,7 @@ impl Departure {
     pub(super) fn of(read: &Read, shown: &Shown<'_>, asker: Asker) -> Self {
         Self {
             offered: shown.session.is_some(),
+            clears_bounce: shown.bounced(),
             safe: read.safe,
             person: asker == Asker::Person,
             takes_secret: read.takes_secret,
@@ -104,6 +107,9 @@ impl Gate {
         }
         self.names()
             .clear_echoes(response.headers_mut(), &departure.clear_echoes);
+        if departure.clears_bounce {
+            self.names().clear_bounce(response.headers_mut());
+        }
         if departure.clears_session {
             self.names().clear_session(response.headers_mut());
         }
@@ -154,6 +160,16 @@ impl Gate {
         response: &mut Response<Body>,
     ) -> Result<(), Failed> {
         match (intent, access.verified()) {
+            // Nothing could be proved over this wire, and each further try would make a session that nobody uses. A person
+            // who signs in is told. Everything else goes on without one: an app that hands a cookie to every visitor does
+            // so to a program too, and what a program posted was done.
+            (Intent::SignIn(_), _) if access.wired().wire.is_shared() => {
+                if departure.person && !departure.safe {
+                    Err(Failed::Refused(Refusal::SharedWire))
+                } else {
+                    Ok(())
+                }
+            }
             (Intent::SignIn(intent), _) if departure.may_set_session() => {
                 self.sign_in(access, intent, response).await?;
                 if let Some(older) = departure.older {

@@ -1,62 +1,143 @@
-//! The gate's own endpoints, under `/.wirebound/`: what is bound to what, and the way out.
+//! The gate's own endpoints, under `/.wirebound/`: what is bound to what, who is signed in where, what there is to find,
+//! and the way out.
+//!
+//! Whatever changes something is a POST or DELETE from our own pages or from a program, with or without a session.
 
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION};
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
 use serde_json::json;
 use wirebound::engine::Scope;
-use wirebound::{Refusal, Timestamp};
+use wirebound::store::StoreError;
+use wirebound::{Refusal, SessionId, Timestamp};
 
 use super::depart::Departure;
+use super::sessions::{End, document, see_other};
 use super::{Access, Gate};
 use crate::body::{self, Body};
+use crate::csrf;
+use crate::form;
+use crate::pages::Sheet;
 use crate::refusal::{Asker, respond};
 use crate::tls::Protocol;
 
 /// Where the gate's own endpoints are.
 const OWN: &str = "/.wirebound/";
 
+/// A form that names one session is no longer than this.
+const MOST_FORM: usize = 4096;
+
 pub(super) fn is_own(path: &str) -> bool {
     path.starts_with(OWN)
 }
 
+/// What is asked for here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked<'a> {
+    Me,
+    Tree,
+    Sessions,
+    LogOut,
+    /// The session is named in a form.
+    EndNamed,
+    EndOne(&'a str),
+    EndOthers,
+    EndAll,
+    /// There is something here, for these methods.
+    OtherMethod(&'static str),
+    Nothing,
+}
+
+impl<'a> Asked<'a> {
+    fn of(method: &Method, path: &'a str) -> Self {
+        let one = path.strip_prefix("/.wirebound/sessions/");
+        match (path, method) {
+            ("/.wirebound/me", &Method::GET) => Self::Me,
+            ("/.wirebound/tree", &Method::GET) => Self::Tree,
+            ("/.wirebound/sessions", &Method::GET) => Self::Sessions,
+            ("/.wirebound/logout", &Method::POST) => Self::LogOut,
+            ("/.wirebound/sessions/end", &Method::POST) => Self::EndNamed,
+            ("/.wirebound/sessions/end-others", &Method::POST) => Self::EndOthers,
+            ("/.wirebound/sessions/end-all", &Method::POST) => Self::EndAll,
+            ("/.wirebound/me" | "/.wirebound/tree" | "/.wirebound/sessions", _) => {
+                Self::OtherMethod("GET")
+            }
+            (
+                "/.wirebound/logout"
+                | "/.wirebound/sessions/end"
+                | "/.wirebound/sessions/end-others"
+                | "/.wirebound/sessions/end-all",
+                _,
+            ) => Self::OtherMethod("POST"),
+            (_, &Method::DELETE) => one.map_or(Self::Nothing, Self::EndOne),
+            _ if one.is_some_and(|one| SessionId::parse(one).is_some()) => {
+                Self::OtherMethod("DELETE")
+            }
+            _ => Self::Nothing,
+        }
+    }
+
+    const fn changes(self) -> bool {
+        matches!(
+            self,
+            Self::LogOut | Self::EndNamed | Self::EndOne(_) | Self::EndOthers | Self::EndAll
+        )
+    }
+}
+
 impl Gate {
-    pub(super) async fn own(
+    pub(super) async fn own<B: http_body::Body>(
         &self,
         access: &Access,
         departure: &Departure,
         parts: &Parts,
+        body: B,
     ) -> Response<Body> {
         let asker = departure.asker();
-        let answered = match (parts.uri.path(), &parts.method) {
-            ("/.wirebound/me", &Method::GET) => self.me(access).await,
-            ("/.wirebound/logout", &Method::POST) => self.log_out(access, asker).await,
-            ("/.wirebound/logout", _) => Ok(status(StatusCode::METHOD_NOT_ALLOWED)),
-            _ => Ok(status(StatusCode::NOT_FOUND)),
+        let asked = Asked::of(&parts.method, parts.uri.path());
+        if asked.changes() && !csrf::is_our_own(&parts.headers, access.authority()) {
+            super::service::tell_surprise(access.wired(), parts);
+            let surprise = Refusal::CsrfSurprise;
+            return respond(surprise, asker, false, self.answers()).map(body::full);
+        }
+        let answered = match asked {
+            Asked::Me => self.me(access).await,
+            Asked::Tree => Ok(self.tree(access, asker)),
+            Asked::Sessions => self.list_sessions(access, asker).await,
+            Asked::LogOut => self.log_out(access, asker).await,
+            Asked::EndNamed => {
+                let named = named_session(parts, body).await;
+                self.end_sessions(access, asker, named).await
+            }
+            Asked::EndOne(id) => {
+                let named = SessionId::parse(id).map(End::One);
+                self.end_sessions(access, asker, named).await
+            }
+            Asked::EndOthers => self.end_sessions(access, asker, Some(End::Others)).await,
+            Asked::EndAll => self.end_sessions(access, asker, Some(End::All)).await,
+            Asked::OtherMethod(allowed) => {
+                let mut response = status(StatusCode::METHOD_NOT_ALLOWED);
+                let allowed = HeaderValue::from_static(allowed);
+                response.headers_mut().insert(ALLOW, allowed);
+                Ok(response)
+            }
+            Asked::Nothing => Ok(status(StatusCode::NOT_FOUND)),
         };
-        answered.unwrap_or_else(|error| {
+        let answered = answered.unwrap_or_else(|error| {
             tracing::error!(%error, "cannot decide: answered 503");
-            respond(Refusal::StoreUnavailable, asker, false, self.answers()).map(body::full)
-        })
+            respond(Refusal::StoreUnavailable, asker, false, self.answers())
+        });
+        answered.map(body::full)
     }
 
-    /// Signs out. A POST from our own pages only: the cross-site check has been made.
-    async fn log_out(
-        &self,
-        access: &Access,
-        asker: Asker,
-    ) -> Result<Response<Body>, wirebound::store::StoreError> {
+    /// Signs out. A POST from our own pages only: that has been checked.
+    async fn log_out(&self, access: &Access, asker: Asker) -> Result<Response<Bytes>, StoreError> {
         if let Some(verified) = access.verified() {
             self.sign_out_now(access, verified, Scope::Session).await?;
         }
         let mut response = match asker {
-            Asker::Person => {
-                let mut response = status(StatusCode::SEE_OTHER);
-                response
-                    .headers_mut()
-                    .insert(LOCATION, HeaderValue::from_static("/"));
-                response
-            }
+            Asker::Person => see_other("/"),
             Asker::Program => status(StatusCode::NO_CONTENT),
         };
         if access.verified().is_some() {
@@ -65,8 +146,24 @@ impl Gate {
         Ok(response)
     }
 
+    /// What the operator listed, cut to what the asker may use.
+    fn tree(&self, access: &Access, asker: Asker) -> Response<Bytes> {
+        let tree = &self.answers().tree;
+        match asker {
+            Asker::Person => self.answers().look.page(&Sheet {
+                status: StatusCode::OK,
+                code: "",
+                title: "Pages",
+                text: "",
+                content: tree.to_html(access.verified()),
+                script: None,
+            }),
+            Asker::Program => document(&tree.to_json(access.verified())),
+        }
+    }
+
     /// What is bound to what, for the one who asks: never a secret.
-    async fn me(&self, access: &Access) -> Result<Response<Body>, wirebound::store::StoreError> {
+    async fn me(&self, access: &Access) -> Result<Response<Bytes>, StoreError> {
         let wired = access.wired();
         let connection = &wired.connection;
         let session = match access.verified() {
@@ -103,12 +200,19 @@ impl Gate {
                 "absolute_until": time(session.absolute_until),
             })
         });
-        let document = json!({ "session": session, "wire": wire, "lineage": lineage, "wires": wires, "now": time(access.now()) });
-        let mut response = Response::new(body::full(document.to_string()));
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        Ok(response)
+        let whole = json!({ "session": session, "wire": wire, "lineage": lineage, "wires": wires, "now": time(access.now()) });
+        Ok(document(&whole))
+    }
+}
+
+/// The one session that a form names; `None` if it names none, or cannot be read.
+async fn named_session<B: http_body::Body>(parts: &Parts, body: B) -> Option<End> {
+    let fields = form::read(&parts.headers, body, MOST_FORM).await.ok()?;
+    let mut named = fields.iter().filter(|(name, _)| name == "session");
+    let (_, value) = named.next()?;
+    match named.next() {
+        Some(_) => None,
+        None => SessionId::parse(value).map(End::One),
     }
 }
 
@@ -116,8 +220,8 @@ const fn time(at: Timestamp) -> u64 {
     at.as_millis()
 }
 
-fn status(status: StatusCode) -> Response<Body> {
-    let mut response = Response::new(body::empty());
+fn status(status: StatusCode) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
     *response.status_mut() = status;
     response
         .headers_mut()

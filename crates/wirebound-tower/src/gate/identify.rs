@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use http::request::Parts;
 use http::{HeaderMap, Method, Version};
-use wirebound::engine::{Accepted, Authorized, EchoToken, Offer, Outcome, Sign, request_key};
+use wirebound::engine::{
+    Accepted, Authorized, Client, EchoToken, Offer, Outcome, Sign, request_key,
+};
 use wirebound::store::StoreError;
 use wirebound::{Authority, Need, NotOurs, Presented, Refusal, Secret, Timestamp, Verified};
 
@@ -153,42 +155,28 @@ impl Gate {
     }
 
     /// Signs that somebody in the middle shares this connection among people. A new one is written down first.
+    ///
+    /// `Other`: no sign yet, but the request's client calls itself otherwise than before, and the wire proves nothing
+    /// for it.
     pub(super) async fn look_for_signs(
         &self,
         wired: &Wired,
         parts: &Parts,
         read: &Read,
         now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let sign = self.sign(wired, parts, &read.host);
-        if let Some(sign) = sign
+    ) -> Result<Client, StoreError> {
+        let client = parts.headers.get(http::header::USER_AGENT);
+        let client = match client.and_then(|value| value.to_str().ok()) {
+            Some(client) => self.0.engine.client(&wired.wire, client),
+            None => Client::Same,
+        };
+        let turns = (client == Client::InTurn).then_some(Sign::TwoClients);
+        if let Some(sign) = sign(wired, parts, &read.host).or(turns)
             && self.0.engine.mark_shared(&wired.wire, sign)
         {
             self.0.engine.keep_mark(&wired.wire, now).await?;
         }
-        Ok(())
-    }
-
-    fn sign(&self, wired: &Wired, parts: &Parts, host: &Authority) -> Option<Sign> {
-        if parts.version < Version::HTTP_11 {
-            return Some(Sign::OldHttp);
-        }
-        if has_forwarding(&parts.headers) {
-            return Some(Sign::ForwardingHeader);
-        }
-        if wired.connection.sni.is_none() && host.as_str().parse::<std::net::IpAddr>().is_err() {
-            return Some(Sign::NoServerName);
-        }
-        let client = parts
-            .headers
-            .get(http::header::USER_AGENT)
-            .and_then(|value| value.to_str().ok());
-        match client {
-            Some(client) if !self.0.engine.same_client(&wired.wire, client) => {
-                Some(Sign::TwoClients)
-            }
-            _ => None,
-        }
+        Ok(client)
     }
 
     /// Whose the request is.
@@ -198,6 +186,7 @@ impl Gate {
         parts: &Parts,
         read: &Read,
         shown: &Shown<'_>,
+        client: Client,
         now: Timestamp,
     ) -> Result<Identity, StoreError> {
         let engine = &self.0.engine;
@@ -211,7 +200,9 @@ impl Gate {
             }
         };
         let echoes = engine.open_echoes(shown.echoes(), now);
+        let other_client = client == Client::Other;
         if !read.surprise
+            && !other_client
             && let Authorized::Accepted(verified) =
                 engine.authorize_at(&wired.wire, &presented, &read.host, now)
             && read
@@ -240,6 +231,7 @@ impl Gate {
             can_follow: read.can_follow(),
             held: false,
             surprise: read.surprise,
+            other_client,
             authority: &read.host,
             need: read.need,
         };
@@ -294,7 +286,7 @@ impl Gate {
         let nonce = offer.nonce.as_ref().map(Secret::duplicate);
         let echoes = offer.echoes.to_vec();
         let (request, can_follow, held) = (offer.request, offer.can_follow, offer.held);
-        let (surprise, need) = (offer.surprise, offer.need);
+        let (surprise, other_client, need) = (offer.surprise, offer.other_client, offer.need);
         to_its_end(async move {
             let offer = Offer {
                 presented: &presented,
@@ -304,6 +296,7 @@ impl Gate {
                 can_follow,
                 held,
                 surprise,
+                other_client,
                 authority: &authority,
                 need,
             };
@@ -351,15 +344,37 @@ fn nobody(read: &Read, refusal: Option<Refusal>, told: bool) -> Identity {
 /// An unproved cookie never makes a request worse off than no cookie; what cannot follow a 307 is asked to try again.
 fn refused(read: &Read, refusal: Refusal, told: bool) -> Identity {
     let try_again = refusal == Refusal::NotProven && read.websocket;
+    // Ended, blocked and expired are judged before where it comes from, but only where something is asked for.
+    let first = matches!(
+        refusal,
+        Refusal::PhantomSession(_) | Refusal::SessionExpired(_) | Refusal::Blocked
+    );
+    if read.surprise && first && !read.need.is_nothing() {
+        return Identity::Refused { refusal, told };
+    }
     if refusal.counts_as_no_cookie() && !try_again {
         return nobody(read, Some(refusal), told);
     }
     Identity::Refused { refusal, told }
 }
 
+/// What gives a connection away by one request alone.
+fn sign(wired: &Wired, parts: &Parts, host: &Authority) -> Option<Sign> {
+    if parts.version < Version::HTTP_11 {
+        return Some(Sign::OldHttp);
+    }
+    if has_forwarding(&parts.headers) {
+        return Some(Sign::ForwardingHeader);
+    }
+    let is_name = host.as_str().parse::<std::net::IpAddr>().is_err();
+    (wired.connection.sni.is_none() && is_name).then_some(Sign::NoServerName)
+}
+
 fn has_forwarding(headers: &HeaderMap) -> bool {
     headers.keys().any(|name| {
         let name = name.as_str();
-        name.starts_with("x-forwarded-") || FORWARDING.contains(&name)
+        // The letters that these names begin with: most fields of most heads have others.
+        name.starts_with(['x', 'v', 'f', 'c', 't'])
+            && (name.starts_with("x-forwarded-") || FORWARDING.contains(&name))
     })
 }

@@ -15,6 +15,7 @@ use tower_service::Service;
 use wirebound::store::StoreError;
 use wirebound::{HandOverKind, Refusal, Timestamp, Verified};
 
+use super::arrival::{self, Met};
 use super::depart::{Departure, wait_for_the_hand_over};
 use super::identify::{Identity, Read};
 use super::{Access, Gate, endpoints};
@@ -84,6 +85,8 @@ where
 /// A request that was let in, or what it was answered instead.
 enum Entry {
     In(Box<Entered>),
+    /// A form from another site, to be posted again.
+    PostAgain,
     Answered {
         response: Response<Bytes>,
         close: bool,
@@ -121,11 +124,32 @@ impl Gate {
             )));
         };
         match self.enter(&wired, &parts).await {
+            Entry::PostAgain => {
+                tracing::debug!(
+                    path = parts.uri.path(),
+                    "a form from another site is posted again"
+                );
+                let mut body = core::pin::pin!(body);
+                let response = self.post_again(&parts, body.as_mut()).await;
+                // What was not read of a form that is refused, so that the answer arrives.
+                drop(tokio::time::timeout(DRAIN_TIME, drain(body, DRAIN_BYTES)).await);
+                Ok(whole(response))
+            }
             Entry::Answered {
-                response,
+                mut response,
                 close,
                 drain: drains,
             } => {
+                // Kept over a 307: it is the same arrival still.
+                let done = !response.status().is_redirection();
+                if done
+                    && self
+                        .names()
+                        .read(&parts.headers)
+                        .is_ok_and(|shown| shown.bounced())
+                {
+                    self.names().clear_bounce(response.headers_mut());
+                }
                 if drains {
                     drop(tokio::time::timeout(DRAIN_TIME, drain(body, DRAIN_BYTES)).await);
                 }
@@ -138,11 +162,13 @@ impl Gate {
                 let Entered { access, departure } = *entered;
                 let own = endpoints::is_own(parts.uri.path());
                 let answered = if own {
-                    self.own(&access, &departure, &parts).await
+                    self.own(&access, &departure, &parts, body).await
                 } else {
                     // Watched from before it goes in: an ending in the middle of it counts.
                     let watch = access.watch();
-                    if access.verified().is_some() && watch.is_none() {
+                    // Over, or the wire was found to be shared since it was judged.
+                    let gone = watch.is_none() || wired.wire.is_shared();
+                    if access.verified().is_some() && gone {
                         let over = Refusal::Unauthenticated;
                         return Ok(whole(respond(
                             over,
@@ -152,9 +178,19 @@ impl Gate {
                         )));
                     }
                     parts.extensions.insert(access.clone());
+                    if departure.clears_bounce {
+                        arrival::tell_whence(&mut parts);
+                    }
                     let response = inner.call(Request::from_parts(parts, body)).await?;
                     let watch = watch.filter(|_| !access.is_ended_by(response.extensions()));
-                    response.map(|body| body::watched(body, watch))
+                    response.map(|body| match watch {
+                        None => body::boxed(body),
+                        Some(watch) => {
+                            let gate = self.clone();
+                            let signal = || async move { gate.cut(&watch).await };
+                            body::watched(body, signal, access.when_stuck())
+                        }
+                    })
                 };
                 Ok(self.depart(&access, departure, answered).await)
             }
@@ -173,13 +209,25 @@ impl Gate {
         let Ok(shown) = self.names().read(&parts.headers) else {
             return self.refuse(Refusal::Malformed, asker, false, true);
         };
+        match self.meets(parts, &read, &shown) {
+            Some(Met::Bounce) => {
+                return Entry::Answered {
+                    response: self.bounce(),
+                    close: false,
+                    drain: false,
+                };
+            }
+            Some(Met::PostAgain) => return Entry::PostAgain,
+            None => {}
+        }
         let Some(now) = self.now() else {
             tracing::error!("the clock cannot say what time it is: nobody is let in");
             return self.refuse(Refusal::StoreUnavailable, asker, false, false);
         };
         let known = async {
-            self.look_for_signs(wired, parts, &read, now).await?;
-            self.identify(wired, parts, &read, &shown, now).await
+            let client = self.look_for_signs(wired, parts, &read, now).await?;
+            self.identify(wired, parts, &read, &shown, client, now)
+                .await
         };
         let identity = match known.await {
             Ok(identity) => identity,
@@ -188,7 +236,9 @@ impl Gate {
         let mut redeemed = false;
         let (verified, refusal, mut departure) = match identity {
             Identity::Refused { refusal, told } => {
-                if shown.session.is_none() {
+                if refusal == Refusal::CsrfSurprise {
+                    tell_surprise(wired, parts);
+                } else if shown.session.is_none() {
                     // Nobody was named, so the engine has not told of it.
                     tracing::info!(
                         target: "wirebound::event",
@@ -366,6 +416,27 @@ impl Gate {
             tracing::warn!("too many ticket grants are open; a hand-over may need another try");
         }
     }
+}
+
+/// A page of another site tried to change something here. What it says of itself may hold anything, so it is escaped.
+pub(super) fn tell_surprise(wired: &Wired, parts: &Parts) {
+    let says = |name: &str| {
+        let value = parts
+            .headers
+            .get(name)
+            .and_then(|value| value.to_str().ok());
+        let text: String = value.unwrap_or_default().chars().take(120).collect();
+        text.escape_default().to_string()
+    };
+    tracing::warn!(
+        target: "wirebound::event",
+        event = "csrf_surprise",
+        wire = wired.wire.id().as_u64(),
+        method = %parts.method,
+        path = parts.uri.path(),
+        site = says("sec-fetch-site"),
+        origin = says("origin"),
+    );
 }
 
 /// Whether a request is safe and its client can follow a 307, so that its answer may carry a hand-over.

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use wirebound::{Lifetime, Timestamp};
 
 use crate::listen::Limits;
+use crate::listen::strict::Turns;
 use crate::tls::{Family, Protocol};
 use crate::transport::{KeepAlive, Liveness, Probe};
 
@@ -36,6 +37,7 @@ pub struct Connection {
     pub opened: Timestamp,
     pulse: Pulse,
     orders: Orders,
+    turns: Turns,
     probe: Probe,
 }
 
@@ -62,6 +64,7 @@ impl Connection {
             opened: facts.opened,
             pulse: Pulse::new(),
             orders: Orders::new(),
+            turns: Turns::default(),
             probe: Probe::new(tcp, facts.peer, facts.local, keep_alive),
         })
     }
@@ -95,7 +98,8 @@ impl Connection {
         self.orders.raise(Order::CloseAfterResponse);
     }
 
-    /// As [`Connection::close_after_response`], but whatever is left after `Limits::hang_up_wait` is cut.
+    /// As [`Connection::close_after_response`], but whatever still streams after `Limits::hang_up_wait` is cut. A request
+    /// that has no answer yet is waited for, `Limits::answer_wait` at most: browsers repeat what was cut unanswered.
     pub fn hang_up(&self) {
         self.orders.raise(Order::HangUp);
     }
@@ -110,6 +114,13 @@ impl Connection {
     #[must_use]
     pub fn is_closing(&self) -> bool {
         self.orders.current() > Order::Serve
+    }
+
+    /// Waits until it is told to hang up: what streams on it has a moment to say goodbye.
+    pub async fn hung_up(&self) {
+        let mut hanging = self.orders.hanging.subscribe();
+        // The sender lives in self; an error cannot come, and would mean the same.
+        drop(hanging.wait_for(|hanging| *hanging).await);
     }
 
     /// Whether it is still served.
@@ -160,12 +171,23 @@ impl Connection {
         self.probe.ask().await
     }
 
+    /// Counts as a request without an answer until dropped.
+    pub(super) fn owe_an_answer(self: &Arc<Self>) -> Unanswered {
+        self.pulse.unanswered.fetch_add(1, Ordering::AcqRel);
+        Unanswered(Arc::clone(self))
+    }
+
     pub(super) fn pulse(&self) -> &Pulse {
         &self.pulse
     }
 
     pub(super) fn orders(&self) -> &Orders {
         &self.orders
+    }
+
+    /// Which of its requests have been answered; kept on HTTP/1.1 only.
+    pub(super) fn turns(&self) -> &Turns {
+        &self.turns
     }
 }
 
@@ -198,11 +220,22 @@ impl Drop for Busy {
     }
 }
 
+/// A request whose answer's head has not left.
+#[derive(Debug)]
+pub(super) struct Unanswered(Arc<Connection>);
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        self.0.pulse.unanswered.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
 /// What is going on, for the timeouts. Times are in milliseconds since the start.
 #[derive(Debug)]
 pub(super) struct Pulse {
     start: Instant,
     in_flight: AtomicUsize,
+    unanswered: AtomicUsize,
     last_active: AtomicU64,
     /// When the first byte of a head arrived, plus one; nought if none is awaited.
     head_since: AtomicU64,
@@ -214,6 +247,7 @@ impl Pulse {
         Self {
             start: Instant::now(),
             in_flight: AtomicUsize::new(0),
+            unanswered: AtomicUsize::new(0),
             last_active: AtomicU64::new(0),
             head_since: AtomicU64::new(0),
             exempt: AtomicBool::new(false),
@@ -247,6 +281,11 @@ impl Pulse {
 
     pub(super) fn is_idle(&self) -> bool {
         self.in_flight.load(Ordering::Acquire) == 0 && !self.exempt.load(Ordering::Relaxed)
+    }
+
+    /// Whether some request has no answer's head yet.
+    pub(super) fn owes_an_answer(&self) -> bool {
+        self.unanswered.load(Ordering::Acquire) > 0
     }
 
     pub(super) fn is_quiet(&self) -> bool {
@@ -302,6 +341,8 @@ impl Order {
 pub(super) struct Orders {
     level: AtomicU8,
     raised: Notify,
+    /// Whether it was told to hang up, or worse.
+    hanging: watch::Sender<bool>,
     /// Whether the driver has begun the graceful end; a response waits for it, so that GOAWAY goes first.
     pub(super) closing: watch::Sender<bool>,
     pub(super) ended: watch::Sender<bool>,
@@ -312,6 +353,7 @@ impl Orders {
         Self {
             level: AtomicU8::new(0),
             raised: Notify::new(),
+            hanging: watch::Sender::new(false),
             closing: watch::Sender::new(false),
             ended: watch::Sender::new(false),
         }
@@ -321,6 +363,9 @@ impl Orders {
         let before = self.level.fetch_max(order.level(), Ordering::AcqRel);
         if before < order.level() {
             self.raised.notify_one();
+        }
+        if order >= Order::HangUp {
+            self.hanging.send_replace(true);
         }
     }
 

@@ -111,6 +111,9 @@ fn http2_settings(limits: &Limits) -> http2::Builder<TokioExecutor> {
     http
 }
 
+/// How often a connection that is to be cut is asked whether its last request was answered.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
 /// How serving came to an end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
@@ -154,6 +157,7 @@ pub(super) async fn drive(
 async fn serve(mut http: Pin<Box<dyn Http>>, connection: &Connection, limits: &Limits) -> End {
     let mut known = Order::Serve;
     let mut cut_at = None;
+    let mut patience_until = None;
     let mut armed = next_deadline(connection, limits, known, cut_at);
     let mut timer = core::pin::pin!(sleep_until(armed));
     loop {
@@ -165,8 +169,11 @@ async fn serve(mut http: Pin<Box<dyn Http>>, connection: &Connection, limits: &L
                 if http.as_mut().poll(cx).is_ready() {
                     return Poll::Ready(Step::Finished);
                 }
-                // Polling may have brought the deadline forward: a head has begun to arrive.
-                if next_deadline(connection, limits, known, cut_at) < armed {
+                // Polling may have brought the deadline forward: a head has begun to arrive. With a request in flight the
+                // deadline only moves away, and the time need not be asked for.
+                if connection.pulse().is_quiet()
+                    && next_deadline(connection, limits, known, cut_at) < armed
+                {
                     return Poll::Ready(Step::Rearm);
                 }
                 Poll::Pending
@@ -182,6 +189,7 @@ async fn serve(mut http: Pin<Box<dyn Http>>, connection: &Connection, limits: &L
                 known = order;
                 if order >= Order::HangUp {
                     cut_at = Instant::now().checked_add(limits.hang_up_wait);
+                    patience_until = cut_at.and_then(|at| at.checked_add(limits.answer_wait));
                 }
             }
             Step::TimedOut => match overrun(connection, limits, known, cut_at) {
@@ -191,6 +199,13 @@ async fn serve(mut http: Pin<Box<dyn Http>>, connection: &Connection, limits: &L
                     connection.orders().raise(Order::CloseAfterResponse);
                     known = Order::CloseAfterResponse;
                     cut_at = Instant::now().checked_add(limits.hang_up_wait);
+                }
+                // Cut now, a browser would send it again, a POST as well.
+                Overrun::Cut
+                    if connection.pulse().owes_an_answer()
+                        && patience_until.is_some_and(|until| Instant::now() < until) =>
+                {
+                    cut_at = Instant::now().checked_add(LOOK_AGAIN);
                 }
                 Overrun::Cut => return End::Cut,
             },

@@ -49,6 +49,9 @@ pub struct Limits {
     pub keep_alive: KeepAlive,
     /// How long `hang_up` waits for a graceful end before it cuts. 5 s.
     pub hang_up_wait: Duration,
+    /// How much longer `hang_up` waits while a request has no answer's head yet. 75 s, above the minute that a gateway gives
+    /// an app.
+    pub answer_wait: Duration,
     /// How long a closed connection goes on reading what the peer still sends, so that a reset does not
     /// destroy the last response. 5 s.
     pub linger_time: Duration,
@@ -83,6 +86,7 @@ impl Default for Limits {
                 user_timeout: Duration::from_secs(30),
             },
             hang_up_wait: Duration::from_secs(5),
+            answer_wait: Duration::from_secs(75),
             linger_time: Duration::from_secs(5),
             linger_bytes: 1024 * 1024,
             shutdown_wait: Duration::from_secs(20),

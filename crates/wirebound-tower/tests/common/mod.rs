@@ -280,6 +280,7 @@ impl Server {
             names: wirebound_tower::cookies::Names::secure(),
             answers: wirebound_tower::refusal::Answers::default(),
             needs,
+            arrival: wirebound_tower::gate::Arrival::default(),
         });
         server.addr = listener.local_addr().unwrap();
         server.census = listener.census();

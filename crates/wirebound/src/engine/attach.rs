@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{Engine, Held};
 use crate::event::Event;
+use crate::families::Client;
 use crate::identity::Identity;
 use crate::judge::Attach;
 use crate::record::Record;
@@ -102,16 +103,17 @@ impl Engine {
         }
     }
 
-    /// What a request shows of its client. `false`: this wire or its family called itself something else before.
+    /// What a request shows of its client, beside what its wire and family showed before.
     #[must_use]
-    pub fn same_client(&self, wire: &Wire, client: &str) -> bool {
-        let first = wire.core.client.get().is_none();
-        if !wire.core.same_client(client) {
-            return false;
-        }
+    pub fn client(&self, wire: &Wire, client: &str) -> Client {
+        let Some(client) = wire.core.client_to_compare(client) else {
+            return Client::Same;
+        };
         match wire.core.lineage {
-            Some(lineage) if first => self.families.same_client(&lineage.root, client),
-            _ => true,
+            Some(lineage) => self.families.client(&lineage.root, client),
+            None if wire.core.side().client == client => Client::Same,
+            // Without a family there is nothing to sign in anew on.
+            None => Client::InTurn,
         }
     }
 }

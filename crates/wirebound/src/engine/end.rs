@@ -85,6 +85,32 @@ impl Engine {
         }
     }
 
+    /// Ends a session whose time is over, although nobody asked: whatever streams to it must hear of it then, and not at the
+    /// next sweep. Call it when [`crate::Watch::due`] says so. Answers whether it is over.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot say. Then nobody can say that the session lives, and what streams to it is to be cut.
+    pub async fn look_after(&self, session: SessionId, now: Timestamp) -> Result<bool, StoreError> {
+        let Some(found) = self.load_record(&session).await? else {
+            self.found_gone(session).await?;
+            return Ok(true);
+        };
+        let _lock = self.lock(&found.value.subject).await;
+        let Some(record) = self.load_record(&session).await? else {
+            self.found_gone(session).await?;
+            return Ok(true);
+        };
+        let ending = match self.load_identity(&record.value.subject).await? {
+            Some(identity) => self.over(&record.value, &identity.value, now),
+            None => Some(Ending::Removed),
+        };
+        match ending {
+            Some(ending) => self.end_locked(&record, ending, now).await.map(|_| true),
+            None => Ok(false),
+        }
+    }
+
     /// The store has no such session (another node ended it, or a write of ours that seemed to fail): it must not live on
     /// in memory.
     pub(super) async fn found_gone(&self, session: SessionId) -> Result<(), StoreError> {

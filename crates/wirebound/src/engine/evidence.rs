@@ -2,8 +2,12 @@
 //!
 //! Nothing is decided here.
 
+use core::task::Poll;
+
 use super::Engine;
 use super::prove::{Found, Offer};
+use super::turn_away::earlier;
+use crate::bonds::Bound;
 use crate::families::roots;
 use crate::identity::Identity;
 use crate::judge::{Company, Facts, Offered, Proof, Recourse};
@@ -34,6 +38,7 @@ impl Engine {
             over: self.over(record, &found.identity, now),
             proof: self.proof(record, wire, offer, now),
             shared,
+            elsewhere: self.is_elsewhere(record, wire, offer, now),
             company,
             nonce: self.nonce(record, &wire.core, shown.as_ref(), now),
             recourse: self.recourse(wire, offer),
@@ -123,6 +128,19 @@ impl Engine {
         stock.map_or(Proof::Nothing, Proof::Lineage)
     }
 
+    /// Whether a wire that is not attached comes from an address that the session is not held to.
+    fn is_elsewhere(
+        &self,
+        record: &Record,
+        wire: &Wire,
+        offer: &Offer<'_>,
+        now: Timestamp,
+    ) -> bool {
+        let attached = matches!(self.proof(record, wire, offer, now), Proof::Attached(_));
+        let (before, here) = (earlier(record).address, wire.core.side().address);
+        !attached && !self.policy.bound_to_ip.allows(before, here)
+    }
+
     pub(super) fn recourse(&self, wire: &Wire, offer: &Offer<'_>) -> Recourse {
         if !offer.can_follow {
             Recourse::CannotFollow
@@ -151,20 +169,59 @@ impl Engine {
         if !matters || self.offered(record, offer) == Offered::Bad {
             return Company::Nobody;
         }
-        let mut company = Company::Nobody;
-        for bound in self.bonds.wires(record.id) {
-            if bound.wire.id == wire.core.id || company == Company::Trunk {
-                continue;
-            }
-            if strange && !bound.wire.transport.alive().await {
-                bound.wire.transport.close();
-                continue;
-            }
-            company = match bound.stock {
-                Stock::Trunk => Company::Trunk,
-                Stock::Graft => Company::Graft,
-            };
+        let others: Vec<_> = self
+            .bonds
+            .wires(record.id)
+            .into_iter()
+            .filter(|bound| bound.wire.id != wire.core.id)
+            .collect();
+        if strange {
+            heard(others).await
+        } else {
+            strongest(others.iter().map(|bound| bound.stock))
         }
-        company
     }
+}
+
+fn strongest(stocks: impl Iterator<Item = Stock>) -> Company {
+    stocks.max().map_or(Company::Nobody, |stock| match stock {
+        Stock::Trunk => Company::Trunk,
+        Stock::Graft => Company::Graft,
+    })
+}
+
+/// Asks all wires at once whether they are alive, so that many half-open ones take no longer than one. The first trunk
+/// that answers is enough; those found dead are closed.
+async fn heard(others: Vec<Bound>) -> Company {
+    let wires = others.clone();
+    let mut open: Vec<_> = wires
+        .iter()
+        .map(|bound| Some(bound.wire.transport.alive()))
+        .collect();
+    let mut alive = Vec::new();
+    core::future::poll_fn(move |cx| {
+        let mut waits = false;
+        for (asked, bound) in open.iter_mut().zip(&others) {
+            let Some(asking) = asked else { continue };
+            match asking.as_mut().poll(cx) {
+                Poll::Pending => waits = true,
+                Poll::Ready(there) => {
+                    *asked = None;
+                    if !there {
+                        bound.wire.transport.close();
+                        continue;
+                    }
+                    if bound.stock == Stock::Trunk {
+                        return Poll::Ready(Company::Trunk);
+                    }
+                    alive.push(bound.stock);
+                }
+            }
+        }
+        if waits {
+            return Poll::Pending;
+        }
+        Poll::Ready(strongest(alive.iter().copied()))
+    })
+    .await
 }

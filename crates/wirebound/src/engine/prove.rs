@@ -41,6 +41,8 @@ pub struct Offer<'a> {
     pub held: bool,
     /// It came from elsewhere (CSRF).
     pub surprise: bool,
+    /// Its client calls itself otherwise than its family did: the wire proves nothing for it.
+    pub other_client: bool,
     /// The authority it asks for.
     pub authority: &'a crate::ids::Authority,
     /// What the route asks for.
@@ -111,6 +113,7 @@ impl Engine {
         if shared {
             self.keep_mark(wire, now).await?;
         }
+        let shared = shared || offer.other_client;
         let mut first = self.load_record(&presented.id).await?;
         if first.is_none() {
             match self.redeem(wire, offer, shared, now).await? {
@@ -121,14 +124,14 @@ impl Engine {
             }
         }
         let Some(first) = first else {
-            return self.not_live(wire, offer).await;
+            return self.not_live(wire, offer, now).await;
         };
         let company = self.company(&first.value, wire, offer, shared, now).await;
         let lock = self.lock(&first.value.subject).await;
         // Again, now that nobody else changes this subject's sessions.
         let Some(record) = self.load_record(&presented.id).await? else {
             drop(lock);
-            return self.not_live(wire, offer).await;
+            return self.not_live(wire, offer, now).await;
         };
         let Some(identity) = self.load_identity(&record.value.subject).await? else {
             // Sessions are never without an identity; one that is was half removed.
@@ -168,7 +171,12 @@ impl Engine {
     }
 
     /// There is no such live session: it may have ended.
-    async fn not_live(&self, wire: &Wire, offer: &Offer<'_>) -> Result<Outcome, StoreError> {
+    async fn not_live(
+        &self,
+        wire: &Wire,
+        offer: &Offer<'_>,
+        now: Timestamp,
+    ) -> Result<Outcome, StoreError> {
         let presented = offer.presented;
         self.found_gone(presented.id).await?;
         let tombstone = self.load_tombstone(&presented.id).await?;
@@ -197,7 +205,7 @@ impl Engine {
             Verdict::Refuse(refusal) => refusal,
             Verdict::Accept { .. } | Verdict::Challenge => Refusal::Unauthenticated,
         };
-        self.tell_refused(wire, presented.id, refusal);
+        self.tell_refused(wire, presented.id, refusal, now);
         Ok(refused(refusal, genuine))
     }
 
@@ -211,6 +219,7 @@ impl Engine {
             surprise: offer.surprise,
             proof: Proof::Nothing,
             shared: false,
+            elsewhere: false,
             company: Company::Nobody,
             nonce: Nonce::Nothing,
             recourse: Recourse::CannotFollow,
@@ -258,6 +267,8 @@ impl Engine {
             }
             let stale = now.since(record.seen).as_millis() > idle.as_millis() / 16;
             let side = side_text(&wire.core.side());
+            let moved = self.note_address(record, wire, now);
+            changed |= moved;
             if stale || (changed && record.last_side != side) {
                 record.last_side = side;
                 changed = true;

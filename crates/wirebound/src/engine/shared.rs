@@ -28,7 +28,7 @@ pub enum Sign {
     ForwardingHeader,
     /// HTTP/1.0, which browsers do not speak.
     OldHttp,
-    /// Two User-Agents.
+    /// Two User-Agents in turn.
     TwoClients,
     /// Two live sessions of different subjects in turn.
     TwoSubjects,
@@ -43,7 +43,7 @@ impl Sign {
         match self {
             Self::ForwardingHeader => "forwarding_header",
             Self::OldHttp => "http_1_0",
-            Self::TwoClients => "two_user_agents",
+            Self::TwoClients => "two_user_agents_in_turn",
             Self::TwoSubjects => "two_subjects_in_turn",
             Self::NoServerName => "no_server_name",
         }
@@ -63,7 +63,18 @@ impl Engine {
                 self.bonds.let_go(&core);
             }
         }
-        if first && let Some(lineage) = wire.core.lineage {
+        // A family without tickets ends with its connection, and whoever likes can open one after the other.
+        let told = || {
+            super::hand_over::ticketed(&wire.core)
+                || self
+                    .alarms
+                    .ring(None, sign.name(), wire.core.opened)
+                    .is_some()
+        };
+        if first
+            && let Some(lineage) = wire.core.lineage
+            && told()
+        {
             self.tell(Event::Shared {
                 family: lineage.root,
                 sign: sign.name(),

@@ -385,6 +385,9 @@ impl Engine {
         if hand_over.is_some() {
             self.hand_over_offered(wire, record.id, now);
         }
+        for root in roots(wire.core.lineage.as_ref()) {
+            self.families.settle(&root);
+        }
         if wire.core.changes_session(record.id) {
             self.takes_turns(wire, record.id, &record.subject);
         }

@@ -5,6 +5,7 @@ use super::prove::{Found, Offer, Outcome, refused};
 use crate::event::{Event, Side};
 use crate::ids::SessionId;
 use crate::judge::{Consequence, Facts, Judgement, Offered, Verdict};
+use crate::policy::BoundToIp;
 use crate::record::Record;
 use crate::store::StoreError;
 use crate::time::Timestamp;
@@ -30,7 +31,7 @@ impl Engine {
         };
         self.follow(wire, found, facts, judgement.consequence, now)
             .await?;
-        self.tell_refused(wire, record.id, refusal);
+        self.tell_refused(wire, record.id, refusal, now);
         Ok(refused(refusal, facts.offered == Offered::Current))
     }
 
@@ -126,7 +127,23 @@ impl Engine {
         }
     }
 
-    pub(super) fn tell_refused(&self, wire: &Wire, session: SessionId, refusal: Refusal) {
+    pub(super) fn tell_refused(
+        &self,
+        wire: &Wire,
+        session: SessionId,
+        refusal: Refusal,
+        now: Timestamp,
+    ) {
+        if let Refusal::PhantomSession(ending) = refusal
+            && let Some(unreported) = self.alarms.ring(session, "phantom_session", now)
+        {
+            self.tell(Event::PhantomSession {
+                session,
+                ending,
+                side: wire.core.side(),
+                unreported,
+            });
+        }
         self.tell(Event::Refused {
             session: Some(session),
             refusal,
@@ -137,11 +154,34 @@ impl Engine {
 
 fn cause(wire: &Wire, facts: &Facts) -> &'static str {
     match wire.core.lineage {
+        _ if facts.elsewhere => "other_address",
         _ if facts.shared => "shared_family",
         _ if facts.offered == Offered::Old => "old_secret",
         None => "no_tls",
         Some(lineage) if lineage.resumed => "other_family",
         Some(_) => "full_handshake",
+    }
+}
+
+impl Engine {
+    /// Whether a proved wire comes from another address than the session was last proved from, where that is watched. It is
+    /// told, and to be written down, so that it is told once.
+    pub(super) fn note_address(&self, record: &Record, wire: &Wire, now: Timestamp) -> bool {
+        let (before, newcomer) = (earlier(record), wire.core.side());
+        let moved = self.policy.bound_to_ip != BoundToIp::Off && before.address != newcomer.address;
+        if moved
+            && self
+                .alarms
+                .ring(record.id, "address_changed", now)
+                .is_some()
+        {
+            self.tell(Event::AddressChanged {
+                session: record.id,
+                newcomer,
+                holder: before,
+            });
+        }
+        moved
     }
 }
 

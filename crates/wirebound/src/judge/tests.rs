@@ -11,6 +11,7 @@ fn facts() -> Facts {
         surprise: false,
         proof: Proof::Nothing,
         shared: false,
+        elsewhere: false,
         company: Company::Nobody,
         nonce: Nonce::Nothing,
         recourse: Recourse::Exhausted,
@@ -298,6 +299,37 @@ fn an_operator_chooses_what_a_contest_and_a_theft_do() {
             ),
             expected
         );
+    }
+}
+
+#[test]
+fn from_an_address_that_the_session_is_not_held_to_nothing_is_proved_and_nothing_ends() {
+    for (proof, nonce, recourse) in [
+        (Proof::Lineage(Stock::Trunk), Nonce::Nothing, Recourse::Echo),
+        (
+            Proof::Lineage(Stock::Graft),
+            Nonce::Nothing,
+            Recourse::Exhausted,
+        ),
+        (Proof::Nothing, Nonce::Open, Recourse::Echo),
+        (Proof::Nothing, Nonce::SpentElsewhere, Recourse::Exhausted),
+        (Proof::Nothing, Nonce::Nothing, Recourse::Echo),
+    ] {
+        for company in [Company::Nobody, Company::Graft, Company::Trunk] {
+            let facts = Facts {
+                proof,
+                nonce,
+                recourse,
+                company,
+                elsewhere: true,
+                ..facts()
+            };
+            assert_eq!(
+                outcome(&Policy::default(), &facts),
+                "refuse not_proven; event not_proven"
+            );
+            assert_eq!(attachment(&Policy::default(), &facts), None);
+        }
     }
 }
 

@@ -354,6 +354,7 @@ fn a_request_from_elsewhere_and_a_shared_wire_make_no_guest() {
         can_follow: true,
         held: true,
         surprise: true,
+        other_client: false,
         authority: &host,
         need: Need::NOTHING,
     };
@@ -765,6 +766,7 @@ fn a_client_that_hangs_up_while_it_is_made_leaves_no_guest_uncounted_and_no_empt
             can_follow: true,
             held: true,
             surprise: false,
+            other_client: false,
             authority: &host,
             need: Need::NOTHING,
         };

@@ -24,6 +24,7 @@ mod secrets;
 mod sessions;
 mod slow;
 mod store;
+mod streams;
 mod theft;
 #[path = "../../../wirebound-testkit/src/world.rs"]
 mod world;

@@ -3,7 +3,7 @@
 use futures_executor::block_on;
 use wirebound::engine::{NotSignedIn, Scope};
 use wirebound::{
-    Cut, Ending, Lifetime, Need, Policy, Refusal, Role, Strength, Timestamp, Verified,
+    BoundToIp, Cut, Ending, Lifetime, Need, Policy, Refusal, Role, Strength, Timestamp, Verified,
 };
 
 use crate::world::{Answer, Ask, Line, World, sign_in, subject};
@@ -430,6 +430,77 @@ fn at_the_limit_of_wires_the_oldest_idle_one_is_closed() {
 }
 
 #[test]
+fn a_session_that_is_held_to_its_address_is_proved_from_there_only_and_nothing_ends() {
+    for (bound_to_ip, near, far) in [
+        (BoundToIp::Off, true, true),
+        (BoundToIp::Log, true, true),
+        (BoundToIp::Prefix, true, false),
+        (BoundToIp::Exact, false, false),
+    ] {
+        let mut w = with(Policy {
+            bound_to_ip,
+            ..Policy::default()
+        });
+        let home = w.settle("alice", Role::USER);
+        let (family, cookie) = (w.browser.family.unwrap(), w.browser.cookie.clone());
+        for (place, allowed) in [([192, 0, 2, 77], near), ([198, 51, 100, 1], far)] {
+            w.place = place.into();
+            let line = w.resumed(family);
+            let answer = w.get(&line, &cookie);
+            assert_eq!(answer.is_in(), allowed, "{bound_to_ip:?} {place:?}");
+            if !allowed {
+                assert_eq!(answer.refusal(), Some(Refusal::NotProven));
+                // Without a challenge: the jar may be the owner's own, the place is not.
+                let stranger = w.full();
+                assert_eq!(
+                    w.get(&stranger, &cookie).refusal(),
+                    Some(Refusal::NotProven)
+                );
+            }
+            w.step(Lifetime::from_mins(2));
+        }
+        assert!(
+            matches!(w.get(&home, &cookie), Answer::Hot(_)),
+            "{bound_to_ip:?}"
+        );
+        w.place = [192, 0, 2, 1].into();
+        let back = w.resumed(family);
+        assert_eq!(w.get(&back, &cookie).is_in(), true, "{bound_to_ip:?}");
+        let told = match bound_to_ip {
+            BoundToIp::Off | BoundToIp::Exact => 0,
+            BoundToIp::Log => 3,
+            BoundToIp::Prefix => 2,
+        };
+        assert_eq!(w.log.count("address_changed"), told, "{bound_to_ip:?}");
+        assert_eq!(w.log.count("session.ended"), 0, "{bound_to_ip:?}");
+    }
+}
+
+#[test]
+fn a_cookie_of_an_ended_session_raises_its_own_event_once_a_minute() {
+    let mut w = world();
+    let line = w.settle("alice", Role::USER);
+    let cookie = w.browser.cookie.clone();
+    let who = verified(&w, &line);
+    block_on(w.engine.logout(&who, Scope::Session, w.now)).unwrap();
+    for _ in 0..5 {
+        let stranger = w.full();
+        assert!(!w.get(&stranger, &cookie).is_in());
+    }
+    assert_eq!(w.log.count("phantom_session"), 1);
+    w.step(Lifetime::from_mins(1));
+    let stranger = w.full();
+    assert!(!w.get(&stranger, &cookie).is_in());
+    let told = w.log.all().into_iter().rev().find_map(|event| match event {
+        wirebound::Event::PhantomSession {
+            ending, unreported, ..
+        } => Some((ending, unreported)),
+        _ => None,
+    });
+    assert_eq!(told, Some((Ending::Logout, 4)));
+}
+
+#[test]
 fn ending_others_and_all_ends_just_those() {
     let mut w = world();
     let lines: Vec<Line> = (0..3).map(|_| w.full()).collect();
@@ -582,5 +653,28 @@ fn an_offer_of_an_earlier_elevation_does_not_acknowledge_a_later_one() {
     assert_eq!(
         w.get(&line, admin.cookie.expose()).role(),
         Some(Role::ADMIN)
+    );
+}
+
+#[test]
+fn a_clock_that_goes_back_signs_nobody_out_and_brings_nothing_ended_back() {
+    let mut w = world();
+    let owner = w.settle("alice", Role::USER);
+    let cookie = w.browser.cookie.clone();
+    let family = w.browser.family.unwrap();
+    let gone = w.full();
+    let ended = w.sign_in(&gone, "bob", Role::USER);
+    let bob = ended.cookie.expose().to_owned();
+    block_on(w.engine.logout(&ended.verified, Scope::Session, w.now)).unwrap();
+    w.now = w.now.before(Lifetime::from_days(30));
+    assert!(w.get(&owner, &cookie).is_in(), "on the attached wire");
+    assert!(w.get(&w.resumed(family), &cookie).is_in(), "and by lineage");
+    assert!(!w.get(&gone, &bob).is_in(), "what ended stays ended");
+    // Put right again: nothing was lengthened meanwhile.
+    let absolute = Policy::default().absolute;
+    w.now = w.now.after(Lifetime::from_days(30)).after(absolute);
+    assert!(
+        !w.get(&w.resumed(family), &cookie).is_in(),
+        "the absolute limit stands"
     );
 }

@@ -49,6 +49,7 @@ fn a_logout_stands_against_a_slow_request_that_was_read_before_it() {
             can_follow: true,
             held: true,
             surprise: false,
+            other_client: false,
             authority: &authority,
             need: Need::NOTHING,
         };

@@ -1,7 +1,7 @@
 //! A copied cookie is not enough: replay, lineage, hand-over, echo, shared families.
 
 use futures_executor::block_on;
-use wirebound::engine::Sign;
+use wirebound::engine::{Client, Sign};
 use wirebound::{By, Ending, Lifetime, NotOurs, Policy, Refusal, Role, Secret, Stock, Strength};
 
 use crate::world::{Answer, Ask, Line, World};
@@ -469,14 +469,73 @@ fn signing_out_in_as_another_and_back_keeps_an_honest_family() {
 }
 
 #[test]
-fn two_user_agents_on_one_family_are_seen() {
+fn one_switch_of_the_user_agent_proves_nothing_until_it_signed_in_and_two_in_turn_are_two_clients()
+{
     let mut w = world();
-    let (line, root) = w.granted();
-    assert!(w.engine.same_client(&line.wire, "Firefox"));
-    assert!(w.engine.same_client(&line.wire, "Firefox"));
-    assert!(!w.engine.same_client(&line.wire, "curl"));
-    let other = w.resumed(root);
-    assert!(!w.engine.same_client(&other.wire, "curl"));
+    let line = w.settle("alice", Role::USER);
+    let cookie = w.browser.cookie.clone();
+    let family = w.browser.family.unwrap();
+    assert_eq!(w.engine.client(&line.wire, "phone"), Client::Same);
+    assert_eq!(w.engine.client(&line.wire, "phone"), Client::Same);
+    // On the same wire, and on another of the family.
+    assert_eq!(w.engine.client(&line.wire, "desktop"), Client::Other);
+    let other = w.resumed(family);
+    assert_eq!(w.engine.client(&other.wire, "desktop"), Client::Other);
+    for line in [&line, &other] {
+        let switched = Ask {
+            other_client: true,
+            ..Ask::new(&cookie)
+        };
+        assert!(!w.ask(line, &switched).is_in(), "{line:?}");
+    }
+    assert_eq!(w.log.count("family.shared"), 0, "one switch is no sign");
+    // It signs in anew: no restart is needed.
+    w.sign_in(&other, "alice", Role::USER);
+    assert_eq!(w.engine.client(&other.wire, "desktop"), Client::Same);
+    assert_eq!(w.engine.client(&line.wire, "phone"), Client::Other);
+    assert_eq!(w.engine.client(&line.wire, "desktop"), Client::InTurn);
+}
+
+#[test]
+fn a_mark_cuts_the_streams_over_its_wires_though_the_session_has_others() {
+    let mut w = world();
+    let owner = w.settle("alice", Role::USER);
+    let cookie = w.browser.cookie.clone();
+    let session = w.get(&owner, &cookie).verified().unwrap().session();
+    // A second family of the same session: it was joined by echo.
+    let elsewhere = echo_in(&mut w, &owner, &cookie);
+    assert!(w.get(&elsewhere, &cookie).is_in());
+    let watch = w.engine.watch(session).unwrap();
+    assert_eq!(watch.now(), None);
+    assert!(w.engine.mark_shared(&owner.wire, Sign::ForwardingHeader));
+    assert_eq!(watch.now(), Some(wirebound::Cut::RoleChanged));
+    assert!(w.get(&elsewhere, &cookie).is_in(), "the other family stays");
+}
+
+#[test]
+fn a_flood_of_connections_with_a_sign_is_told_once_a_minute() {
+    let mut w = world();
+    for minute in 1..=2 {
+        for _ in 0..100 {
+            let line = w.full();
+            assert!(w.engine.mark_shared(&line.wire, Sign::OldHttp));
+            assert!(line.wire.is_shared());
+        }
+        assert_eq!(w.log.count("family.shared"), minute);
+        w.step(Lifetime::from_mins(1));
+    }
+}
+
+#[test]
+fn a_copy_on_the_owners_own_wire_is_refused_once_somebody_else_signed_in_on_another() {
+    let mut w = world();
+    let first = w.settle("alice", Role::USER);
+    let alice = w.browser.cookie.clone();
+    let second = w.resumed(w.browser.family.unwrap());
+    w.sign_in(&second, "bob", Role::USER);
+    // The first wire never changed hands by itself.
+    assert!(!w.get(&first, &alice).is_in(), "alice, bob, alice");
+    assert_eq!(w.log.count("family.shared"), 1);
 }
 
 #[test]

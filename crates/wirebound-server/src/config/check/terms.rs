@@ -135,7 +135,7 @@ pub fn role_named(name: &str) -> Option<Role> {
     }
 }
 
-/// `HOST:PORT` of an `http://` address without anything else.
+/// `HOST:PORT` of an `http://` or `https://` address without anything else.
 ///
 /// # Errors
 ///
@@ -143,8 +143,7 @@ pub fn role_named(name: &str) -> Option<Role> {
 pub fn upstream_authority(url: &str) -> Result<http::uri::Authority, &'static str> {
     let uri: Uri = url.parse().map_err(|_| "it is no address")?;
     match uri.scheme_str() {
-        Some("http") => {}
-        Some("https") => return Err("TLS to the app is not there yet"),
+        Some("http" | "https") => {}
         _ => return Err("it does not begin with http://"),
     }
     let authority = uri.authority().ok_or("it names no host")?;

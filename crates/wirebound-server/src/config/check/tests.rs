@@ -53,8 +53,20 @@ fn what_weakens_protection_is_refused_with_key_and_line() {
             "w.toml:2: session_token.rotation_on_privilege_escalation = false is refused",
         ),
         (
-            "[session_token]\nbound_to_ip = \"prefix\"",
-            "w.toml:2: session_token.bound_to_ip = \"prefix\" is not there yet",
+            "[session_token]\nrotation_on_privilege_escalation = false\n[danger]\nkeep_secret_on_privilege_escalation = true",
+            "w.toml:2: session_token.rotation_on_privilege_escalation = false is not there yet",
+        ),
+        (
+            "[arrival]\ncross_site_post = [\"acs\"]",
+            "w.toml:2: arrival.cross_site_post = \"acs\" is refused",
+        ),
+        (
+            "[arrival]\ncross_site_post = [\"/.wirebound/logout\"]",
+            "w.toml:2: arrival.cross_site_post = \"/.wirebound/logout\" is refused",
+        ),
+        (
+            "[[routes]]\npath = \"/a\"\ntitle = \"A\"",
+            "w.toml:3: routes[0].title = \"A\" is refused",
         ),
         (
             "[session_token]\nsamesite = \"None\"",
@@ -205,6 +217,12 @@ fn danger_by_name_and_honest_values_pass() {
         "[armour]\ncookies = [\"sessionid\", \"auth_*\"]",
         "[vouch]\npaths = [\"POST /login\"]\nmax_role = \"admin\"",
         "[store]\nurl = \"memory:\"",
+        "[session_token]\nbound_to_ip = \"prefix\"",
+        "[session_token]\nbound_to_ip = \"exact\"",
+        "[session_token]\nbound_to_ip = \"log\"",
+        "[upstream]\norigin = \"client\"",
+        "[arrival]\nbounce = false\ncross_site_post = [\"/saml/acs\"]",
+        "[[routes]]\npath = \"/a\"\nlisted = true\ntitle = \"A\"",
         "[[routes]]\npath = \"/admin\"\nrole = \"admin\"\nstrength = \"wire\"",
     ] {
         assert_eq!(problems(text), Vec::<String>::new(), "{text}");
