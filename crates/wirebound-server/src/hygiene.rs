@@ -4,15 +4,18 @@
 //! `//admin`, `/public/..;/admin`, `%2e%2e`, a session id in a path parameter. What more than one reading
 //! is known for does not get past this file. It decides nothing about sessions, and it looks only at the head.
 //!
-//! A fragment in a request target is cut off by the `http` crate while it parses, so it is seen here only
-//! where a target was put together otherwise. That opens nothing: what rules are judged on and what the
-//! upstream gets is the same parsed target. In the same way hyper drops a `Content-Length` beside
-//! `Transfer-Encoding`, writes the body anew towards the upstream, and closes after the answer.
+//! What hyper mends while it parses HTTP/1.1 never gets this far: `wirebound_tower::listen` refuses it. On HTTP/2 the `http`
+//! crate cuts a fragment off `:path` before anybody can see it. That opens nothing: what rules are judged on and what the
+//! upstream gets is the same parsed target.
+
+pub mod readings;
 
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderMap, Uri, Version};
 use percent_encoding::percent_decode_str;
+
+use crate::proxy::strip;
 
 /// Why a request is malformed. Every one is answered with 400 and a closed connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -39,6 +42,12 @@ pub enum Malformed {
     /// A `#` in the request target.
     #[error("the request target holds a fragment")]
     Fragment,
+    /// A byte outside ASCII in the request target.
+    #[error("the request target holds a byte outside ASCII")]
+    NotAscii,
+    /// `Transfer_Encoding` and the like: a server that reads `_` as `-` would see another framing than ours.
+    #[error("a field name that some servers read as the body's framing")]
+    FramingAlias,
     /// `Content-Length` beside `Transfer-Encoding`.
     #[error("the body has both a length and a transfer coding")]
     LengthAndCoding,
@@ -90,6 +99,9 @@ pub enum PathFault {
     /// A byte that is not ASCII.
     #[error("a byte outside ASCII")]
     NotAscii,
+    /// `%c0%ae` and other UTF-8 that says in more bytes what fewer can.
+    #[error("an overlong encoding")]
+    Overlong,
 }
 
 /// Whether rules look at the path of this request.
@@ -121,6 +133,7 @@ pub fn check(
         return Err(Malformed::Echo);
     }
     no_controls(&parts.headers)?;
+    no_framing_alias(&parts.headers)?;
     one_length(&parts.headers)?;
     let authority = authority(parts)?;
     target(&parts.uri, paths, armoured)?;
@@ -166,6 +179,19 @@ fn one_length(headers: &HeaderMap) -> Result<(), Malformed> {
     Ok(())
 }
 
+fn no_framing_alias(headers: &HeaderMap) -> Result<(), Malformed> {
+    let alias = headers
+        .keys()
+        .map(http::HeaderName::as_str)
+        .filter(|name| name.contains(['_', '.']))
+        .map(strip::fold)
+        .any(|folded| folded == CONTENT_LENGTH.as_str() || folded == TRANSFER_ENCODING.as_str());
+    if alias {
+        return Err(Malformed::FramingAlias);
+    }
+    Ok(())
+}
+
 /// hyper lets a tab and bytes above 0x7f through in values; the rest of the controls it refuses itself.
 fn no_controls(headers: &HeaderMap) -> Result<(), Malformed> {
     // Without a way out in the middle, so that many bytes are looked at at once.
@@ -195,6 +221,9 @@ fn target(uri: &Uri, paths: Paths, armoured: &dyn Fn(&str) -> bool) -> Result<()
         {
             return Err(Malformed::Control);
         }
+        if !text.is_ascii() {
+            return Err(Malformed::NotAscii);
+        }
     }
     if paths == Paths::Ruled {
         one_reading(path).map_err(Malformed::Path)?;
@@ -223,6 +252,9 @@ pub fn one_reading(path: &str) -> Result<(), PathFault> {
             byte if !byte.is_ascii() => return Err(PathFault::NotAscii),
             _ => {}
         }
+    }
+    if is_overlong(path) {
+        return Err(PathFault::Overlong);
     }
     if path.contains("//") {
         return Err(PathFault::EmptySegment);
@@ -262,6 +294,18 @@ fn escape(bytes: &mut std::str::Bytes<'_>) -> Result<(), PathFault> {
         value if value < 0x20 || value == 0x7f => Err(PathFault::EncodedControl),
         _ => Ok(()),
     }
+}
+
+/// Whether an escaped character is encoded in more bytes than it needs (RFC 3629 3: never valid, read by some all the
+/// same). A lone escape of those values is a letter of Latin-1.
+fn is_overlong(path: &str) -> bool {
+    let bytes: Vec<u8> = percent_decode_str(path).collect();
+    bytes.windows(2).any(|pair| {
+        matches!(
+            pair,
+            [0xc0 | 0xc1, 0x80..=0xbf] | [0xe0, 0x80..=0x9f] | [0xf0, 0x80..=0x8f]
+        )
+    })
 }
 
 /// The names of path parameters: what stands between `;` (or `%3b`) and `=` in any segment.
@@ -377,6 +421,22 @@ mod tests {
     }
 
     #[test]
+    fn a_field_that_is_read_as_framing_elsewhere_is_refused() {
+        for name in [
+            "transfer_encoding",
+            "Transfer.Encoding",
+            "content_length",
+            "CONTENT_LENGTH",
+        ] {
+            let fields = [("host", "a"), (name, "chunked")];
+            let judged = judged(Version::HTTP_11, "/", &fields);
+            assert_eq!(judged, Err(Malformed::FramingAlias), "{name}");
+        }
+        let fields = [("host", "a"), ("x_content_length", "1")];
+        assert!(judged(Version::HTTP_11, "/", &fields).is_ok());
+    }
+
+    #[test]
     fn public_path_bypass_spellings_are_refused() {
         use PathFault as F;
         for (path, fault) in [
@@ -401,6 +461,11 @@ mod tests {
             ("/admin%g1", F::BrokenEscape),
             ("/admin%2", F::BrokenEscape),
             ("/\u{ff0f}admin", F::NotAscii),
+            ("/public/%c0%ae%c0%ae/admin", F::Overlong),
+            ("/public%C0%AFadmin", F::Overlong),
+            ("/public%e0%80%afadmin", F::Overlong),
+            ("/public%f0%80%80%afadmin", F::Overlong),
+            ("/x%C0%80y", F::Overlong),
         ] {
             assert_eq!(one_reading(path), Err(fault), "{path}");
         }
@@ -411,6 +476,8 @@ mod tests {
             "/100%25",
             "/100%25zz",
             "/%C3%A9",
+            "/caf%E9",
+            "/%C0",
             "/a%20b",
             "/...",
             "/a/",

@@ -2,6 +2,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::indexing_slicing,
     clippy::print_stderr,
     clippy::disallowed_methods,
     clippy::large_futures,
@@ -197,7 +198,7 @@ impl Site {
     }
 
     /// An address of the other site that leads to one of ours.
-    fn from_elsewhere(&self, how: &str, to: &str) -> String {
+    fn leading_to(&self, how: &str, to: &str) -> String {
         let to: String = format!("{}{to}", self.home)
             .bytes()
             .map(|byte| format!("%{byte:02X}"))
@@ -301,7 +302,7 @@ async fn walk(browser: &Browser, site: &Site) {
     back_and_forward(browser, site).await;
     new_tab(browser, site).await;
     sign_in_elsewhere(browser, site).await;
-    form_from_elsewhere(browser, site).await;
+    form_leading_to(browser, site).await;
     forged_form(browser, site).await;
     own_pages(browser, site).await;
     for event in site.gateway.events() {
@@ -315,7 +316,7 @@ async fn walk(browser: &Browser, site: &Site) {
 
 async fn link_with_a_fragment(browser: &Browser, site: &Site) {
     browser
-        .open(&site.from_elsewhere("link", "/page?q=1#part"))
+        .open(&site.leading_to("link", "/page?q=1#part"))
         .await;
     browser.click("#a").await;
     browser.shows("IN").await;
@@ -342,7 +343,7 @@ async fn back_and_forward(browser: &Browser, site: &Site) {
 
 async fn new_tab(browser: &Browser, site: &Site) {
     browser
-        .open(&site.from_elsewhere("new-tab", "/page?q=2#part"))
+        .open(&site.leading_to("new-tab", "/page?q=2#part"))
         .await;
     browser.click("#a").await;
     let arrived = site.arrived("/page?q=2", 1).await;
@@ -351,7 +352,7 @@ async fn new_tab(browser: &Browser, site: &Site) {
 
 async fn sign_in_elsewhere(browser: &Browser, site: &Site) {
     browser
-        .open(&site.from_elsewhere("idp", "/callback?code=once&state=x"))
+        .open(&site.leading_to("idp", "/callback?code=once&state=x"))
         .await;
     browser.click("#a").await;
     browser.shows("IN").await;
@@ -360,9 +361,9 @@ async fn sign_in_elsewhere(browser: &Browser, site: &Site) {
     assert!(arrived.len() == 1 && arrived[0].signed_in, "{arrived:#?}");
 }
 
-async fn form_from_elsewhere(browser: &Browser, site: &Site) {
+async fn form_leading_to(browser: &Browser, site: &Site) {
     browser
-        .open(&site.from_elsewhere("form", "/saml/acs?tenant=1"))
+        .open(&site.leading_to("form", "/saml/acs?tenant=1"))
         .await;
     browser.shows("TAKEN").await;
     let arrived = site.arrived("/saml/acs", 1).await;
@@ -375,7 +376,7 @@ async fn form_from_elsewhere(browser: &Browser, site: &Site) {
 }
 
 async fn forged_form(browser: &Browser, site: &Site) {
-    browser.open(&site.from_elsewhere("form", "/pay")).await;
+    browser.open(&site.leading_to("form", "/pay")).await;
     let refused = "This request came from another site. Open the page itself and try again.";
     browser.shows(refused).await;
     assert_eq!(site.log.all("/pay"), []);
@@ -419,9 +420,7 @@ async fn without_scripts(tab: &Tab, site: &Site) {
 }
 
 async fn stays_and_leads_on(browser: &Browser, site: &Site) {
-    browser
-        .open(&site.from_elsewhere("link", "/page?q=3"))
-        .await;
+    browser.open(&site.leading_to("link", "/page?q=3")).await;
     browser.click("#a").await;
     browser.shows("One moment").await;
     assert_eq!(site.log.all("/page?q=3"), []);
@@ -473,7 +472,7 @@ async fn a_browser_that_keeps_no_cookies_is_not_sent_round_and_round() {
         .prefer("network.cookie.cookieBehavior", "2");
     let browser = Browser::Firefox(Box::new(Firefox::start(profile).await.unwrap()));
     browser
-        .open(&site.from_elsewhere("link", "/page?q=1#part"))
+        .open(&site.leading_to("link", "/page?q=1#part"))
         .await;
     browser.click("#a").await;
     browser.shows("OUT").await;

@@ -56,6 +56,21 @@ async fn an_unchanged_django_behind_the_gateway_over_http_1() {
     django(Http::One, "http/1.1").await;
 }
 
+/// A Django that believes `X-Forwarded-Proto` compares `Origin` with `https`: which scheme it is shown is one key.
+#[tokio::test]
+async fn a_django_that_knows_of_tls_takes_the_clients_origin_and_no_other() {
+    let knows = "SECURE_PROXY_SSL_HEADER = ('HTTP_X_FORWARDED_PROTO', 'https')";
+    let told = Some("[upstream]\norigin = \"client\"\n");
+    let walk = unchanged::behind_with(gateway(), Http::Two, knows, told).await;
+    assert!(walk.unwrap().betrayed.is_empty());
+    let refused = unchanged::behind_with(gateway(), Http::Two, knows, None).await;
+    let refused = refused.unwrap_err().to_string();
+    assert!(
+        refused.contains("after the sign-in") && refused.contains("403"),
+        "{refused}"
+    );
+}
+
 async fn theft(http: Http) {
     let outcome = copy_the_jar(&Before::gateway(gateway()), http)
         .await

@@ -22,6 +22,10 @@ use crate::{nss, wait};
 /// How long a start, a load or an end may take.
 const BOUND: Duration = Duration::from_secs(30);
 
+/// How often a load is tried while the machine's network changes, and how long it is left alone between.
+const TRIES: usize = 5;
+const NETWORK: Duration = Duration::from_millis(500);
+
 /// The binary itself: the wrapper script in `/usr/bin` adds flags of the distribution's choice.
 const BINARY: &str = "/usr/lib/chromium/chromium";
 
@@ -274,13 +278,20 @@ impl Tab {
     /// # Errors
     /// When the network fails (the browser's `net::ERR_...` is in the text) or the load takes too long.
     pub async fn navigate(&self, url: &str) -> Result<Document> {
-        let before = self.cdp.seen(&self.at, |s| (s.begun.len(), s.loaded.len()));
-        let told = self.call("Page.navigate", json!({ "url": url })).await?;
-        if let Some(error) = told["errorText"].as_str().filter(|e| !e.is_empty()) {
-            bail!("{url}: {error}");
+        for _ in 0..TRIES {
+            let before = self.cdp.seen(&self.at, |s| (s.begun.len(), s.loaded.len()));
+            let told = self.call("Page.navigate", json!({ "url": url })).await?;
+            match told["errorText"].as_str().unwrap_or_default() {
+                "" => {
+                    let loader = told["loaderId"].as_str().unwrap_or_default().to_owned();
+                    return self.loaded(&loader, before, url).await;
+                }
+                // Some other program made or removed an interface of this machine.
+                "net::ERR_NETWORK_CHANGED" => wait::moment(NETWORK).await,
+                error => bail!("{url}: {error}"),
+            }
         }
-        let loader = told["loaderId"].as_str().unwrap_or_default().to_owned();
-        self.loaded(&loader, before, url).await
+        bail!("{url}: the machine's network does not come to rest")
     }
 
     /// Runs `script`, which makes the tab leave its document, and waits for the next one.

@@ -1,7 +1,7 @@
 //! A real Django, as `django-admin startproject` makes it: the app of which not one line is changed.
 //!
-//! It runs from the virtual environment that `cargo xtask setup` makes. Its files are never touched: a
-//! person is added through its own command line.
+//! It runs from the virtual environment that `cargo xtask setup` makes. Its files are never touched, but for
+//! settings that a test asks for: a person is added through its own command line.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -40,11 +40,22 @@ impl Django {
     /// # Errors
     /// When Django is missing or one of its commands fails.
     pub async fn start() -> Result<Self> {
+        Self::start_with("").await
+    }
+
+    /// The same with these lines at the end of its settings, as its operator would write them there.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_with(settings: &str) -> Result<Self> {
         let folder = tempfile::Builder::new()
             .prefix("wirebound-django-")
             .tempdir()?;
         let at = folder.path();
         run(at, &["-m", "django", "startproject", "site_of_alice", "."]).await?;
+        let file = at.join("site_of_alice/settings.py");
+        let made = std::fs::read_to_string(&file)?;
+        std::fs::write(&file, format!("{made}\n{settings}\n"))?;
         run(at, &["manage.py", "migrate", "--verbosity", "0"]).await?;
         let user = [
             "createsuperuser",

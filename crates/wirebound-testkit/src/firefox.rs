@@ -289,6 +289,18 @@ impl Firefox {
         ))
     }
 
+    /// Throws away the cookies that the document in use would send.
+    ///
+    /// # Errors
+    /// When there is no document.
+    pub async fn forget_cookies(&self) -> Result<()> {
+        let none = json!({});
+        self.remote
+            .call("WebDriver:DeleteAllCookies", none)
+            .await
+            .map(drop)
+    }
+
     /// The handles of all windows and tabs.
     ///
     /// # Errors

@@ -39,8 +39,23 @@ pub struct Walk {
 /// # Errors
 /// When a step of the walk does not lead where it must.
 pub async fn behind(program: &Path, http: Http) -> Result<Walk> {
-    let django = Django::start().await?;
-    let front = Protected::start(Setting::new(program, &django.url())).await?;
+    behind_with(program, http, "", None).await
+}
+
+/// The same with a Django and a gateway that their operators have set otherwise.
+///
+/// # Errors
+/// As [`behind`].
+pub async fn behind_with(
+    program: &Path,
+    http: Http,
+    settings: &str,
+    config: Option<&str>,
+) -> Result<Walk> {
+    let django = Django::start_with(settings).await?;
+    let mut setting = Setting::new(program, &django.url());
+    setting.config = config.map(str::to_owned);
+    let front = Protected::start(setting).await?;
     let browser = Chromium::start(Profile::new(&front.ca(), http).await?).await?;
     // A name that an untouched Django takes while it is in development.
     let base = format!("https://localhost:{}", front.address().port());

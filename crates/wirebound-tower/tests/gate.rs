@@ -129,6 +129,9 @@ async fn ticker(_: Session) -> Response {
     Response::new(axum::body::Body::new(Endless(false)))
 }
 
+/// How many pieces of it were taken.
+static FLOODED: AtomicUsize = AtomicUsize::new(0);
+
 /// More than any buffer between here and a client that does not read.
 async fn flood(_: Session) -> Response {
     struct Flood;
@@ -139,6 +142,7 @@ async fn flood(_: Session) -> Response {
             self: core::pin::Pin<&mut Self>,
             _: &mut core::task::Context<'_>,
         ) -> core::task::Poll<Option<Result<http_body::Frame<bytes::Bytes>, Self::Error>>> {
+            FLOODED.fetch_add(1, Ordering::SeqCst);
             let chunk = http_body::Frame::data(bytes::Bytes::from_static(&[b'x'; 65_536]));
             core::task::Poll::Ready(Some(Ok(chunk)))
         }
@@ -324,7 +328,11 @@ async fn a_client_that_does_not_read_does_not_delay_the_end_of_its_session() {
         .unwrap();
     // The head has come; then the client only holds the connection.
     while wire.read_u8().await.unwrap() != b'x' {}
-    tokio::time::sleep(core::time::Duration::from_millis(300)).await;
+    let mut taken = 0;
+    while taken != FLOODED.load(Ordering::SeqCst) {
+        taken = FLOODED.load(Ordering::SeqCst);
+        tokio::time::sleep(core::time::Duration::from_millis(400)).await;
+    }
     let since = Instant::now();
     let now = server.clock.read();
     // An ending that closes no wires by itself.
@@ -337,9 +345,15 @@ async fn a_client_that_does_not_read_does_not_delay_the_end_of_its_session() {
         "session ended: a client that does not read was disconnected after {} ms",
         since.elapsed().as_millis()
     );
+    assert_eq!(
+        FLOODED.load(Ordering::SeqCst),
+        taken,
+        "nothing more was taken"
+    );
     let mut rest = Vec::new();
     let end = tokio::time::timeout(common::BOUND, wire.read_to_end(&mut rest)).await;
-    assert!(end.unwrap().is_err(), "what waited in the kernel is gone");
+    let error = end.unwrap().unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
 }
 
 #[tokio::test]

@@ -463,10 +463,7 @@ async fn a_hung_up_connection_waits_for_an_answer_that_is_owed() {
     connection.hung_up().await;
     tokio::time::sleep(SHORT).await;
     server.go_on.notify_one();
-    let (head, _) = timeout(BOUND, common::response(&mut tls))
-        .await
-        .unwrap()
-        .unwrap();
+    let (head, _) = timeout(BOUND, response(&mut tls)).await.unwrap().unwrap();
     assert!(head.starts_with("HTTP/1.1 200"), "{head}");
     assert!(head.contains("connection: close"), "{head}");
     assert!(closes(&mut tls).await);

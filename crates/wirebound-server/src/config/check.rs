@@ -9,7 +9,9 @@ mod terms;
 use wirebound::Lifetime;
 
 use self::findings::{Findings, quoted};
-pub use self::terms::{StoreUrl, VouchPath, moment, role_named, upstream_authority};
+pub use self::terms::{
+    StoreUrl, VouchPath, identity_aliases, moment, role_named, upstream_authority,
+};
 
 use super::units::lifetime_text;
 use super::{Config, ConfigError, ListenKind, Preset, SameSite};
@@ -124,6 +126,14 @@ impl Config {
                 quoted(&ca.display().to_string()),
                 "upstream.url is not https://, so nobody's word is asked for",
                 "write upstream.url as https://HOST:PORT, or leave upstream.ca out",
+            );
+        }
+        if let Err(why) = identity_aliases(&self.upstream.identity_aliases) {
+            found.refuse(
+                "upstream.identity_aliases",
+                quoted(&self.upstream.identity_aliases.join(",")),
+                why,
+                "name fields such as `Remote-User` or `X-Auth-Request-User`",
             );
         }
         for (key, value) in [

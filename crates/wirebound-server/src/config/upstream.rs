@@ -37,8 +37,11 @@ pub struct Upstream {
     pub keep_alive: Lifetime,
     /// The most unused connections to the app that are kept.
     pub max_idle_connections: u32,
-    /// With which scheme the app is shown our own address in `Origin` and `Referer`. `upstream`: with the one it is spoken
-    /// to, `http`, as an app expects that knows nothing of a gateway. `client`: with the client's `https`, for an app
+    /// Further fields that carry what `Wirebound-Subject` carries, for apps that know another name: `Remote-User`,
+    /// `X-Auth-Request-User`. A client's own are removed in every spelling. The subject is percent-encoded in all.
+    pub identity_aliases: Vec<String>,
+    /// With which scheme the app is shown our own address in `Origin` and `Referer`. `upstream`: with that of
+    /// `upstream.url`, as an app expects that knows nothing of a gateway. `client`: with the client's `https`, for an app
     /// that believes `X-Forwarded-Proto` (Django's `SECURE_PROXY_SSL_HEADER`) and compares them with that.
     pub origin: OriginScheme,
 }
@@ -66,6 +69,7 @@ impl Default for Upstream {
             keep_alive: Lifetime::from_secs(50),
             max_idle_connections: 64,
             origin: OriginScheme::Upstream,
+            identity_aliases: Vec::new(),
         }
     }
 }

@@ -50,6 +50,8 @@ pub(super) struct Inner {
     pub(super) armour: Armour,
     pub(super) armoured: bool,
     pub(super) vouching: Vouching,
+    /// Further fields that carry the subject.
+    pub(super) aliases: Arc<[http::HeaderName]>,
     pub(super) ruled: Paths,
     pub(super) patience: Patience,
     pub(super) secure: bool,
@@ -110,6 +112,8 @@ impl App {
             armoured: !names.is_empty(),
             armour,
             vouching,
+            aliases: crate::config::identity_aliases(&config.upstream.identity_aliases)
+                .map_err(|error| bad(&error))?,
             ruled: if config.routes.is_empty() {
                 Paths::Free
             } else {
@@ -307,6 +311,7 @@ impl App {
         } else {
             leg = leg.cut(Cut::never());
         }
+        leg.told.aliases = Arc::clone(&self.0.aliases);
         if self.0.vouching.covers(&parts.method, parts.uri.path()) {
             leg = leg.vouching(Nonce::new(self.random()?));
         }

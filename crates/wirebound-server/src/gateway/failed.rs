@@ -44,6 +44,10 @@ impl Failed {
             Self::Unanswered(Unanswered::Cut(code)) => return cut(code, passage),
             Self::Over => return cut(CloseCode::Ended(Ending::Revoked), passage),
             Self::GoingAway => return answer::going_away(asker),
+            Self::Unanswered(fault @ Unanswered::ConnectionAuthentication(scheme)) => {
+                tracing::error!(target: "wirebound::event", event = "connection_authentication", scheme, %fault);
+                StatusCode::BAD_GATEWAY
+            }
             Self::Unanswered(unanswered) => {
                 tracing::warn!(error = %unanswered, cause = causes(&unanswered), "the app gave no answer");
                 unanswered.status()
@@ -79,7 +83,10 @@ fn cut(code: CloseCode, passage: &Passage) -> Response<Body> {
             Refusal::SessionExpired(ending)
         }
         CloseCode::Ended(ending) => Refusal::PhantomSession(ending),
-        _ => return answer::judged_again(passage.asker),
+        CloseCode::RoleChanged
+        | CloseCode::GoingAway
+        | CloseCode::Silent
+        | CloseCode::UpstreamLost => return answer::judged_again(passage.asker),
     };
     // Whoever asked was proved a moment ago, and may know.
     let answers = passage.access.gate().answers();

@@ -1,4 +1,6 @@
 //! What a path asks for: the longest prefix with a rule, in whole segments, decides. And which paths are listed.
+//!
+//! A path that servers read in several ways asks for the most that any reading asks for (`hygiene/readings.rs`).
 
 use std::sync::Arc;
 
@@ -7,14 +9,63 @@ use wirebound_tower::gate::Needs;
 use wirebound_tower::tree::{Listed, Tree};
 
 use crate::config::{Route, role_named};
+use crate::hygiene::readings;
 
 pub(super) fn needs(routes: &[Route]) -> Needs {
-    let mut rules: Vec<(String, Need)> = routes
-        .iter()
-        .map(|route| (route.path.clone(), need(route)))
-        .collect();
-    rules.sort_by_key(|(path, _)| core::cmp::Reverse(path.len()));
-    Arc::new(move |parts| of(&rules, parts.uri.path()))
+    let rules = Rules::of(routes);
+    Arc::new(move |parts| rules.need(parts.uri.path()))
+}
+
+/// The rules, longest prefix first.
+struct Rules {
+    as_written: Vec<(String, Need)>,
+    careless: Vec<(String, Need)>,
+    /// Whether both lists are the same: then a path with one reading is looked up once.
+    plain: bool,
+}
+
+impl Rules {
+    fn of(routes: &[Route]) -> Self {
+        let sorted = |written: fn(&Route) -> String| {
+            let mut rules: Vec<_> = routes
+                .iter()
+                .map(|route| (written(route), need(route)))
+                .collect();
+            rules.sort_by_key(|(path, _)| core::cmp::Reverse(path.len()));
+            rules
+        };
+        let as_written = sorted(|route| route.path.clone());
+        let careless = sorted(|route| readings::careless(&route.path));
+        let plain = as_written
+            .iter()
+            .zip(&careless)
+            .all(|((written, _), (careless, _))| written == careless);
+        Self {
+            as_written,
+            careless,
+            plain,
+        }
+    }
+
+    fn need(&self, path: &str) -> Need {
+        let mut most = of(&self.as_written, path);
+        if let Some(further) = readings::further(path) {
+            for reading in further.each() {
+                most = stronger(most, of(&self.careless, reading));
+            }
+        } else if !self.plain {
+            most = stronger(most, of(&self.careless, path));
+        }
+        most
+    }
+}
+
+/// What asks for as much as both.
+fn stronger(one: Need, other: Need) -> Need {
+    Need {
+        role: one.role.max(other.role),
+        strength: one.strength.max(other.strength),
+    }
 }
 
 /// The paths that the operator listed, in the order of the file.
@@ -67,11 +118,7 @@ mod tests {
             Route::new("/admin").at_least("admin", LeastStrength::Wire),
             open,
         ];
-        let mut rules: Vec<_> = routes
-            .iter()
-            .map(|route| (route.path.clone(), need(route)))
-            .collect();
-        rules.sort_by_key(|(path, _)| core::cmp::Reverse(path.len()));
+        let rules = Rules::of(&routes);
         let admin = Need {
             role: Some(Role::ADMIN),
             strength: Some(Strength::Wire),
@@ -86,7 +133,36 @@ mod tests {
             ("/administrator", Need::NOTHING),
             ("/", Need::NOTHING),
         ] {
-            assert_eq!(of(&rules, path), expected, "{path}");
+            assert_eq!(rules.need(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn every_reading_of_a_path_is_judged() {
+        let admin = Route::new("/admin").at_least("admin", LeastStrength::Wire);
+        let asked = need(&admin);
+        let mut open = Route::new("/Public");
+        open.public = true;
+        let rules = Rules::of(&[
+            Route::new("/").at_least("user", LeastStrength::Wire),
+            open,
+            admin,
+        ]);
+        for path in [
+            "/admin",
+            "/%61dmin/users",
+            "/ADMIN",
+            "/Admin.",
+            "/admin%20/x",
+            "/admin%3fx",
+            "/Admin%23.css",
+        ] {
+            assert_eq!(rules.need(path), asked, "{path}");
+        }
+        assert_eq!(rules.need("/Public/a"), Need::NOTHING);
+        // Public in one reading only: a server that minds case serves something else there.
+        for path in ["/public/a", "/PUBLIC/a", "/%50ublic/a"] {
+            assert_eq!(rules.need(path).role, Some(Role::USER), "{path}");
         }
     }
 }

@@ -46,8 +46,8 @@ impl Stopping {
 
     /// Stops. Drop it with the gateway, or it goes on to the end of the drain.
     pub(super) async fn stop(&self) {
-        let quarter = self.drain / 4;
-        let margin = (self.drain / 10).min(Duration::from_secs(2));
+        let part = |of: u32| self.drain.checked_div(of).unwrap_or_default();
+        let (quarter, margin) = (part(4), part(10).min(Duration::from_secs(2)));
         self.streams.fire(CloseCode::GoingAway);
         tokio::time::sleep(quarter).await;
         self.safe.fire(CloseCode::GoingAway);
@@ -78,9 +78,9 @@ mod tests {
         let ((), streams, safe, unsafe_ones) =
             tokio::join!(stopping.stop(), streams, safe, unsafe_ones);
         assert_eq!(streams, Duration::ZERO);
-        assert!(safe <= drain / 3, "{safe:?}");
+        assert!(safe.saturating_mul(3) <= drain, "{safe:?}");
         assert!(
-            unsafe_ones > drain / 2 && unsafe_ones < drain,
+            unsafe_ones.saturating_mul(2) > drain && unsafe_ones < drain,
             "{unsafe_ones:?}"
         );
     }

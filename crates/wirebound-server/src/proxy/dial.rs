@@ -1,4 +1,5 @@
-//! Connections to the upstream, each of which knows whether an answer has come over it, and can be broken off.
+//! Connections to the upstream, with or without TLS, each of which knows whether an answer has come over it, and can be
+//! broken off.
 //!
 //! An app closes a kept connection when it likes, and a request may be written into it at that very moment. What never left
 //! is sent again by the pool. What left and met a closed connection cannot be told from what was begun: only a request that
@@ -18,6 +19,7 @@ use hyper_util::client::legacy::connect::{
     CaptureConnection, Connected, Connection, HttpConnector,
 };
 use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
@@ -28,7 +30,8 @@ use super::Limits;
 pub(super) struct Dial(HttpsConnector<HttpConnector>);
 
 impl Dial {
-    pub(super) fn new(limits: &Limits, tls: Arc<rustls::ClientConfig>) -> Self {
+    /// `tls` says whom an upstream at `https://` must be vouched for by.
+    pub(super) fn new(limits: &Limits, tls: Arc<ClientConfig>) -> Self {
         // A machine that has vanished is found within about two minutes, also behind a WebSocket that says nothing.
         const KEEP_ALIVE: Duration = Duration::from_mins(1);
         const INTERVAL: Duration = Duration::from_secs(15);
@@ -39,7 +42,7 @@ impl Dial {
         connector.set_keepalive(Some(KEEP_ALIVE));
         connector.set_keepalive_interval(Some(INTERVAL));
         connector.set_keepalive_retries(Some(RETRIES));
-        // The other scheme is the one around it.
+        // The other scheme is that of the connector around it.
         connector.enforce_http(false);
         Self(HttpsConnector::from((connector, tls)))
     }

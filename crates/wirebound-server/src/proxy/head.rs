@@ -1,6 +1,7 @@
 //! A request's head on its way to the upstream. Who the upstream believes the client to be is decided by the
 //! order of the lines in [`prepare`]: connection, claims, our cookies go first; then ours is set.
 
+use bytes::Bytes;
 use http::header::{
     CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, ORIGIN, REFERER, TRANSFER_ENCODING,
     WWW_AUTHENTICATE,
@@ -19,30 +20,38 @@ pub(crate) fn prepare(parts: &mut Parts, leg: &Leg, upstream: &Upstream) -> Resu
     strip::hop_by_hop(headers);
     strip::claims(headers, &leg.told.aliases, parts.method.is_safe());
     strip::own_cookies(headers);
+    strip::announced(headers);
     // The client was told 100 when its body was first asked for; the upstream need not be asked again.
     headers.remove(EXPECT);
 
-    let set = |headers: &mut HeaderMap, name: &'static str, value: &str| {
-        let value = HeaderValue::from_str(value).map_err(|_| Unanswered::Unsendable(name))?;
-        headers.insert(HeaderName::from_static(name), value);
-        Ok::<_, Unanswered>(())
-    };
-    set(headers, "wirebound-subject", &leg.told.subject)?;
-    set(headers, "wirebound-role", &leg.told.role)?;
-    set(headers, "wirebound-session", &leg.told.session)?;
-    set(headers, "wirebound-strength", &leg.told.strength)?;
-    set(
-        headers,
-        "x-forwarded-for",
-        &leg.client.address.to_canonical().to_string(),
-    )?;
-    set(headers, "x-forwarded-proto", leg.client.scheme.as_str())?;
-    set(headers, "x-forwarded-host", &leg.client.authority)?;
-    set(headers, "host", &leg.client.authority)?;
-    if let Some(nonce) = &leg.nonce {
-        set(headers, "wirebound-request", nonce.as_str())?;
+    // At once, or the map would be built anew in the middle.
+    headers.reserve(OURS);
+    let (told, client) = (&leg.told, &leg.client);
+    let address = client.address.to_canonical().to_string();
+    let ours = [
+        ("wirebound-subject", told.subject.as_str()),
+        ("wirebound-role", &told.role),
+        ("wirebound-session", &told.session),
+        ("wirebound-strength", &told.strength),
+        ("x-forwarded-for", &address),
+        ("x-forwarded-proto", client.scheme.as_str()),
+        ("x-forwarded-host", &client.authority),
+        ("host", &client.authority),
+        (
+            "wirebound-request",
+            leg.nonce.as_ref().map_or("", |nonce| nonce.as_str()),
+        ),
+    ];
+    // One piece of memory, of which each value is a part: a head that is kept to be sent again copies none.
+    let mut texts = Bytes::from(ours.map(|(_, text)| text).concat());
+    for (name, text) in ours {
+        let value = HeaderValue::from_maybe_shared(texts.split_to(text.len()))
+            .map_err(|_| Unanswered::Unsendable(name))?;
+        if name != "wirebound-request" || leg.nonce.is_some() {
+            headers.insert(HeaderName::from_static(name), value);
+        }
     }
-    for alias in &leg.told.aliases {
+    for alias in leg.told.aliases.iter() {
         let value = HeaderValue::from_str(&leg.told.subject)
             .map_err(|_| Unanswered::Unsendable("alias"))?;
         headers.insert(alias.clone(), value);
@@ -68,12 +77,18 @@ pub(crate) fn prepare(parts: &mut Parts, leg: &Leg, upstream: &Upstream) -> Resu
     Ok(())
 }
 
+/// Fields that may be set at most, but for aliases.
+const OURS: usize = 9;
+
 /// Rewrites `Origin` and `Referer` of our own authority to the scheme that the upstream is spoken to with.
 ///
 /// Django, for one, compares them with what it believes its own address to be. Other origins stay as they are:
 /// the caller has made its own cross-site check already, and the app may want to make another.
 fn same_scheme(headers: &mut HeaderMap, client: &Caller, upstream: &Scheme) {
-    if client.scheme == *upstream {
+    let says = [ORIGIN, REFERER]
+        .iter()
+        .any(|name| headers.contains_key(name));
+    if client.scheme == *upstream || !says {
         return;
     }
     let own = format!("{}://{}", client.scheme, client.authority);

@@ -1,6 +1,7 @@
 //! What goes with one judged request on its way: whose it is, what the upstream is told, what ends it.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use http::header::HeaderName;
 use http::uri::Scheme;
@@ -22,7 +23,7 @@ pub struct Told {
     /// The strength of the proof.
     pub strength: String,
     /// Further fields by configuration (`Remote-User`); what they carry is the percent-encoded subject.
-    pub aliases: Vec<HeaderName>,
+    pub aliases: Arc<[HeaderName]>,
 }
 
 impl Told {
@@ -40,7 +41,7 @@ impl Told {
             role: role.to_owned(),
             session: session.to_owned(),
             strength: strength.to_owned(),
-            aliases: Vec::new(),
+            aliases: Arc::default(),
         }
     }
 }

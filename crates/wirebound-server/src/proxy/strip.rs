@@ -9,7 +9,8 @@ use std::borrow::Cow;
 
 use http::HeaderMap;
 use http::header::{
-    ALT_SVC, CONNECTION, COOKIE, Entry, HOST, HeaderName, HeaderValue, SET_COOKIE, TRAILER,
+    ALT_SVC, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE,
+    Entry, HOST, HeaderName, HeaderValue, SET_COOKIE, TRAILER,
 };
 
 /// What an upstream sent and a client did not get.
@@ -140,6 +141,23 @@ const CLAIM_PREFIXES: &[&str] = &[
     "x-ssl-client-",
     "ssl-client-",
     "x-client-cert",
+    "x-arr-clientcert",
+    // What other gateways say of a person: an app that moved from one of them still believes it.
+    "x-amzn-oidc-",
+    "x-goog-authenticated-user-",
+    "x-goog-iap-",
+    "cf-access-",
+    "x-ms-client-principal",
+    "x-ms-token-",
+    "x-pomerium-",
+    "x-vouch-",
+    "x-consumer-",
+    "x-shib-",
+    "shib-",
+    "mellon-",
+    "oidc-",
+    "tailscale-user-",
+    "wl-proxy-",
 ];
 
 const CLAIMS: &[&str] = &[
@@ -158,6 +176,16 @@ const CLAIMS: &[&str] = &[
     "remote-groups",
     "remote-addr",
     "x-user",
+    "x-userinfo",
+    "x-username",
+    "x-proxy-user",
+    "auth-user",
+    "proxy-client-ip",
+    "x-envoy-external-address",
+    "x-scheme",
+    "x-url-scheme",
+    "front-end-https",
+    "x-host",
     "x-rewrite-url",
     "client-cert",
     "client-cert-chain",
@@ -172,9 +200,33 @@ const OVERRIDES: &[&str] = &[
     "x-method-override",
 ];
 
+/// Removes from `Trailer` the names of trailers that do not pass.
+pub fn announced(headers: &mut HeaderMap) {
+    if !headers.contains_key(TRAILER) {
+        return;
+    }
+    let mut names = HeaderMap::new();
+    for line in headers.get_all(TRAILER) {
+        for name in line.as_bytes().split(|byte| *byte == b',') {
+            if let Ok(name) = HeaderName::from_bytes(name.trim_ascii()) {
+                names.insert(name, HeaderValue::from_static(""));
+            }
+        }
+    }
+    let _removed = trailers(&mut names);
+    headers.remove(TRAILER);
+    let kept: Vec<&str> = names.keys().map(HeaderName::as_str).collect();
+    if let Ok(kept) = HeaderValue::from_str(&kept.join(", "))
+        && !kept.is_empty()
+    {
+        headers.insert(TRAILER, kept);
+    }
+}
+
 /// Removes from an upstream's response head what it may not say, and counts it.
 pub fn response(headers: &mut HeaderMap) -> Removed {
     hop_by_hop(headers);
+    announced(headers);
     let mut removed = reserved(headers);
     removed.alt_svc = removed.alt_svc.saturating_add(drop_all(headers, &ALT_SVC));
     if let Entry::Occupied(lines) = headers.entry(SET_COOKIE) {
@@ -197,7 +249,15 @@ pub fn trailers(headers: &mut HeaderMap) -> Removed {
     let mut removed = reserved(headers);
     removed.cookies = drop_all(headers, &SET_COOKIE);
     removed.alt_svc = drop_all(headers, &ALT_SVC);
-    for name in [COOKIE, HOST, TRAILER] {
+    for name in [
+        AUTHORIZATION,
+        CONTENT_LENGTH,
+        CONTENT_TYPE,
+        CONTENT_ENCODING,
+        COOKIE,
+        HOST,
+        TRAILER,
+    ] {
         headers.remove(name);
     }
     claims(headers, &[], false);
@@ -416,6 +476,19 @@ mod tests {
         let mut only = map(&[("cookie", "__Host-wirebound=w1.x.y")]);
         own_cookies(&mut only);
         assert!(only.is_empty());
+    }
+
+    #[test]
+    fn a_trailer_that_does_not_pass_is_not_announced() {
+        let mut headers = map(&[
+            ("trailer", "X-Sum, Wirebound-Login"),
+            ("trailer", "set-cookie,wirebound_role, content-length"),
+        ]);
+        announced(&mut headers);
+        assert_eq!(headers[TRAILER], "x-sum");
+        let mut headers = map(&[("trailer", "Wirebound-Login")]);
+        response(&mut headers);
+        assert!(headers.is_empty());
     }
 
     proptest! {

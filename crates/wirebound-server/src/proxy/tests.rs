@@ -74,7 +74,7 @@ fn an_anonymous_client_is_said_to_be_nobody_whatever_it_says() {
 #[test]
 fn a_known_client_is_named_by_us_alone() {
     let mut told = Told::known("al ice\u{e9};".as_bytes(), "user", "s1", "wire");
-    told.aliases = vec![HeaderName::from_static("x-my-user")];
+    told.aliases = [HeaderName::from_static("x-my-user")].into();
     let leg = leg().told(told).vouching(vouch::Nonce::new([1; 16]));
     let parts = prepared(
         &[

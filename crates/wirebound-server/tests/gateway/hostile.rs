@@ -151,13 +151,14 @@ async fn what_is_no_request_is_answered_or_dropped_and_honest_traffic_goes_on() 
         assert!(said.matches("HTTP/1.1 ").count() <= 1, "{said}");
         assert!(alice.get("/me").await.body.starts_with("app=alice"));
     }
-    // Two lengths at once: read as chunked, answered once, and the connection ends there (RFC 9112, section 6.1).
+    // Two lengths at once: refused, and what is hidden behind them never arrives.
     let smuggled = format!(
         "POST /me HTTP/1.1\r\nhost: {authority}\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\nGET /head HTTP/1.1\r\nhost: {authority}\r\n\r\n"
     );
     let mut stream = Client::new(&gateway, Http::One).bare().await;
     stream.write_all(smuggled.as_bytes()).await.unwrap();
     let said = is_let_go(stream).await;
+    assert!(said.starts_with("HTTP/1.1 400"), "{said}");
     assert_eq!(said.matches("HTTP/1.1 ").count(), 1, "{said}");
     assert!(app.heads().is_empty(), "{:?}", app.heads());
 }

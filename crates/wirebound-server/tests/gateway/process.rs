@@ -106,6 +106,11 @@ impl Gateway {
         format!("localhost:{}", self.address.port())
     }
 
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id().unwrap()
+    }
+
     pub(crate) fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
-use serde_json::Value;
 
 use super::{App, Kind};
 use crate::authority::Authority;
@@ -24,6 +23,9 @@ const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9);
 
 /// How many lines of each log a failing test shows.
 const TOLD: usize = 30;
+
+/// What the gateway is told beside `--armour auto`: where a form from elsewhere may be posted.
+const CONFIG: &str = "[arrival]\ncross_site_post = [\"/saml/acs\"]\n";
 
 /// An app and all around it. Everything ends when it is dropped.
 pub struct Site {
@@ -52,7 +54,8 @@ impl Site {
     pub async fn behind_the_gateway(program: &Path, kind: Kind) -> Result<Self> {
         let line = Line::lay(NOWHERE, Duration::ZERO).await?;
         let (authority, provider, app) = around(kind, "").await?;
-        let setting = Setting::new(program, &app.url());
+        let mut setting = Setting::new(program, &app.url());
+        setting.config = Some(CONFIG.to_owned());
         let protected = Protected::under(authority, setting).await?;
         Ok(Self::with(
             app,
@@ -129,15 +132,16 @@ impl Site {
     /// The last of everything that was told, for a failing test's message.
     #[must_use]
     pub fn told(&self) -> String {
-        let events = self.events();
-        let events: Vec<String> = events
-            .into_iter()
-            .map(|e| Value::Object(e.fields).to_string())
-            .collect();
+        let log = self.front.log_text();
+        let (events, errors): (Vec<String>, Vec<String>) = log
+            .lines()
+            .map(str::to_owned)
+            .partition(|line| line.contains("\"event\":"));
         let printed = self.app.said();
         let printed: Vec<String> = printed.lines().map(str::to_owned).collect();
         format!(
-            "the gateway:\n{}\nthe app:\n{}\nits server:\n{}",
+            "the gateway:\n{}\n{}\nthe app:\n{}\nits server:\n{}",
+            last(&errors),
             last(&events),
             last(&self.app.log()),
             last(&printed)

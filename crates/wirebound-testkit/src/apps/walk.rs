@@ -38,26 +38,53 @@ pub enum Way {
     Link,
     /// By the company's answer, which a page of another site posts to the app by itself.
     Company,
+    /// As by [`Self::Provider`], by a browser that holds no cookie and has seen no page of the app before.
+    FirstToProvider,
+    /// As by [`Self::Company`], by such a browser.
+    FirstToCompany,
 }
 
 impl Way {
     /// Every way, in the order of a walk: the provider remembers whom it has asked.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::Form,
         Self::Provider,
         Self::Remembered,
         Self::Link,
         Self::Company,
+        Self::FirstToProvider,
+        Self::FirstToCompany,
     ];
+
+    /// Requests of it that reach the app: each once, whatever the gateway sends the browser round by.
+    #[must_use]
+    pub fn requests(self) -> usize {
+        match self {
+            Self::Form => 2,
+            Self::Link => 4,
+            _ => 3,
+        }
+    }
+
+    /// Whether it differs from another way by how the visitor comes to it only.
+    #[must_use]
+    pub fn is_variant(self) -> bool {
+        self.is_first() || self == Self::Remembered
+    }
 
     /// The word for it in the app's log.
     fn word(self) -> &'static str {
         match self {
             Self::Form => "form",
-            Self::Provider | Self::Remembered => "oidc",
+            Self::Provider | Self::Remembered | Self::FirstToProvider => "oidc",
             Self::Link => "link",
-            Self::Company => "saml",
+            Self::Company | Self::FirstToCompany => "saml",
         }
+    }
+
+    /// Whether the app is met here for the first time, and sends the visitor elsewhere at once.
+    fn is_first(self) -> bool {
+        matches!(self, Self::FirstToProvider | Self::FirstToCompany)
     }
 }
 
@@ -82,8 +109,12 @@ pub trait Browser {
     fn evaluate(&self, expression: &str) -> impl Future<Output = Result<Value>>;
     /// Waits until an expression is true.
     fn wait_for(&self, expression: &str, bound: Duration) -> impl Future<Output = Result<()>>;
+    /// Throws away every cookie of these sites.
+    fn forget(&self, sites: &[String]) -> impl Future<Output = Result<()>>;
     /// How many answers it got so far, where it tells.
     fn answered(&self) -> Option<usize>;
+    /// What got no answer, where it tells.
+    fn failures(&self) -> Vec<String>;
 }
 
 impl Browser for Tab {
@@ -99,8 +130,19 @@ impl Browser for Tab {
         self.wait_for(expression, bound).await
     }
 
+    async fn forget(&self, _all: &[String]) -> Result<()> {
+        let none = serde_json::json!({});
+        self.call("Network.clearBrowserCookies", none)
+            .await
+            .map(drop)
+    }
+
     fn answered(&self) -> Option<usize> {
         Some(self.answers().len())
+    }
+
+    fn failures(&self) -> Vec<String> {
+        self.failures()
     }
 }
 
@@ -117,8 +159,20 @@ impl Browser for Firefox {
         self.wait_for(expression, bound).await
     }
 
+    async fn forget(&self, sites: &[String]) -> Result<()> {
+        for site in sites {
+            self.navigate(site).await?;
+            self.forget_cookies().await?;
+        }
+        Ok(())
+    }
+
     fn answered(&self) -> Option<usize> {
         None
+    }
+
+    fn failures(&self) -> Vec<String> {
+        Vec::new()
     }
 }
 
@@ -137,9 +191,18 @@ impl<B: Browser> Member<'_, B> {
     /// # Errors
     /// When a step leads elsewhere; the text tells what everybody saw.
     pub async fn sign_in(&self, way: Way) -> Result<Cost> {
-        self.open("/login", "").await?;
-        // A visitor's first requests come several at once. The form that stands must be worth something afterwards.
-        self.fetch(None).await?;
+        if way.is_first() {
+            let sites = [
+                self.site.provider.inbox(),
+                self.site.provider.url(),
+                self.site.base(),
+            ];
+            self.browser.forget(&sites).await?;
+        } else {
+            self.open("/login", "").await?;
+            // A visitor's first requests come several at once. The form that stands must be worth something afterwards.
+            self.fetch(None).await?;
+        }
         let start = (
             self.site.app.log().len(),
             self.browser.answered(),
@@ -151,6 +214,16 @@ impl<B: Browser> Member<'_, B> {
             Way::Remembered => self.click("a#oidc", &signed_in("members")).await,
             Way::Link => self.by_link().await,
             Way::Company => self.click("a#saml", &signed_in("members")).await,
+            Way::FirstToProvider => {
+                let login = format!("{}/login/oidc", self.site.base());
+                self.browser.open(&login).await?;
+                self.agree().await
+            }
+            Way::FirstToCompany => {
+                let login = format!("{}/login/saml", self.site.base());
+                self.browser.open(&login).await?;
+                self.arrived(&signed_in("members"), "the company").await
+            }
         };
         done.with_context(|| format!("{:?} by {way:?}", self.site.app.kind()))?;
         let took = start.2.elapsed();
@@ -160,6 +233,10 @@ impl<B: Browser> Member<'_, B> {
         let times = since.iter().filter(|l| **l == line).count();
         ensure!(times == 1, "{line}: {times} times in {since:#?}");
         let asked = since.iter().filter(|l| is_request(l)).count();
+        ensure!(
+            asked == way.requests(),
+            "{way:?}: {asked} requests at the app: {since:#?}"
+        );
         let answered = self.browser.answered().zip(start.1);
         Ok(Cost {
             way,
@@ -180,6 +257,10 @@ impl<B: Browser> Member<'_, B> {
     async fn by_provider(&self) -> Result<()> {
         self.click("a#oidc", "document.querySelector('form#consent') !== null")
             .await?;
+        self.agree().await
+    }
+
+    async fn agree(&self) -> Result<()> {
         let agree = "document.querySelector('form#consent button').click()";
         self.leave(agree, &signed_in("members")).await
     }
@@ -306,7 +387,10 @@ impl<B: Browser> Member<'_, B> {
             let seen = self.browser.evaluate(at).await.unwrap_or_default();
             let seen = seen.as_str().unwrap_or_default();
             let told = self.site.told();
-            return Err(error.context(format!("{by}\nthe browser is at {seen}\n{told}")));
+            let failed = self.browser.failures();
+            return Err(error.context(format!(
+                "{by}\nthe browser is at {seen}\nwhat got no answer there: {failed:?}\n{told}"
+            )));
         }
         Ok(())
     }

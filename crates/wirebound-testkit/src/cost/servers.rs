@@ -249,6 +249,12 @@ async fn nginx(
     })
     .await?;
     ensure!(child.try_wait()?.is_none(), "nginx ended at once");
+    // The master listens before it has its worker, whose figures are the ones that count.
+    let id = child.id().context("nginx has ended already")?;
+    wait::until("nginx's worker", BOUND, || async {
+        Ok((Usage::of(&[id]).processes() > 1).then_some(()))
+    })
+    .await?;
     Ok((child, address))
 }
 

@@ -29,6 +29,10 @@ impl Usage {
         Self(all)
     }
 
+    pub(super) const fn processes(&self) -> usize {
+        self.0.len()
+    }
+
     /// The process that was started.
     pub(super) fn first(&self) -> Option<u32> {
         self.0.first().copied()

@@ -99,6 +99,14 @@ impl Front {
         }
     }
 
+    /// What the gateway logged; nothing where there is none.
+    pub(crate) fn log_text(&self) -> String {
+        match self {
+            Self::Gateway(p) => p.gateway.log_text(),
+            Self::Bare(_) => String::new(),
+        }
+    }
+
     /// Stops or kills the gateway and starts it again. Where there is none, nothing happens.
     pub(crate) async fn restart(&mut self, kill: bool) -> Result<()> {
         let Self::Gateway(protected) = self else {

@@ -50,29 +50,32 @@ pub(super) enum Met {
 impl Gate {
     /// Whether this request is an arrival that is met with a page of ours.
     pub(super) fn meets(&self, parts: &Parts, read: &Read, shown: &Shown<'_>) -> Option<Met> {
-        let arrival = &self.0.arrival;
-        let path = parts.uri.path();
-        if super::endpoints::is_own(path) {
+        // With its cookie, or with the mark, the browser sent all that it has of ours.
+        let may_have_more = shown.session.is_none() && !shown.bounced();
+        if !(may_have_more || read.surprise) || super::endpoints::is_own(parts.uri.path()) {
             return None;
         }
         if read.surprise {
-            let listed = arrival.cross_site_post.iter().any(|listed| listed == path);
-            let navigates = is_document(&parts.headers) == Some(true)
-                || is_document(&parts.headers).is_none() && wants_page(&parts.headers);
-            let posts = parts.method == Method::POST && !read.websocket;
-            return (listed && navigates && posts).then_some(Met::PostAgain);
+            return self.posts_again(parts, read).then_some(Met::PostAgain);
         }
-        // With the mark, the browser sent all that it has of ours: there is no session.
-        let may_have_more = shown.session.is_none() && !shown.bounced();
-        let follows =
-            parts.method == Method::GET && !parts.headers.contains_key(http::header::RANGE);
-        (arrival.bounce
+        let headers = &parts.headers;
+        let follows = parts.method == Method::GET && !headers.contains_key(http::header::RANGE);
+        (self.0.arrival.bounce
             && self.names().are_strict()
-            && may_have_more
             && follows
-            && is_document(&parts.headers) == Some(true)
-            && is(&parts.headers, "sec-fetch-site", "cross-site"))
+            && is_document(headers) == Some(true)
+            && is(headers, "sec-fetch-site", "cross-site"))
         .then_some(Met::Bounce)
+    }
+
+    /// Whether a form from another site is one that the operator named, sent by a whole window.
+    fn posts_again(&self, parts: &Parts, read: &Read) -> bool {
+        let (path, headers) = (parts.uri.path(), &parts.headers);
+        let listed = &self.0.arrival.cross_site_post;
+        parts.method == Method::POST
+            && !read.websocket
+            && listed.iter().any(|listed| listed == path)
+            && is_document(headers).unwrap_or_else(|| wants_page(headers))
     }
 
     /// The page that asks again. 403: a service worker must not take it for the page that was asked for.

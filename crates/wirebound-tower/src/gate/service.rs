@@ -7,7 +7,7 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, LOCATION};
+use http::header::{CACHE_CONTROL, EXPECT, LOCATION};
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode};
 use tower_layer::Layer;
@@ -150,7 +150,8 @@ impl Gate {
                 {
                     self.names().clear_bounce(response.headers_mut());
                 }
-                if drains {
+                // To read a body that waits for 100 would send for it.
+                if drains && !parts.headers.contains_key(EXPECT) {
                     drop(tokio::time::timeout(DRAIN_TIME, drain(body, DRAIN_BYTES)).await);
                 }
                 if close {

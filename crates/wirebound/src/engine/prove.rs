@@ -2,7 +2,7 @@
 
 use super::guests::Redeemed;
 use super::hand_over::{take_nonce, ticketed};
-use super::{Engine, Held};
+use super::{Engine, Held, TRIES, lost_race};
 use crate::bonds::Joining;
 use crate::cookie::Presented;
 use crate::event::Side;
@@ -108,6 +108,22 @@ impl Engine {
         offer: &Offer<'_>,
         now: Timestamp,
     ) -> Result<Outcome, StoreError> {
+        // What somebody wrote who hung up meanwhile, or another node, may reach the store between reading and writing.
+        for _ in 0..TRIES {
+            if let Some(outcome) = self.prove_now(wire, offer, now).await? {
+                return Ok(outcome);
+            }
+        }
+        Err(lost_race())
+    }
+
+    /// `None`: the store moved in between.
+    async fn prove_now(
+        &self,
+        wire: &Wire,
+        offer: &Offer<'_>,
+        now: Timestamp,
+    ) -> Result<Option<Outcome>, StoreError> {
         let presented = offer.presented;
         let shared = self.is_shared(&wire.core).await?;
         if shared {
@@ -117,25 +133,25 @@ impl Engine {
         let mut first = self.load_record(&presented.id).await?;
         if first.is_none() {
             match self.redeem(wire, offer, shared, now).await? {
-                Redeemed::Now(outcome) => return Ok(outcome),
+                Redeemed::Now(outcome) => return Ok(Some(outcome)),
                 // Another request of the same cookie was faster: judged like any genuine secret from here on.
                 Redeemed::Before => first = self.load_record(&presented.id).await?,
                 Redeemed::Not => {}
             }
         }
         let Some(first) = first else {
-            return self.not_live(wire, offer, now).await;
+            return self.not_live(wire, offer, now).await.map(Some);
         };
         let company = self.company(&first.value, wire, offer, shared, now).await;
         let lock = self.lock(&first.value.subject).await;
         // Again, now that nobody else changes this subject's sessions.
         let Some(record) = self.load_record(&presented.id).await? else {
             drop(lock);
-            return self.not_live(wire, offer, now).await;
+            return self.not_live(wire, offer, now).await.map(Some);
         };
         let Some(identity) = self.load_identity(&record.value.subject).await? else {
             // Sessions are never without an identity; one that is was half removed.
-            return Ok(refused(Refusal::Unauthenticated, false));
+            return Ok(Some(refused(Refusal::Unauthenticated, false)));
         };
         let mut found = Found {
             record,
@@ -152,22 +168,22 @@ impl Engine {
         if !is_proved(&self.policy, &facts) {
             return self
                 .turn_away(wire, offer, &found, &facts, judgement, now)
-                .await;
+                .await
+                .map(Some);
         }
         let accepted = self
             .let_in(wire, offer, &mut found, &facts, attach, now)
             .await?;
         let Some(accepted) = accepted else {
-            // The store moved under us: another node. Ask again from the start by answering "cannot say".
-            return Err(super::lost_race());
+            return Ok(None);
         };
         if judgement.consequence == Consequence::CutGraft {
             self.cut_grafts(presented.id);
         }
-        Ok(match judgement.verdict {
+        Ok(Some(match judgement.verdict {
             Verdict::Refuse(refusal) => Outcome::NotAllowed(accepted, refusal),
             Verdict::Accept { .. } | Verdict::Challenge => Outcome::Accepted(accepted),
-        })
+        }))
     }
 
     /// There is no such live session: it may have ended.

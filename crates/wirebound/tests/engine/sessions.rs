@@ -465,7 +465,7 @@ fn a_session_that_is_held_to_its_address_is_proved_from_there_only_and_nothing_e
         );
         w.place = [192, 0, 2, 1].into();
         let back = w.resumed(family);
-        assert_eq!(w.get(&back, &cookie).is_in(), true, "{bound_to_ip:?}");
+        assert!(w.get(&back, &cookie).is_in(), "{bound_to_ip:?}");
         let told = match bound_to_ip {
             BoundToIp::Off | BoundToIp::Exact => 0,
             BoundToIp::Log => 3,

@@ -9,7 +9,7 @@ use wirebound::engine::{Authorized, Offer, Scope};
 use wirebound::store::{Durability, Space, Store, Version};
 use wirebound::{Authority, Ending, Need, Policy, Refusal, Role};
 
-use crate::store::{At, Paused};
+use crate::store::{At, Behind, Paused};
 use crate::world::{HOST, World, sign_in, subject};
 
 fn over(store: &Arc<Paused>) -> World {
@@ -213,4 +213,37 @@ fn a_sibling_that_is_dropped_while_its_session_is_replaced_holds_nothing() {
     drop(line);
     assert_eq!(w.engine.connected(), 0, "no wire, no session in memory");
     assert!(w.engine.watch(signed_in.verified.session()).is_none());
+}
+
+#[test]
+fn who_hangs_up_while_his_proof_is_written_does_not_make_his_next_request_fail() {
+    let store = Behind::new();
+    let mut w = World::new(Policy::default(), Arc::clone(&store) as Arc<dyn Store>);
+    let line = w.settle("alice", Role::USER);
+    let old = w.browser.cookie.clone();
+    let verified = w.get(&line, &old).verified().unwrap().clone();
+    let renewed = block_on(w.engine.renew(&verified, w.now)).unwrap().unwrap();
+    let cookie = renewed.0.expose().to_owned();
+    let presented = w.engine.read(cookie.as_bytes()).unwrap();
+    let authority = Authority::of(HOST);
+    let offer = Offer {
+        presented: &presented,
+        nonce: None,
+        echoes: &[],
+        request: [1; 8],
+        can_follow: true,
+        held: false,
+        surprise: false,
+        other_client: false,
+        authority: &authority,
+        need: Need::NOTHING,
+    };
+    // The first request with the new secret is to be written down; the browser goes to another page meanwhile.
+    store.fall_behind();
+    {
+        let mut cut = pin!(w.engine.prove(&line.wire, &offer, w.now));
+        assert!(poll(cut.as_mut()).is_pending());
+    }
+    let answer = w.get(&line, &cookie);
+    assert!(answer.is_in(), "{answer:?}");
 }

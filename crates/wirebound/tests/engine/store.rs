@@ -199,3 +199,54 @@ impl Store for Paused {
         self.inner.count(space)
     }
 }
+
+/// A memory store with one commit on its way: whoever sent it is gone, and it is done just before the next one.
+#[derive(Debug, Default)]
+pub struct Behind {
+    inner: MemoryStore,
+    falls_behind: AtomicBool,
+    late: Mutex<Option<(Vec<Change>, Durability)>>,
+}
+
+impl Behind {
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// The next commit is on its way for long.
+    pub fn fall_behind(&self) {
+        self.falls_behind.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Store for Behind {
+    fn load<'a>(&'a self, key: &'a Key) -> Answer<'a, Option<Stored>> {
+        self.inner.load(key)
+    }
+
+    fn commit<'a>(&'a self, changes: Vec<Change>, durability: Durability) -> Answer<'a, Commit> {
+        if self.falls_behind.swap(false, Ordering::Relaxed) {
+            *self.late.lock().unwrap() = Some((changes, durability));
+            return Box::pin(core::future::pending());
+        }
+        if let Some((changes, durability)) = self.late.lock().unwrap().take() {
+            // The memory store has done it when it answers.
+            drop(self.inner.commit(changes, durability));
+        }
+        self.inner.commit(changes, durability)
+    }
+
+    fn due<'a>(
+        &'a self,
+        space: Space,
+        until: Timestamp,
+        after: Option<(Timestamp, Key)>,
+        limit: usize,
+    ) -> Answer<'a, Vec<(Timestamp, Key)>> {
+        self.inner.due(space, until, after, limit)
+    }
+
+    fn count(&self, space: Space) -> Answer<'_, u64> {
+        self.inner.count(space)
+    }
+}

@@ -124,6 +124,52 @@ fn offset(text: &str) -> Option<i64> {
     (hours < 24 && minutes < 60).then(|| ahead.saturating_mul(sign))
 }
 
+/// Fields of a request that are somebody else's to set: as an identity they would break the exchange, or be removed again.
+const NO_ALIASES: [&str; 17] = [
+    "accept-encoding",
+    "authorization",
+    "connection",
+    "content-length",
+    "content-type",
+    "cookie",
+    "date",
+    "expect",
+    "host",
+    "keep-alive",
+    "origin",
+    "referer",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+];
+
+/// Names of fields that carry the subject beside `Wirebound-Subject`.
+///
+/// # Errors
+///
+/// The first name that is no field name, or is a field with a meaning of its own.
+pub fn identity_aliases(names: &[String]) -> Result<std::sync::Arc<[http::HeaderName]>, String> {
+    names
+        .iter()
+        .map(|name| {
+            let parsed: http::HeaderName = name
+                .parse()
+                .map_err(|_| format!("`{name}` is no field name"))?;
+            let folded = crate::proxy::strip::fold(parsed.as_str());
+            let taken = NO_ALIASES.contains(&&*folded)
+                || ["wirebound", "x-forwarded", "proxy-", "sec-"]
+                    .iter()
+                    .any(|prefix| folded.starts_with(prefix));
+            if taken {
+                return Err(format!("`{name}` has a meaning of its own"));
+            }
+            Ok(parsed)
+        })
+        .collect()
+}
+
 /// The role of this name; named roles between the three fixed ones are not there yet.
 #[must_use]
 pub fn role_named(name: &str) -> Option<Role> {

@@ -266,19 +266,21 @@ impl Follower {
 
     /// Passes as many bytes at once as need no look each.
     fn pass_many(&mut self, rest: &[u8]) -> usize {
-        let plain = |is_plain: fn(u8) -> bool| {
-            rest.iter()
-                .position(|byte| !is_plain(*byte))
-                .unwrap_or(rest.len())
-        };
         if self.at == At::Through {
             return rest.len();
         }
         if self.at == At::Path {
-            return plain(is_target);
+            return leading(rest, is_target);
+        }
+        if self.at == At::Name && !self.trailing {
+            let many = leading(rest, is_token);
+            for byte in rest.iter().take(many) {
+                self.word.push(byte.to_ascii_lowercase());
+            }
+            return many;
         }
         if self.at == At::Free {
-            let many = plain(is_value);
+            let many = leading(rest, is_value);
             self.trailer_bytes = self.trailer_bytes.saturating_add(many);
             return many;
         }
@@ -788,6 +790,14 @@ const fn is_token(byte: u8) -> bool {
 
 const fn is_target(byte: u8) -> bool {
     byte.is_ascii_graphic() && byte != b'#'
+}
+
+/// How many bytes at the front are plain.
+fn leading(bytes: &[u8], is_plain: impl Fn(u8) -> bool) -> usize {
+    bytes
+        .iter()
+        .position(|byte| !is_plain(*byte))
+        .unwrap_or(bytes.len())
 }
 
 /// RFC 9110 5.5, with bytes outside ASCII: they are opaque.

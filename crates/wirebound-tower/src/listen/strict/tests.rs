@@ -1,3 +1,5 @@
+//! The strict reader against what smuggles, whole and in pieces.
+
 use std::collections::VecDeque;
 
 use proptest::prelude::*;
