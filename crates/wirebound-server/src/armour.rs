@@ -23,7 +23,7 @@ pub mod vault;
 
 pub use form::BadForm;
 pub use names::{BadName, Names};
-pub use vault::{Batch, Life, Place, TooMuch, Vault};
+pub use vault::{Batch, Life, Place, TooMuch, Value, Vault};
 
 use line::Line;
 use names::{WELL_KNOWN, globs};
@@ -247,6 +247,34 @@ impl Armour {
             part.contains(&b'=') && armoured(name.trim_ascii())
         });
         if hidden { Pair::Dropped } else { Pair::Passes }
+    }
+
+    /// The armoured cookies that a browser sent on its own, by name, to be taken in. Nothing, where two stand for one name:
+    /// which of them the app would have read is a matter of taste.
+    #[must_use]
+    pub fn claimed(&self, headers: &HeaderMap) -> Vec<(String, Value)> {
+        let own = Own::of(None);
+        let mut claimed: Vec<(String, Value)> = Vec::new();
+        let mut folded = HashSet::new();
+        for line in headers.get_all(COOKIE) {
+            for pair in line.as_bytes().split(|byte| *byte == b';') {
+                let pair = pair.trim_ascii();
+                let Pair::Stale(name) = self.judge(pair, &own) else {
+                    continue;
+                };
+                let Some(at) = pair.iter().position(|byte| *byte == b'=') else {
+                    continue;
+                };
+                let value = pair.get(at.saturating_add(1)..).unwrap_or_default();
+                if !folded.insert(spelling::fold(name.as_bytes())) {
+                    return Vec::new();
+                }
+                if !value.is_empty() && value.iter().all(u8::is_ascii_graphic) {
+                    claimed.push((name, Value::new(value)));
+                }
+            }
+        }
+        claimed
     }
 
     /// Takes the armoured lines of an answer out of its head and into a copy of `vault`.

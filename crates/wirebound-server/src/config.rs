@@ -20,7 +20,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::arrival::Arrival;
-pub use self::check::{StoreUrl, VouchPath, identity_aliases, role_named, upstream_authority};
+pub use self::check::{
+    StoreUrl, VouchPath, identity_aliases, moment, role_named, upstream_authority,
+};
 pub use self::edge::{Limits, Listen, ListenKind, Tls};
 pub use self::error::{ConfigError, Place};
 pub(crate) use self::reference::flat_values;

@@ -67,7 +67,7 @@ fn remove_overruling(headers: &mut HeaderMap) {
 }
 
 /// For shared caches, by the app's own word.
-fn is_public(headers: &HeaderMap) -> bool {
+pub(crate) fn is_public(headers: &HeaderMap) -> bool {
     says(headers, |directive| {
         directive == "public" || directive == "immutable" || directive.starts_with("s-maxage")
     })

@@ -127,6 +127,14 @@ impl Names {
         self.set(headers, &self.session, cookie.expose(), keep);
     }
 
+    /// Whether an answer sets or clears the session cookie already.
+    pub(crate) fn sets_session(&self, headers: &HeaderMap) -> bool {
+        headers.get_all(SET_COOKIE).iter().any(|line| {
+            let rest = line.as_bytes().strip_prefix(self.session.as_bytes());
+            rest.is_some_and(|rest| rest.starts_with(b"="))
+        })
+    }
+
     /// Clears the session cookie.
     pub fn clear_session(&self, headers: &mut HeaderMap) {
         self.set(headers, &self.session, "", Some(0));

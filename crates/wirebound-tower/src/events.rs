@@ -124,6 +124,19 @@ impl Witness for LogWitness {
             Event::OlderSessionStands { session, side } => {
                 log!(info, name, session = %session, wire = number(&side), side = %text(&side));
             }
+            Event::Imported {
+                session,
+                cookies,
+                spent,
+                left,
+                side,
+            } => {
+                log!(info, name, session = %session, cookies = cookies, spent = spent, left = left, wire = number(&side), side = %text(&side));
+            }
+            Event::ImportsUsedUp { side } => {
+                let hint = "cookies of the app are dropped from now on, and people sign in again; somebody may be sending made-up ones";
+                log!(warn, name, wire = number(&side), side = %text(&side), hint = hint);
+            }
             Event::ElevationIgnored { session, cause } => {
                 log!(warn, name, session = %session, cause = cause);
             }

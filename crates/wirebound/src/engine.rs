@@ -37,6 +37,7 @@ mod evidence;
 mod guests;
 mod hand_over;
 mod identities;
+mod imports;
 mod node;
 mod prove;
 mod room;
@@ -54,6 +55,7 @@ pub use elevate::{Elevate, Elevated, NotElevated};
 pub use end::Scope;
 pub use guests::{Guest, SEALED_LIFE};
 pub use identities::IdentitySummary;
+pub use imports::Import;
 pub use node::Kept;
 pub use prove::{Accepted, Offer, Outcome};
 pub use shared::Sign;
@@ -81,6 +83,7 @@ pub struct Engine {
     wires: WireIds,
     alarms: Alarms,
     guests: guests::Guests,
+    imports: Mutex<()>,
     hasher: RandomState,
     locks: Vec<Mutex<()>>,
 }
@@ -121,6 +124,7 @@ impl Engine {
             wires: WireIds::default(),
             alarms: Alarms::default(),
             guests: guests::Guests::default(),
+            imports: Mutex::new(()),
             hasher: RandomState::new(),
             locks: (0..LOCKS).map(|_| Mutex::new(())).collect(),
         }

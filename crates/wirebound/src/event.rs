@@ -179,6 +179,24 @@ pub enum Event {
         /// From where.
         side: Side,
     },
+    /// A cookie of the app that came from a browser was taken in as a sign-in.
+    Imported {
+        /// The session that it made.
+        session: SessionId,
+        /// How many cookies are in its vault.
+        cookies: usize,
+        /// How many were left out, because they had been taken in before.
+        spent: usize,
+        /// How many more can be taken in.
+        left: u64,
+        /// From where.
+        side: Side,
+    },
+    /// No more cookies of the app are taken in: as many were as may be.
+    ImportsUsedUp {
+        /// From where the last one came.
+        side: Side,
+    },
     /// An elevation was asked for on a wire weaker than `wire`, or above the ceiling; nothing was raised.
     ElevationIgnored {
         /// The session.
@@ -207,6 +225,8 @@ impl Event {
             Self::Shared { .. } => "family_shared",
             Self::AdminContended { .. } => "admin_contended",
             Self::OlderSessionStands { .. } => "older_session_stands",
+            Self::Imported { .. } => "import",
+            Self::ImportsUsedUp { .. } => "imports_used_up",
             Self::ElevationIgnored { .. } => "elevation_ignored",
         }
     }

@@ -92,6 +92,8 @@ pub(crate) struct Facts {
     pub(crate) recourse: Recourse,
     pub(crate) role: Role,
     pub(crate) ceiling: Role,
+    /// The most that any wire of this session proves.
+    pub(crate) most: Strength,
     pub(crate) need: Need,
 }
 
@@ -217,7 +219,7 @@ struct Proved {
 
 fn prove(policy: &Policy, facts: &Facts) -> Result<Proved, Judgement> {
     let attached = |stock: Stock, by: By| Proved {
-        strength: stock.strength(),
+        strength: stock.strength().min(facts.most),
         attach: Some(Attach { stock, by }),
         consequence: Consequence::Nothing,
     };

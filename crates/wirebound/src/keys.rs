@@ -149,6 +149,12 @@ impl Keys {
         self.previous.as_ref().filter(|keys| keys.epoch == epoch)
     }
 
+    /// The epochs whose keys are kept, the current one first.
+    pub(crate) fn epochs(&self) -> impl Iterator<Item = u32> {
+        let previous = self.previous.as_ref().map(|keys| keys.epoch);
+        core::iter::once(self.current.epoch).chain(previous)
+    }
+
     pub(crate) const fn epoch(&self) -> u32 {
         self.current.epoch
     }

@@ -5,7 +5,7 @@
 use crate::codec::{Reader, Writer};
 use crate::ids::{Authority, Root, SessionId, Subject};
 use crate::keys::Digest;
-use crate::role::Role;
+use crate::role::{Role, Strength};
 use crate::store::{Key, Space};
 use crate::time::{Lifetime, Timestamp};
 use crate::verdict::{Ending, Stock};
@@ -80,6 +80,14 @@ impl Carrier {
     /// Nobody is known to have signed in: counted, capped, and first to go.
     pub(crate) const fn is_unsigned(self) -> bool {
         matches!(self, Self::Guest)
+    }
+
+    /// The most that a wire of such a session proves.
+    pub(crate) const fn most(self) -> Strength {
+        match self {
+            Self::Imported => Strength::Bearer,
+            Self::Http | Self::Raw | Self::Guest => Strength::Device,
+        }
     }
 }
 

@@ -454,6 +454,17 @@ impl WireCore {
             .any(|attachment| attachment.session != session)
     }
 
+    /// A sign-in was answered for a session that was held at less: from here on the wire proves what it is.
+    pub(crate) fn raise(&self, session: SessionId) {
+        if let Some(attachment) = self
+            .write()
+            .iter_mut()
+            .find(|attachment| attachment.session == session)
+        {
+            attachment.strength = attachment.stock.strength();
+        }
+    }
+
     pub(crate) fn set_hand_over(&self, session: SessionId, debt: HandOverDebt) {
         if let Some(attachment) = self
             .write()
@@ -527,6 +538,12 @@ impl Attachment {
                 HandOverDebt::Nothing
             },
         }
+    }
+
+    /// No stronger than this, whatever the wire is.
+    pub(crate) fn at_most(mut self, most: Strength) -> Self {
+        self.strength = self.strength.min(most);
+        self
     }
 }
 

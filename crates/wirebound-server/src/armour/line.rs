@@ -169,7 +169,7 @@ fn month_of(token: &[u8]) -> Option<i64> {
 }
 
 /// Days from 1970-01-01 in the proleptic Gregorian calendar, years beginning in March so that the leap day is last.
-fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
+pub(crate) fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
     let (year, month) = if month > 2 {
         (year, month.saturating_sub(3))
     } else {

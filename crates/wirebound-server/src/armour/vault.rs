@@ -173,6 +173,28 @@ impl<'a> Place<'a> {
 }
 
 impl Vault {
+    /// What a browser sent of its own, whose domain, path and life nobody knows: for this host, all of it, until the browser
+    /// closes.
+    ///
+    /// # Errors
+    ///
+    /// [`TooMuch`] over a bound.
+    pub fn of_claimed(claimed: &[(String, Value)], host: &str) -> Result<Self, TooMuch> {
+        let cookie = |(name, value): &(String, Value)| Cookie {
+            name: name.clone().into_bytes(),
+            value: value.clone(),
+            domain: host.to_ascii_lowercase(),
+            host_only: true,
+            path: "/".to_owned(),
+            expires: None,
+        };
+        let vault = Self {
+            cookies: claimed.iter().map(cookie).collect(),
+        };
+        vault.bounded()?;
+        Ok(vault)
+    }
+
     /// Whether there is nothing in it.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -9,7 +9,9 @@ mod terms;
 use wirebound::Lifetime;
 
 use self::findings::{Findings, quoted};
-pub use self::terms::{StoreUrl, VouchPath, identity_aliases, role_named, upstream_authority};
+pub use self::terms::{
+    StoreUrl, VouchPath, identity_aliases, moment, role_named, upstream_authority,
+};
 
 use super::units::lifetime_text;
 use super::{Config, ConfigError, ListenKind, Preset, SameSite};
@@ -330,6 +332,23 @@ impl Config {
             );
         }
         found.positive("armour.guest_idle", self.armour.guest_idle);
+        if let Some(text) = &self.armour.import_until {
+            if moment(text).is_none() {
+                found.refuse(
+                    "armour.import_until",
+                    quoted(text),
+                    "it is no date and no moment as RFC 3339 writes them",
+                    "write for example 2027-01-31 or 2027-01-31T18:00:00Z",
+                );
+            } else if names.is_empty() {
+                found.refuse(
+                    "armour.import_until",
+                    quoted(text),
+                    "no cookie is armoured, so none could be taken in",
+                    "add `--armour auto`, or leave it out",
+                );
+            }
+        }
         if let Some(path) = &self.armour.login.path {
             found.path("armour.login.path", path);
         }

@@ -91,6 +91,12 @@ pub struct Armour {
     #[serde(with = "lifetime")]
     #[schemars(with = "LifetimeText")]
     pub guest_idle: Lifetime,
+    /// Until this moment a cookie of the app that a browser still has from before counts once as a sign-in of strength
+    /// `bearer`, so that the change signs nobody out; after it such cookies are dropped. A date such as `2027-01-31` (its
+    /// first moment, UTC) or a moment such as `2027-01-31T18:00:00Z`. Whoever has a copy may be the first to show it: keep
+    /// it short. Left out, no such cookie is taken in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub import_until: Option<String>,
     /// How the app's own sign-in is recognised.
     pub login: ArmourLogin,
 }
@@ -101,6 +107,7 @@ impl Default for Armour {
             cookies: Names::default(),
             max_guests: 100_000,
             guest_idle: Lifetime::from_hours(1),
+            import_until: None,
             login: ArmourLogin::default(),
         }
     }

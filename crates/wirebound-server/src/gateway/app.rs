@@ -14,7 +14,7 @@ use http::uri::Scheme;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use wirebound::engine::Engine;
-use wirebound::{Entropy, Lifetime, Verified};
+use wirebound::{Entropy, Lifetime, Timestamp, Verified};
 use wirebound_tower::body::{Body, boxed};
 use wirebound_tower::gate::Access;
 use wirebound_tower::listen::Connection;
@@ -27,7 +27,7 @@ use super::cargo::{Cargo, NotKept};
 use super::failed::Failed;
 use super::stopping::Stopping;
 use crate::armour::{Armour, Names, Notice, Place, Vault, leak};
-use crate::config::Config;
+use crate::config::{Config, moment};
 use crate::failure::Failure;
 use crate::hygiene::{self, Paths};
 use crate::proxy::{self, CloseCode, Cut, Forwarder, Leg, Told, Unanswered, Upstream};
@@ -60,6 +60,8 @@ pub(super) struct Inner {
     /// The path whose answered unsafe request is a sign-in, for an app that keeps its cookie through it.
     pub(super) login_path: Option<String>,
     pub(super) bodies: Bodies,
+    /// Until when cookies of the app that browsers have from before are taken in.
+    pub(super) import_until: Option<Timestamp>,
     /// What the operator wrote of idle sessions; nothing written, the app's own cookie says it.
     pub(super) idle: Option<Lifetime>,
     pub(super) stopping: Stopping,
@@ -122,6 +124,7 @@ impl App {
             keeps_origin: config.upstream.origin == crate::config::OriginScheme::Client,
             login_path: config.armour.login.path.clone(),
             bodies: Bodies::of(&config.limits),
+            import_until: config.armour.import_until.as_deref().and_then(moment),
             idle: config.session.idle_timeout,
             stopping: Stopping::of(&config.limits),
         };
@@ -229,6 +232,9 @@ impl App {
         if let Asked::Malformed(fault) = asked {
             tracing::info!(target: "wirebound::event", event = "malformed", fault);
             return Ok(answer::own(StatusCode::BAD_REQUEST, passage.asker));
+        }
+        if asked == Asked::Exchange {
+            self.take_in(&parts, passage).await?;
         }
         let vault = self.vault(passage).await?;
         passage.stale = self

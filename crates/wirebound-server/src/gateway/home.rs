@@ -1,18 +1,29 @@
 //! The app's answer on its way home: its armoured cookies go into the vault, what it vouched for becomes an intent.
 
 use http::header::SET_COOKIE;
+use http::request::Parts;
 use http::{HeaderMap, Response};
-use wirebound::engine::Scope;
+use wirebound::engine::{Import, Scope};
 use wirebound::{Lifetime, Role, Subject};
 use wirebound_tower::caches::lost_its_cookie;
 use wirebound_tower::gate::{Intent, SignInIntent};
 
 use super::app::{App, Passage};
-use super::cargo::{Kept, NotKept};
+use super::cargo::{Cargo, Kept, NotKept};
 use super::failed::Failed;
-use crate::armour::{self, Life, Notice, Taken, Vault};
+use crate::armour::{self, Life, Notice, Taken, Value, Vault};
 use crate::config::role_named;
 use crate::vouch::{Reach, Vouched};
+
+/// What an answer says of its visitor, whether a cookie changed or not.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shows {
+    Nothing,
+    /// A guest did something, and the app took it.
+    Deed,
+    /// It was what the operator named as the app's sign-in.
+    SignIn,
+}
 
 impl App {
     /// The app's answer: its armoured cookies go into the vault, what it vouched for becomes an intent.
@@ -48,8 +59,12 @@ impl App {
             .access
             .verified()
             .is_some_and(|who| who.role() == Role::GUEST);
-        let signs_in = answered && (at_login || (guest && passage.is_unsafe));
-        if let Some(intent) = self.intent(vouched, taken, signs_in, passage)? {
+        let shows = match answered {
+            true if at_login => Shows::SignIn,
+            true if guest && passage.is_unsafe => Shows::Deed,
+            _ => Shows::Nothing,
+        };
+        if let Some(intent) = self.intent(vouched, taken, shows, passage)? {
             response.extensions_mut().insert(intent);
         }
         Ok(response)
@@ -100,7 +115,7 @@ impl App {
         &self,
         vouched: Vouched,
         taken: Option<Taken>,
-        signs_in: bool,
+        shows: Shows,
         passage: &Passage,
     ) -> Result<Option<Intent>, Failed> {
         let signed_in = passage.access.verified().is_some();
@@ -127,6 +142,9 @@ impl App {
                 Some(taken) if signed_in && taken.batch.gone => {
                     Some(Intent::SignOut(Scope::Session))
                 }
+                // An app that keeps its cookie through the sign-in shows no change: the secret changes all the same.
+                _ if signed_in && shows == Shows::SignIn => Some(Intent::Confirm),
+                _ if signed_in && shows == Shows::Deed => Some(Intent::Renew),
                 Some(taken) if signed_in && taken.batch.changed && taken.batch.after_unsafe => {
                     Some(Intent::Renew)
                 }
@@ -134,14 +152,12 @@ impl App {
                 Some(taken) if !signed_in && taken.batch.first => {
                     let intent = self.sign_in(self.nameless()?, Some(taken), passage);
                     // What answers a safe request may be given to every visitor.
-                    Some(if passage.is_unsafe || signs_in {
+                    Some(if passage.is_unsafe || shows == Shows::SignIn {
                         Intent::SignIn(intent)
                     } else {
                         Intent::Guest(intent)
                     })
                 }
-                // An app that keeps its cookie through the sign-in shows no change: the secret changes all the same.
-                _ if signed_in && signs_in => Some(Intent::Renew),
                 _ => None,
             },
         })
@@ -160,6 +176,50 @@ impl App {
         }
         intent.vault = self.0.armoured.then(|| vault.to_bytes());
         intent
+    }
+
+    /// For the day of the change: cookies of the app that the browser has from before sign in once.
+    pub(super) async fn take_in(&self, parts: &Parts, passage: &mut Passage) -> Result<(), Failed> {
+        let access = &passage.access;
+        // With a cookie of ours, proved or not, this browser is past that day.
+        let ours = access.verified().is_some() || access.refusal().is_some();
+        let Some(until) = self
+            .0
+            .import_until
+            .filter(|until| access.now() < *until && !ours)
+        else {
+            return Ok(());
+        };
+        let claimed = self.0.armour.claimed(&parts.headers);
+        let host = passage.place().host.to_owned();
+        if claimed.is_empty() || Vault::of_claimed(&claimed, &host).is_err() {
+            return Ok(());
+        }
+        let text =
+            |(name, value): &(String, Value)| [name.as_bytes(), b"=", value.expose()].concat();
+        let import = Import {
+            cookies: claimed.iter().map(text).collect(),
+            until,
+        };
+        let mut intent = SignInIntent::new(self.nameless()?);
+        // The app has said nothing of who this is, and may say that it is nobody.
+        intent.role = Role::GUEST;
+        let seal = move |fresh: &[usize]| {
+            let fresh: Vec<_> = fresh
+                .iter()
+                .filter_map(|at| claimed.get(*at).cloned())
+                .collect();
+            Vault::of_claimed(&fresh, &host)
+                .unwrap_or_default()
+                .to_bytes()
+        };
+        let imported = access.import(intent, import, seal).await;
+        if imported.map_err(NotKept::Store)?
+            && let Some(verified) = access.verified()
+        {
+            passage.cargo = Cargo::of(access.gate(), verified.session());
+        }
+        Ok(())
     }
 
     /// A subject that nobody named.

@@ -76,6 +76,14 @@ impl App {
         self.inside.people.lock().unwrap().keys().cloned().collect()
     }
 
+    /// A session of this name from before the gateway came: the value of its cookie.
+    pub(crate) fn knew(&self, name: &str) -> String {
+        let sid = random();
+        let mut people = self.inside.people.lock().unwrap();
+        people.insert(sid.clone(), name.to_owned());
+        sid
+    }
+
     /// Whether the head that was just written down had a cookie that this app gave.
     pub(crate) fn knows(&self, noted: &crate::client::Answer) {
         assert_eq!(noted.body, "noted");

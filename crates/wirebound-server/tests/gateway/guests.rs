@@ -276,3 +276,117 @@ async fn the_name_of_an_armoured_cookie_in_the_path_or_the_query_is_refused_wher
     }
     assert_eq!(visitor.get("/me?name=sid").await.status, 200);
 }
+
+const UNTIL: &str = r#"
+[armour]
+import_until = "2999-12-31"
+[vouch]
+paths = ["POST /login"]
+[[routes]]
+path = "/members"
+strength = "wire"
+"#;
+
+/// A browser that signed in before the gateway came.
+fn with_old_cookie(gateway: &Gateway, sid: &str) -> Client {
+    let client = Client::new(gateway, Http::Two);
+    let line = format!("sid={sid}; Path=/; HttpOnly");
+    client.jar.lock().unwrap().take(&line, "localhost", 0);
+    client
+}
+
+#[tokio::test]
+async fn on_the_day_of_the_change_an_old_cookie_of_the_app_counts_once() {
+    let app = App::start().await;
+    let gateway = Gateway::before(&app.url, UNTIL).await;
+    let sid = app.knew("alice");
+    let alice = with_old_cookie(&gateway, &sid);
+    let first = alice.ask(Ask::get("/me").person()).await;
+    assert!(
+        first.body.starts_with("app=alice subject=a%3A"),
+        "{}",
+        first.body
+    );
+    assert_eq!(form(&first), "w1.");
+    assert!(
+        first
+            .sets("sid")
+            .iter()
+            .all(|line| line.contains("Max-Age=0"))
+    );
+    assert_eq!(first.sets("sid").len(), 2, "the copy is expired at once");
+    assert_eq!(alice.cookie("sid"), None);
+    assert!(alice.get("/me").await.body.starts_with("app=alice"));
+    let again = alice.other_connection().get("/me").await;
+    assert!(again.body.starts_with("app=alice"), "{}", again.body);
+    // A bearer is not enough where the wire is asked for, until a real sign-in.
+    assert_eq!(alice.get("/members").await.status, 403);
+    // A copy that comes later is nobody's.
+    let thief = with_old_cookie(&gateway, &sid);
+    let refused = thief.ask(Ask::get("/me").person()).await;
+    assert!(
+        refused.body.starts_with("app=nobody subject= "),
+        "{}",
+        refused.body
+    );
+    alice.sign_in("alice").await;
+    assert_eq!(alice.get("/members").await.status, 200);
+    let imports = gateway.events("import");
+    assert_eq!(imports.len(), 1);
+    assert_eq!(imports[0]["cookies"], 1);
+    assert!(!gateway.printed().iter().any(|line| line.contains(&sid)));
+}
+
+#[tokio::test]
+async fn an_import_is_remembered_over_a_restart_and_needs_a_jar_without_our_cookie() {
+    let app = App::start().await;
+    let mut gateway = Gateway::before(&app.url, UNTIL).await;
+    let sid = app.knew("alice");
+    let other = app.knew("bob");
+    let alice = with_old_cookie(&gateway, &sid);
+    assert!(alice.get("/me").await.body.starts_with("app=alice"));
+    gateway.kill().await;
+    gateway.start_again().await;
+    let thief = with_old_cookie(&gateway, &sid);
+    assert!(thief.get("/me").await.body.starts_with("app=nobody"));
+    // With a cookie of ours, were it made up, the browser is past that day.
+    let both = format!("{OURS}=w1.made.up; sid={other}");
+    let answer = thief.ask(Ask::get("/me").cookies(&both)).await;
+    assert!(answer.body.starts_with("app=nobody"), "{}", answer.body);
+    // Two of one name: nobody can say which one the app would have read.
+    let twice = format!("sid={other}; sid={sid}");
+    let answer = thief.ask(Ask::get("/me").cookies(&twice)).await;
+    assert!(answer.body.starts_with("app=nobody"), "{}", answer.body);
+    let bob = with_old_cookie(&gateway, &other);
+    assert!(bob.get("/me").await.body.starts_with("app=bob"));
+}
+
+#[tokio::test]
+async fn a_login_path_makes_an_imported_session_one_like_others() {
+    let app = App::start().await;
+    let config = "[armour]\nimport_until = \"2999-12-31T00:00:00+02:00\"\n[armour.login]\npath = \"/me\"\n\
+                  [[routes]]\npath = \"/members\"\nstrength = \"wire\"\n";
+    let gateway = Gateway::before(&app.url, config).await;
+    let alice = with_old_cookie(&gateway, &app.knew("alice"));
+    assert!(alice.get("/change").await.body.contains("changed"));
+    assert_eq!(alice.get("/members").await.status, 403);
+    alice.follow(Ask::post("/change", "x=1")).await;
+    assert_eq!(alice.get("/members").await.status, 403, "no sign-in");
+    alice.follow(Ask::post("/me", "x=1")).await;
+    let members = alice.get("/members").await;
+    assert!(members.body.starts_with("app=alice"), "{}", members.body);
+}
+
+#[tokio::test]
+async fn past_its_date_or_without_one_an_old_cookie_is_dropped_as_ever() {
+    let app = App::start().await;
+    for config in ["", "[armour]\nimport_until = \"2020-01-01\"\n"] {
+        let gateway = Gateway::before(&app.url, config).await;
+        let sid = app.knew("alice");
+        let alice = with_old_cookie(&gateway, &sid);
+        let answer = alice.ask(Ask::get("/me").person()).await;
+        assert!(answer.body.starts_with("app=nobody"), "{}", answer.body);
+        assert_eq!(alice.cookie("sid"), None);
+        assert!(gateway.events("import").is_empty());
+    }
+}

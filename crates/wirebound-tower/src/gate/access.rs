@@ -1,12 +1,16 @@
 //! What the gate tells the inner service about a request, and what the inner service tells it back.
 
 use core::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use wirebound::engine::Scope;
-use wirebound::{Lifetime, Refusal, Role, Subject, Timestamp, Verified, Watch};
+use wirebound::engine::{Import, NotSignedIn, Scope, SignIn};
+use wirebound::store::StoreError;
+use wirebound::{
+    Authority, CookieValue, Lifetime, Refusal, Role, Subject, Timestamp, Verified, Watch,
+};
 
 use super::Gate;
+use super::depart::{to_its_end, wait_for_the_hand_over};
 use crate::wired::Wired;
 
 /// Whose a request is: in the extensions of every request that passes the gate.
@@ -18,13 +22,66 @@ pub struct Access {
     pub(super) refusal: Option<Refusal>,
     pub(super) authority: Arc<str>,
     pub(super) now: Timestamp,
+    /// A session that was made while the request was already inside.
+    pub(super) late: Arc<OnceLock<Late>>,
+}
+
+/// A session that was made by what only the inner service can read, before it answered.
+pub(super) struct Late {
+    verified: Verified,
+    /// To be set by the answer, unless that sets a newer one.
+    pub(super) cookie: CookieValue,
 }
 
 impl Access {
     /// The session, if the request was proved to belong to one.
     #[must_use]
-    pub const fn verified(&self) -> Option<&Verified> {
-        self.verified.as_ref()
+    pub fn verified(&self) -> Option<&Verified> {
+        let late = || self.late.get().map(|late| &late.verified);
+        self.verified.as_ref().or_else(late)
+    }
+
+    /// Signs in by cookies of the app that the browser has from before this gateway: see [`wirebound::Engine::import`].
+    /// From here on the request is the new session's; its answer sets the cookie. `false`: nobody was signed in.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot say.
+    pub async fn import(
+        &self,
+        intent: SignInIntent,
+        import: Import,
+        seal: impl FnOnce(&[usize]) -> Vec<u8> + Send + 'static,
+    ) -> Result<bool, StoreError> {
+        if self.verified().is_some() {
+            return Ok(false);
+        }
+        let now = self.gate.now().unwrap_or(self.now);
+        let request = SignIn {
+            subject: intent.subject,
+            authority: Authority::of(&self.authority),
+            role: intent.role,
+            persistent: intent.persistent,
+            idle: intent.idle,
+            absolute: intent.absolute,
+            vault: None,
+            carries_hand_over: false,
+        };
+        let (engine, on) = (Arc::clone(self.gate.engine()), Arc::clone(&self.wired));
+        let imported =
+            to_its_end(async move { engine.import(&on.wire, request, &import, seal, now).await })
+                .await?;
+        let signed_in = match imported {
+            Ok(Some(signed_in)) => signed_in,
+            Err(NotSignedIn::Store(error)) => return Err(error),
+            Ok(None) | Err(_) => return Ok(false),
+        };
+        wait_for_the_hand_over(&self.wired);
+        let late = Late {
+            verified: signed_in.verified,
+            cookie: signed_in.cookie,
+        };
+        Ok(self.late.set(late).is_ok())
     }
 
     /// Why a cookie that was offered counts as none.
@@ -60,7 +117,7 @@ impl Access {
     /// Whether a response with these extensions ends this request's own session: it goes out whole.
     #[must_use]
     pub fn is_ended_by(&self, extensions: &http::Extensions) -> bool {
-        self.verified.is_some()
+        self.verified().is_some()
             && matches!(
                 extensions.get::<Intent>(),
                 Some(Intent::SignIn(_) | Intent::SignOut(Scope::Session | Scope::All))
@@ -73,14 +130,14 @@ impl Access {
     pub fn watch(&self) -> Option<Watch> {
         let now = self.gate.now().unwrap_or(self.now);
         let engine = self.gate.engine();
-        engine.watch_judged(&self.wired.wire, self.verified.as_ref()?, now)
+        engine.watch_judged(&self.wired.wire, self.verified()?, now)
     }
 }
 
 impl fmt::Debug for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Access")
-            .field("verified", &self.verified)
+            .field("verified", &self.verified())
             .field("refusal", &self.refusal)
             .field("wire", &self.wired.wire)
             .finish_non_exhaustive()
@@ -104,6 +161,9 @@ pub enum Intent {
     },
     /// This session's secret is replaced: the app changed its own in answer to an unsafe request.
     Renew,
+    /// The app answered what the operator named as its sign-in: the secret is replaced, and a session that was taken in
+    /// by a copied cookie of the app is one like others.
+    Confirm,
     /// Somebody signs out.
     SignOut(Scope),
 }
@@ -115,6 +175,7 @@ impl fmt::Debug for Intent {
             Self::Guest(intent) => write!(f, "Guest({})", intent.subject),
             Self::Elevate { role, .. } => write!(f, "Elevate({role})"),
             Self::Renew => f.write_str("Renew"),
+            Self::Confirm => f.write_str("Confirm"),
             Self::SignOut(scope) => write!(f, "SignOut({scope:?})"),
         }
     }

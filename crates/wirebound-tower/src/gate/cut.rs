@@ -84,7 +84,7 @@ impl Gate {
 impl Access {
     /// The client is there: what it sends within this request keeps its session from being idle.
     pub fn touch(&self) {
-        if let (Some(verified), Some(now)) = (&self.verified, self.gate.now()) {
+        if let (Some(verified), Some(now)) = (self.verified(), self.gate.now()) {
             let engine = self.gate.engine();
             let _stands = engine.touch(&self.wired.wire, verified.session(), now);
         }
@@ -94,7 +94,7 @@ impl Access {
     /// carries another session. There nothing more is taken from the app, and the stream breaks off when it is read.
     pub(super) fn when_stuck(&self) -> impl FnOnce() + Send + 'static {
         let wired = Arc::downgrade(&self.wired);
-        let session = self.verified.as_ref().map(wirebound::Verified::session);
+        let session = self.verified().map(wirebound::Verified::session);
         move || {
             let (Some(wired), Some(session)) = (wired.upgrade(), session) else {
                 return;

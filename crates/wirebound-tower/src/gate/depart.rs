@@ -14,7 +14,7 @@ use wirebound::{Authority, Lifetime, Presented, Refusal, Timestamp, Verified};
 use super::identify::Read;
 use super::{Access, Gate, Intent, SignInIntent};
 use crate::body::{self, Body};
-use crate::caches::{keep_private, never_public};
+use crate::caches::{is_public, keep_private, never_public};
 use crate::cookies::Shown;
 use crate::refusal::{Asker, respond};
 use crate::wired::Wired;
@@ -40,7 +40,7 @@ pub(super) struct Departure {
     /// Its answer may carry a secret that nobody asked for.
     pub(super) takes_secret: bool,
     /// A guest's sealed cookie that it showed.
-    pub(super) sealed: Option<Presented>,
+    pub(super) sealed: Option<Arc<Presented>>,
 }
 
 impl Departure {
@@ -123,6 +123,14 @@ impl Gate {
         } else {
             self.replace_sealed(access, &departure, &mut response);
         }
+        if let Some(late) = access.late.get() {
+            keep_private(response.headers_mut());
+            if !self.names().sets_session(response.headers()) {
+                self.names()
+                    .set_session(response.headers_mut(), &late.cookie, None);
+                never_public(response.headers_mut());
+            }
+        }
         if departure.hand_on {
             self.grant(wired, access.now());
             wired.connection.close_after_response();
@@ -178,11 +186,15 @@ impl Gate {
                 self.elevate(access, verified, Elevate { role, lifetime }, response)
                     .await
             }
-            (Intent::Renew, Some(verified)) => self.renew(access, verified, response).await,
+            (Intent::Renew, Some(verified)) => self.renew(access, verified, false, response).await,
+            (Intent::Confirm, Some(verified)) => self.renew(access, verified, true, response).await,
             (Intent::SignOut(scope), Some(verified)) => {
                 self.sign_out(access, verified, scope, response).await
             }
-            (Intent::Elevate { .. } | Intent::Renew | Intent::SignOut(_), None) => Ok(()),
+            (
+                Intent::Elevate { .. } | Intent::Renew | Intent::Confirm | Intent::SignOut(_),
+                None,
+            ) => Ok(()),
         }
     }
 
@@ -263,6 +275,10 @@ impl Gate {
         let Some(presented) = departure.sealed.as_ref().filter(|_| departure.takes_secret) else {
             return;
         };
+        if is_public(response.headers()) {
+            // The next answer will do.
+            return;
+        }
         let now = self.now().unwrap_or_else(|| access.now());
         if let Some((cookie, keep)) = self.engine().successor(presented, now) {
             let keep = keep.map(Lifetime::as_secs);
@@ -329,11 +345,23 @@ impl Gate {
         &self,
         access: &Access,
         verified: &Verified,
+        confirmed: bool,
         response: &mut Response<Body>,
     ) -> Result<(), Failed> {
         let now = self.now().unwrap_or_else(|| access.now());
-        let (engine, who) = (Arc::clone(self.engine()), verified.clone());
-        let renewed = to_its_end(async move { engine.renew(&who, now).await }).await??;
+        let (engine, on, who) = (
+            Arc::clone(self.engine()),
+            Arc::clone(access.wired()),
+            verified.clone(),
+        );
+        let renewed = to_its_end(async move {
+            if confirmed {
+                engine.confirm(&on.wire, &who, now).await
+            } else {
+                engine.renew(&who, now).await
+            }
+        })
+        .await??;
         if let Some((cookie, persistent)) = renewed {
             let keep = self.keep(verified, persistent, now).await?;
             self.names()

@@ -1,6 +1,7 @@
 //! Whose a request is: the wire is asked, then the store.
 
 use core::time::Duration;
+use std::sync::Arc;
 
 use http::request::Parts;
 use http::{HeaderMap, Method, Version};
@@ -11,6 +12,7 @@ use wirebound::store::StoreError;
 use wirebound::{Authority, Need, NotOurs, Presented, Refusal, Secret, Timestamp, Verified};
 
 use super::Gate;
+use super::depart::to_its_end;
 use crate::cookies::Shown;
 use crate::csrf;
 use crate::wired::Wired;
@@ -45,7 +47,7 @@ pub(super) enum Identity {
         accepted: Accepted,
         echoes_returned: bool,
         /// It showed a guest's sealed cookie, which is to be replaced.
-        sealed: Option<Presented>,
+        sealed: Option<Arc<Presented>>,
     },
     /// Nobody, or a cookie that counts as none.
     Nobody {
@@ -180,7 +182,7 @@ impl Gate {
     /// Whose the request is.
     pub(super) async fn identify(
         &self,
-        wired: &Wired,
+        wired: &Arc<Wired>,
         parts: &Parts,
         read: &Read,
         shown: &Shown<'_>,
@@ -192,7 +194,7 @@ impl Gate {
             return Ok(nobody(read, None, false));
         };
         let presented = match engine.read_at(text, &read.host) {
-            Ok(presented) => presented,
+            Ok(presented) => Arc::new(presented),
             Err(NotOurs::Malformed | NotOurs::MadeUp | _) => {
                 return Ok(nobody(read, Some(Refusal::Unauthenticated), false));
             }
@@ -218,7 +220,7 @@ impl Gate {
             return Ok(Identity::Known {
                 accepted,
                 echoes_returned,
-                sealed: Some(presented).filter(Presented::is_sealed),
+                sealed: Some(presented).filter(|presented| presented.is_sealed()),
             });
         }
         let mut offer = Offer {
@@ -235,7 +237,11 @@ impl Gate {
         };
         let mut now = now;
         loop {
-            let outcome = engine.prove(&wired.wire, &offer, now).await?;
+            let outcome = if presented.is_sealed() {
+                self.prove_sealed(wired, &presented, &offer, now).await?
+            } else {
+                engine.prove(&wired.wire, &offer, now).await?
+            };
             match outcome {
                 Outcome::Hold(joining, longest) => {
                     let longest = Duration::from_millis(longest.as_millis());
@@ -251,7 +257,7 @@ impl Gate {
                     return Ok(Identity::Known {
                         accepted,
                         echoes_returned,
-                        sealed: Some(presented).filter(Presented::is_sealed),
+                        sealed: Some(presented).filter(|presented| presented.is_sealed()),
                     });
                 }
                 Outcome::NotAllowed(_, refusal) => {
@@ -264,6 +270,39 @@ impl Gate {
                 Outcome::Refused { refusal, told } => return Ok(refused(read, refusal, told)),
             }
         }
+    }
+
+    /// The first request with a sealed cookie makes its session: whole or not at all, also when the client hangs up
+    /// meanwhile. Else a page that is left early would leave a session that no wire holds, and nobody could prove.
+    async fn prove_sealed(
+        &self,
+        wired: &Arc<Wired>,
+        presented: &Arc<Presented>,
+        offer: &Offer<'_>,
+        now: Timestamp,
+    ) -> Result<Outcome, StoreError> {
+        let (engine, on) = (Arc::clone(&self.0.engine), Arc::clone(wired));
+        let (presented, authority) = (Arc::clone(presented), offer.authority.clone());
+        let nonce = offer.nonce.as_ref().map(Secret::duplicate);
+        let echoes = offer.echoes.to_vec();
+        let (request, can_follow, held) = (offer.request, offer.can_follow, offer.held);
+        let (surprise, other_client, need) = (offer.surprise, offer.other_client, offer.need);
+        to_its_end(async move {
+            let offer = Offer {
+                presented: &presented,
+                nonce,
+                echoes: &echoes,
+                request,
+                can_follow,
+                held,
+                surprise,
+                other_client,
+                authority: &authority,
+                need,
+            };
+            engine.prove(&on.wire, &offer, now).await
+        })
+        .await?
     }
 
     async fn bring_back(

@@ -306,6 +306,7 @@ impl Gate {
             refusal,
             authority: read.authority.as_str().into(),
             now,
+            late: Arc::default(),
         };
         Entry::In(Box::new(Entered { access, departure }))
     }

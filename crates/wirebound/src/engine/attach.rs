@@ -34,7 +34,7 @@ impl Engine {
         let handle = self
             .bonds
             .join(live, core, record.seen, |handle| {
-                Attachment::new(
+                let attachment = Attachment::new(
                     record.id,
                     subject.clone(),
                     record.authority.clone(),
@@ -42,7 +42,8 @@ impl Engine {
                     attach.stock,
                     attach.by,
                     digest,
-                )
+                );
+                attachment.at_most(record.carrier.most())
             })
             .ok_or_else(|| {
                 StoreError::because(
@@ -67,7 +68,7 @@ impl Engine {
             record.id,
             subject,
             role,
-            attach.stock.strength(),
+            attach.stock.strength().min(record.carrier.most()),
         ))
     }
 

@@ -7,12 +7,13 @@ use super::sign_in::no_entropy;
 use super::{Engine, TRIES, lost_race};
 use crate::cookie::CookieValue;
 use crate::event::Event;
+use crate::families::roots;
 use crate::record::{Carrier, Raised};
 use crate::role::{Role, Strength};
 use crate::secret::Secret;
 use crate::store::{Commit, Durability, Expect, StoreError, StoreErrorKind};
 use crate::time::{Lifetime, Timestamp};
-use crate::verdict::Verified;
+use crate::verdict::{Stock, Verified};
 use crate::wire::{HandOverDebt, Wire};
 
 /// What the app vouched for.
@@ -166,6 +167,42 @@ impl Engine {
         verified: &Verified,
         now: Timestamp,
     ) -> Result<Option<(CookieValue, bool)>, StoreError> {
+        self.renew_as(verified, false, now).await
+    }
+
+    /// As [`Engine::renew`], where the app answered what the operator named as its sign-in: a session that was taken in by
+    /// a copy of the app's cookie, and so held at strength `bearer`, is one like others from here on.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::renew`].
+    pub async fn confirm(
+        &self,
+        wire: &Wire,
+        verified: &Verified,
+        now: Timestamp,
+    ) -> Result<Option<(CookieValue, bool)>, StoreError> {
+        let session = verified.session();
+        let renewed = self.renew_as(verified, true, now).await?;
+        if renewed.is_some() {
+            let own: Vec<_> = roots(wire.core.lineage.as_ref()).collect();
+            wire.core.raise(session);
+            for bound in self.bonds.wires(session) {
+                let same = roots(bound.wire.lineage.as_ref()).any(|root| own.contains(&root));
+                if same && bound.stock == Stock::Trunk {
+                    bound.wire.raise(session);
+                }
+            }
+        }
+        Ok(renewed)
+    }
+
+    async fn renew_as(
+        &self,
+        verified: &Verified,
+        confirmed: bool,
+        now: Timestamp,
+    ) -> Result<Option<(CookieValue, bool)>, StoreError> {
         let session = verified.session();
         let _lock = self.lock(verified.subject()).await;
         for _ in 0..TRIES {
@@ -182,7 +219,8 @@ impl Engine {
             record.offer(self.keys.digest(record.epoch, &secret).ok_or_else(lost)?);
             let mut changes = Vec::new();
             let was_unsigned = record.carrier.is_unsigned();
-            if record.carrier == Carrier::Guest {
+            let signs_in = confirmed && record.carrier == Carrier::Imported;
+            if record.carrier == Carrier::Guest || signs_in {
                 // Something was signed or sent: no guest any more.
                 record.carrier = Carrier::Http;
             }

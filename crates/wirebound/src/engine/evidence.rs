@@ -44,6 +44,7 @@ impl Engine {
             recourse: self.recourse(wire, offer),
             role: self.role_shown(record, found.identity.ceiling(), offer, now),
             ceiling: found.identity.ceiling(),
+            most: record.carrier.most(),
             ..self.blank(offer, offered)
         }
     }

@@ -125,7 +125,10 @@ impl Engine {
             carries_hand_over: false,
         };
         let signed_in = self.begin(wire, request, Carrier::Guest, &[], now).await?;
-        self.seat(wire, signed_in.verified.session(), now).await;
+        let session = signed_in.verified.session();
+        // Not settled: it may have ended by now, and is looked after.
+        drop(self.sit(wire, session, now));
+        self.make_way(wire, session, now).await;
         Ok(signed_in)
     }
 
@@ -196,9 +199,12 @@ impl Engine {
         if self.guests.book().is_void(&offer.presented.id, sealed.made) {
             return Ok(Redeemed::Not);
         }
+        let session = offer.presented.id;
+        // Before the commit: a client that hangs up in the middle of it leaves nobody uncounted.
+        let seat = self.sit(wire, session, now);
         let made = self.make_guest(wire, offer.presented, sealed, offer.authority, now);
         let Some((held, identity)) = made.await? else {
-            let there = self.load_record(&offer.presented.id).await?.is_some();
+            let there = self.load_record(&session).await?.is_some();
             return Ok(if there {
                 Redeemed::Before
             } else {
@@ -206,7 +212,8 @@ impl Engine {
             });
         };
         let accepted = self.enter_guest(wire, offer, &held, &identity, now)?;
-        self.seat(wire, held.value.id, now).await;
+        seat.settled();
+        self.make_way(wire, session, now).await;
         let (role, strength) = (accepted.verified.role(), accepted.verified.strength());
         let need = offer.need.met_by(role, identity.ceiling(), strength);
         Ok(Redeemed::Now(match need {
@@ -314,16 +321,19 @@ impl Engine {
         })
     }
 
-    /// A new guest sits down; whoever is too many leaves. The guest is in already, so nothing that fails here is his.
-    pub(super) async fn seat(&self, wire: &Wire, session: SessionId, now: Timestamp) {
+    /// A guest sits down. Unless it is settled that his session is there, it is looked for at the next tidying.
+    fn sit(&self, wire: &Wire, session: SessionId, now: Timestamp) -> Seat<'_> {
         let place = wire.core.address.map(place);
         self.guests.book().sit(session, now, place);
-        if self.bonds.watch(session).is_none()
-            && matches!(self.load_record(&session).await, Ok(None))
-        {
-            // Over before he sat down.
-            self.guests.gone(session);
+        Seat {
+            guests: &self.guests,
+            session: Some(session),
         }
+    }
+
+    /// Whoever is too many leaves. The newcomer is in already, so nothing that fails here is his.
+    async fn make_way(&self, wire: &Wire, session: SessionId, now: Timestamp) {
+        let place = wire.core.address.map(place);
         for displaced in self.too_many(&wire.core, session, place) {
             self.displace(displaced, now).await;
         }
@@ -350,10 +360,10 @@ impl Engine {
             going.extend(newest.map(|(_, session)| *session));
         }
         let share = (most / 8).max(ON_ONE_WIRE);
-        if let Some(of_place) = place.and_then(|place| book.places.get(&place))
-            && of_place.len() > share
-        {
-            going.extend(newest(of_place, newcomer));
+        if let Some(of_place) = place.and_then(|place| book.places.get(&place)) {
+            let over = of_place.len().saturating_sub(share);
+            let others = of_place.iter().rev().map(|(_, session)| *session);
+            going.extend(others.filter(|session| *session != newcomer).take(over));
         }
         going.iter().for_each(|session| book.displace(*session));
         while book.seats.len() > most {
@@ -476,6 +486,12 @@ impl Engine {
     ///
     /// When the store cannot say.
     pub async fn tidy_guests(&self, now: Timestamp) -> Result<usize, StoreError> {
+        for session in self.guests.unsure() {
+            let found = self.load_record(&session).await?;
+            if !found.is_some_and(|held| held.value.carrier.is_unsigned()) {
+                self.guests.gone(session);
+            }
+        }
         let mut gone: usize = 0;
         let mut after = None;
         while let Some((keys, next)) = self.due(Space::Session, now, after).await? {
@@ -507,9 +523,38 @@ impl Guests {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Those of whom it is to be looked up whether they are there.
+    fn unsure(&self) -> Vec<SessionId> {
+        core::mem::take(&mut self.book().unsure)
+    }
+
     /// Promoted, or over.
     pub(super) fn gone(&self, session: SessionId) {
         self.book().rise(session);
+    }
+}
+
+/// A guest who sat down, and of whom it is not settled that his session is in the store.
+struct Seat<'e> {
+    guests: &'e Guests,
+    session: Option<SessionId>,
+}
+
+impl Seat<'_> {
+    fn settled(mut self) {
+        self.session = None;
+    }
+}
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        if let Some(session) = self.session {
+            let mut book = self.guests.book();
+            // Each is seated, so there are no more of them than seats, but for those that left since the last tidying.
+            if book.unsure.len() < DISPLACED {
+                book.unsure.push(session);
+            }
+        }
     }
 }
 
@@ -532,6 +577,8 @@ struct Book {
     seats: HashMap<SessionId, (Timestamp, Option<Place>)>,
     by_age: BTreeSet<(Timestamp, SessionId)>,
     places: HashMap<Place, BTreeSet<(Timestamp, SessionId)>>,
+    /// Who sat down before it was settled that his session is there.
+    unsure: Vec<SessionId>,
     /// Displaced guests, whose sealed cookies must not make them again.
     displaced: VecDeque<(Timestamp, SessionId)>,
     displaced_ids: HashSet<SessionId>,

@@ -2,7 +2,9 @@
 
 use super::sign_in::no_entropy;
 use super::{Engine, Held};
-use crate::store::{Commit, Durability, Expect, Key, Space, StoreError, StoreErrorKind, Version};
+use crate::store::{
+    Change, Commit, Durability, Expect, Key, Space, StoreError, StoreErrorKind, Version,
+};
 use crate::time::Timestamp;
 
 /// Something kept, and the version to name when it is replaced.
@@ -62,13 +64,23 @@ impl Engine {
         bytes: &[u8],
         replaces: Option<Version>,
     ) -> Result<bool, StoreError> {
+        let put = self.put_kept(name, bytes, replaces)?;
+        Ok(self.store.commit(vec![put], Durability::Durable).await? == Commit::Done)
+    }
+
+    /// As [`Engine::keep`], as part of a commit.
+    pub(super) fn put_kept(
+        &self,
+        name: &str,
+        bytes: &[u8],
+        replaces: Option<Version>,
+    ) -> Result<Change, StoreError> {
         let sealed = self
             .keys
             .seal(&context(name), bytes, self.entropy.as_ref())
             .map_err(no_entropy)?;
         let expect = replaces.map_or(Expect::Absent, Expect::At);
         let key = Key::new(Space::Node, name.as_bytes());
-        let put = self.put(key, expect, sealed, Timestamp::NEVER);
-        Ok(self.store.commit(vec![put], Durability::Durable).await? == Commit::Done)
+        Ok(self.put(key, expect, sealed, Timestamp::NEVER))
     }
 }

@@ -241,6 +241,7 @@ impl Engine {
             recourse: Recourse::CannotFollow,
             role: Role::GUEST,
             ceiling: Role::GUEST,
+            most: Strength::Device,
             need: offer.need,
         }
     }

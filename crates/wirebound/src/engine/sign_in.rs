@@ -17,7 +17,7 @@ use crate::keys::Digest;
 use crate::record::{Carrier, Family, HandOver, Raised, Record, SecretEntry, SecretState};
 use crate::role::Role;
 use crate::secret::Secret;
-use crate::store::{Commit, Durability, Expect, StoreError, StoreErrorKind};
+use crate::store::{Change, Commit, Durability, Expect, StoreError, StoreErrorKind};
 use crate::time::{EntropyError, Lifetime, Timestamp};
 use crate::verdict::{By, Ending, Stock, Verified};
 use crate::wire::{Wire, WireCore};
@@ -190,6 +190,20 @@ impl Engine {
         siblings: &[std::sync::Arc<WireCore>],
         now: Timestamp,
     ) -> Result<SignedIn, NotSignedIn> {
+        self.begin_with(wire, request, carrier, siblings, &[], now)
+            .await
+    }
+
+    /// As [`Engine::begin`], with changes that belong into the same commit.
+    pub(super) async fn begin_with(
+        &self,
+        wire: &Wire,
+        request: SignIn,
+        carrier: Carrier,
+        siblings: &[std::sync::Arc<WireCore>],
+        beside: &[Change],
+        now: Timestamp,
+    ) -> Result<SignedIn, NotSignedIn> {
         let _lock = self.lock(&request.subject).await;
         for _ in 0..TRIES {
             let held = self.load_identity(&request.subject).await?;
@@ -209,6 +223,7 @@ impl Engine {
                 draft.record.raised = None;
             }
             let mut changes = core::mem::take(&mut room.changes);
+            changes.extend_from_slice(beside);
             identity.sessions.push(listed(&draft.record));
             changes.push(self.put_record(&draft.record, Expect::Absent));
             changes.push(self.put_identity(&identity, expect));

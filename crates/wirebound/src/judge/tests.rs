@@ -17,6 +17,7 @@ fn facts() -> Facts {
         recourse: Recourse::Exhausted,
         role: Role::USER,
         ceiling: Role::USER,
+        most: Strength::Device,
         need: Need::NOTHING,
     }
 }

@@ -4,16 +4,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_executor::block_on;
-use wirebound::engine::{Authorized, Guest, Offer, Outcome, SEALED_LIFE, Scope};
+use wirebound::engine::{
+    Authorized, Guest, Import, Offer, Outcome, SEALED_LIFE, Scope, SignIn, SignedIn,
+};
 use wirebound::store::{
     Answer as Asked, Change, Commit, Durability, Key, MemoryStore, Space, Store, Stored,
 };
 use wirebound::{
-    Authority, Connected, Ending, Lifetime, Lineage, Need, Policy, Refusal, Role, Timestamp,
-    Transport,
+    Authority, Connected, Ending, Lifetime, Lineage, Need, Policy, Refusal, Role, Strength,
+    Timestamp, Transport,
 };
 
-use crate::world::{Answer, Ask, HOST, Line, Plug, World, subject};
+use crate::store::{At, Paused};
+use crate::world::{Answer, Ask, HOST, Line, Plug, World, sign_in, subject};
 use crate::{with, world};
 
 /// A store that counts what it is asked.
@@ -592,4 +595,195 @@ fn a_million_made_up_cookies_are_no_store_read_and_no_store_write() {
     }
     assert_eq!(turned_away, 1_000_000);
     assert_eq!(store.asked(), asked);
+}
+
+fn import(w: &World, line: &Line, cookies: &[&str], until: Timestamp) -> Option<SignedIn> {
+    let import = Import {
+        cookies: cookies
+            .iter()
+            .map(|text| text.as_bytes().to_vec())
+            .collect(),
+        until,
+    };
+    let names: Vec<Vec<u8>> = import.cookies.clone();
+    let seal = move |fresh: &[usize]| {
+        let fresh: Vec<&[u8]> = fresh.iter().map(|at| names[*at].as_slice()).collect();
+        fresh.join(&b"; "[..])
+    };
+    let request = SignIn {
+        subject: subject(&format!("a:{}", w.log.count("import"))),
+        ..sign_in("a:imported", Role::GUEST)
+    };
+    block_on(w.engine.import(&line.wire, request, &import, seal, w.now)).unwrap()
+}
+
+#[test]
+fn an_imported_cookie_counts_once_and_proves_no_more_than_bearer() {
+    let mut w = world();
+    let until = w.now.after(Lifetime::from_days(7));
+    let line = w.full();
+    let signed_in = import(&w, &line, &["sid=1", "csrf=2"], until).unwrap();
+    assert_eq!(signed_in.verified.strength(), Strength::Bearer);
+    let vault = block_on(w.engine.open_vault(signed_in.verified.session())).unwrap();
+    assert_eq!(vault.unwrap().expose(), b"sid=1; csrf=2");
+    let cookie = signed_in.cookie.expose();
+    let answer = w.get(&line, cookie);
+    assert_eq!(answer.verified().unwrap().strength(), Strength::Bearer);
+    let wire = Need {
+        role: None,
+        strength: Some(Strength::Wire),
+    };
+    let ask = Ask {
+        need: wire,
+        ..Ask::new(cookie)
+    };
+    let refused = Some(Refusal::InsufficientStrength);
+    assert_eq!(w.ask(&line, &ask).refusal(), refused);
+    // Nor by the family that the hand-over made, nor after a restart.
+    let verified = answer.verified().unwrap().clone();
+    let nonce = block_on(w.engine.offer_hand_over(&line.wire, &verified, w.now)).unwrap();
+    let (granted, root) = w.granted();
+    let taking = Ask {
+        nonce: nonce.as_ref(),
+        ..Ask::new(cookie)
+    };
+    assert!(w.ask(&granted, &taking).is_in());
+    let resumed = w.resumed(root);
+    assert_eq!(w.ask(&resumed, &ask).refusal(), refused);
+    assert_eq!(
+        w.get(&resumed, cookie).verified().unwrap().strength(),
+        Strength::Bearer
+    );
+    // The same value again, by whomever; one of two that is new is what is taken.
+    let thief = w.full();
+    assert!(import(&w, &thief, &["sid=1"], until).is_none());
+    let half = import(&w, &thief, &["sid=1", "theme=dark"], until).unwrap();
+    let vault = block_on(w.engine.open_vault(half.verified.session())).unwrap();
+    assert_eq!(vault.unwrap().expose(), b"theme=dark");
+    w.restart_in(2, Some(1));
+    let again = w.full();
+    assert!(
+        import(&w, &again, &["sid=1"], until).is_none(),
+        "remembered"
+    );
+    let resumed = w.resumed(root);
+    assert_eq!(w.ask(&resumed, &ask).refusal(), refused);
+    let events = w.log.count("import");
+    assert_eq!(events, 2, "counts, never values");
+    assert!(!format!("{:?}", w.log.all()).contains("dark"));
+}
+
+#[test]
+fn a_real_sign_in_makes_an_imported_session_one_like_others() {
+    let mut w = world();
+    let until = w.now.after(Lifetime::from_days(7));
+    let line = w.full();
+    let signed_in = import(&w, &line, &["sid=1"], until).unwrap();
+    let ask = |cookie: &str, w: &World, line: &Line| {
+        let ask = Ask {
+            need: Need {
+                role: None,
+                strength: Some(Strength::Wire),
+            },
+            ..Ask::new(cookie)
+        };
+        w.ask(line, &ask).refusal()
+    };
+    let refused = Some(Refusal::InsufficientStrength);
+    // What is posted proves nothing of who posts it.
+    let (newer, _) = block_on(w.engine.renew(&signed_in.verified, w.now))
+        .unwrap()
+        .unwrap();
+    assert_eq!(ask(newer.expose(), &w, &line), refused);
+    assert_eq!(w.get(&line, newer.expose()).role(), Some(Role::USER));
+    let confirmed = w.engine.confirm(&line.wire, &signed_in.verified, w.now);
+    let (newest, _) = block_on(confirmed).unwrap().unwrap();
+    assert_eq!(ask(newest.expose(), &w, &line), None);
+    assert!(matches!(w.get(&line, newest.expose()), Answer::Hot(_)));
+}
+
+#[test]
+fn imports_end_with_their_date_and_with_their_number_and_shared_wires_have_none() {
+    let mut w = world();
+    let until = w.now.after(Lifetime::from_days(1));
+    let many = w.full();
+    assert!(
+        w.engine
+            .mark_shared(&many.wire, wirebound::engine::Sign::ForwardingHeader)
+    );
+    assert!(import(&w, &many, &["sid=1"], until).is_none());
+    let line = w.full();
+    assert!(import(&w, &line, &["sid=1"], until).is_some());
+    assert_eq!(all_rows(&w), [1, 1, 1, 1, 0, 1]);
+    w.step(Lifetime::from_days(1));
+    let late = w.full();
+    assert!(import(&w, &late, &["sid=2"], until).is_none());
+    block_on(w.engine.sweep(w.now)).unwrap();
+    let [_, marks_and_tombstones, ..] = all_rows(&w);
+    assert_eq!(
+        marks_and_tombstones, 1,
+        "of the session, that was idle; no mark"
+    );
+}
+
+#[test]
+fn of_many_who_show_one_cookie_of_the_app_at_once_one_is_signed_in() {
+    let mut w = world();
+    let until = w.now.after(Lifetime::from_days(1));
+    let lines: Vec<Line> = (0..8).map(|_| w.full()).collect();
+    let start = std::sync::Barrier::new(lines.len());
+    let (w, start) = (&w, &start);
+    let signed_in: usize = std::thread::scope(|scope| {
+        let all: Vec<_> = lines
+            .iter()
+            .map(|line| {
+                scope.spawn(move || {
+                    start.wait();
+                    usize::from(import(w, line, &["sid=1"], until).is_some())
+                })
+            })
+            .collect();
+        all.into_iter().map(|one| one.join().unwrap()).sum()
+    });
+    assert_eq!(signed_in, 1);
+    assert_eq!(all_rows(w)[0], 1);
+}
+
+#[test]
+fn a_client_that_hangs_up_while_it_is_made_leaves_no_guest_uncounted_and_no_empty_seat() {
+    for at in [At::Commit, At::Committed] {
+        let store = Paused::new();
+        let mut w = World::new(Policy::default(), Arc::clone(&store) as Arc<dyn Store>);
+        let cookie = sealed(&w, "a:1");
+        let host = Authority::of(HOST);
+        let presented = w.engine.read_at(cookie.as_bytes(), &host).unwrap();
+        let line = w.full();
+        let offer = Offer {
+            presented: &presented,
+            nonce: None,
+            echoes: &[],
+            request: [1; 8],
+            can_follow: true,
+            held: true,
+            surprise: false,
+            other_client: false,
+            authority: &host,
+            need: Need::NOTHING,
+        };
+        store.pause(at);
+        let mut proving = Box::pin(w.engine.prove(&line.wire, &offer, w.now));
+        let polled = proving.as_mut().poll(&mut core::task::Context::from_waker(
+            core::task::Waker::noop(),
+        ));
+        assert!(polled.is_pending(), "{at:?}");
+        drop(proving);
+        store.release();
+        let there = rows(&w, Space::Session);
+        assert_eq!(w.engine.guests(), 1, "{at:?}");
+        block_on(w.engine.tidy_guests(w.now)).unwrap();
+        assert_eq!(w.engine.guests() as u64, there, "{at:?}");
+        if there == 0 {
+            assert!(w.get(&line, &cookie).is_in(), "and it is still good");
+        }
+    }
 }

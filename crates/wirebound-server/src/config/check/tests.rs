@@ -93,6 +93,18 @@ fn what_weakens_protection_is_refused_with_key_and_line() {
             "w.toml:2: session.idle_timeout = \"15d\" is refused",
         ),
         (
+            "[armour]\ncookies = \"auto\"\nimport_until = \"soon\"",
+            "w.toml:3: armour.import_until = \"soon\" is refused",
+        ),
+        (
+            "[armour]\nimport_until = \"2027-01-31\"",
+            "w.toml:2: armour.import_until = \"2027-01-31\" is refused",
+        ),
+        (
+            "[armour]\nmax_guests = 3",
+            "w.toml:2: armour.max_guests = 3 is refused",
+        ),
+        (
             "[session]\nidle_timeout = \"0s\"",
             "w.toml:2: session.idle_timeout = \"0s\" is refused",
         ),
@@ -229,4 +241,39 @@ fn a_store_is_a_file_or_memory() {
     );
     assert_eq!(StoreUrl::parse("memory:"), Some(StoreUrl::Memory));
     assert_eq!(StoreUrl::parse("file:"), None);
+}
+
+#[test]
+fn a_moment_is_read_as_rfc_3339_writes_it_and_nothing_else_is() {
+    let millis = |text: &str| moment(text).map(wirebound::Timestamp::as_millis);
+    for (text, expected) in [
+        ("1970-01-02", 86_400_000),
+        ("2028-02-29", 1_835_395_200_000),
+        ("2028-02-29T12:00:00Z", 1_835_438_400_000),
+        ("2028-02-29t14:00:00.25+02:00", 1_835_438_400_000),
+        ("2028-02-29 10:30:00-01:30", 1_835_438_400_000),
+    ] {
+        assert_eq!(millis(text), Some(expected), "{text}");
+    }
+    for text in [
+        "",
+        "tomorrow",
+        "2027-02-29",
+        "2027-13-01",
+        "2027-00-01",
+        "2027-01-00",
+        "27-01-01",
+        "2027-1-1",
+        "2027/01/01",
+        "2027-01-01T12:00",
+        "2027-01-01T12:00:00",
+        "2027-01-01T24:00:00Z",
+        "2027-01-01T12:00:00.Z",
+        "2027-01-01T12:00:00+2:00",
+        "2027-01-01T12:00:00Zulu",
+        "1969-12-31",
+        "2027-01-01\u{e9}",
+    ] {
+        assert_eq!(millis(text), None, "{text}");
+    }
 }
