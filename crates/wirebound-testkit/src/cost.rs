@@ -5,6 +5,12 @@
 //! does. Each server has one processor to itself, the load generator and the upstream have the other. Every answer is
 //! read and checked: a member's request must have reached the app as that member's, a stranger's as nobody's.
 
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a measure tells how far it is, and its servers say their addresses"
+)]
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
