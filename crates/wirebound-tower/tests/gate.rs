@@ -352,8 +352,7 @@ async fn a_client_that_does_not_read_does_not_delay_the_end_of_its_session() {
     );
     let mut rest = Vec::new();
     let end = tokio::time::timeout(common::BOUND, wire.read_to_end(&mut rest)).await;
-    let error = end.unwrap().unwrap_err();
-    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    assert!(end.unwrap().is_err(), "a cut stream must not look whole");
 }
 
 #[tokio::test]
