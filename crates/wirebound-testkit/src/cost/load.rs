@@ -249,7 +249,7 @@ impl One {
 }
 
 impl Two {
-    async fn exchange(&mut self) -> Result<()> {
+    async fn exchange(&self) -> Result<()> {
         let mut sender = self.sender.clone().ready().await?;
         let (answer, _) = sender.send_request(Request::clone(&self.request), true)?;
         let answer = answer.await?;
