@@ -4,6 +4,11 @@
 //! processes of the server for each request**: requests per second and latencies swing with whatever else the machine
 //! does. Each server has one processor to itself, the load generator and the upstream have the other. Every answer is
 //! read and checked: a member's request must have reached the app as that member's, a stranger's as nobody's.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a run tells a person how far it is, and its servers tell it their addresses"
+)]
 
 #![allow(
     clippy::print_stdout,
