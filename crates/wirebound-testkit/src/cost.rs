@@ -10,12 +10,6 @@
     reason = "a run tells a person how far it is, and its servers tell it their addresses"
 )]
 
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a measure tells how far it is, and its servers say their addresses"
-)]
-
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
