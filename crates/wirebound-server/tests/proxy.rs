@@ -491,6 +491,24 @@ async fn a_connection_that_authenticates_is_refused_and_not_kept() {
 }
 
 #[tokio::test]
+async fn a_client_that_signs_in_its_connection_unasked_reaches_no_connection_of_the_pool() {
+    let app = App::http(|_request| async { Response::new(full("")) }).await;
+    let forwarder = forwarder(app.address);
+    for credentials in ["NTLM TlRMTVNT", "negotiate YII", "Negotiate"] {
+        let mut request = get("/");
+        let value = credentials.parse().unwrap();
+        request.headers_mut().insert("authorization", value);
+        let refused = forwarder.forward(request, leg()).await.unwrap_err();
+        assert!(matches!(refused, Unanswered::Unsendable(_)), "{refused}");
+    }
+    assert_eq!(app.connections(), 0);
+    let mut plain = get("/");
+    let value = "Basic Tmegotiate".parse().unwrap();
+    plain.headers_mut().insert("authorization", value);
+    assert!(forwarder.forward(plain, leg()).await.is_ok());
+}
+
+#[tokio::test]
 async fn a_switch_of_protocols_that_nobody_asked_for_is_no_answer() {
     let app = App::raw(|mut stream| async move {
         let head = read_head(&mut stream).await.to_ascii_lowercase();

@@ -3,8 +3,8 @@
 
 use bytes::Bytes;
 use http::header::{
-    CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, ORIGIN, REFERER, TRANSFER_ENCODING,
-    WWW_AUTHENTICATE,
+    AUTHORIZATION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, ORIGIN, REFERER,
+    TRANSFER_ENCODING, WWW_AUTHENTICATE,
 };
 use http::request::Parts;
 use http::uri::{PathAndQuery, Scheme};
@@ -21,6 +21,11 @@ pub(crate) fn prepare(parts: &mut Parts, leg: &Leg, upstream: &Upstream) -> Resu
     strip::claims(headers, &leg.told.aliases, parts.method.is_safe());
     strip::own_cookies(headers);
     strip::announced(headers);
+    if authenticates_its_connection(headers) {
+        return Err(Unanswered::Unsendable(
+            "NTLM and Negotiate sign in a connection, and those to the app carry many clients",
+        ));
+    }
     // The client was told 100 when its body was first asked for; the upstream need not be asked again.
     headers.remove(EXPECT);
 
@@ -123,18 +128,29 @@ pub(super) fn connection_authentication(headers: &HeaderMap) -> Option<&'static 
         .get_all(WWW_AUTHENTICATE)
         .iter()
         .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
-        .find_map(|challenge| {
-            let scheme = challenge
-                .trim_ascii()
-                .split(|byte| *byte == b' ')
-                .next()
-                .unwrap_or_default();
-            if scheme.eq_ignore_ascii_case(b"ntlm") {
-                Some("NTLM")
-            } else if scheme.eq_ignore_ascii_case(b"negotiate") {
-                Some("Negotiate")
-            } else {
-                None
-            }
-        })
+        .find_map(signs_in_connections)
+}
+
+/// Whether a client signs in the connection that its request goes over. It needs no challenge for that (RFC 4559 section 4.2),
+/// and whoever came next over the same connection of the pool would be that client.
+fn authenticates_its_connection(headers: &HeaderMap) -> bool {
+    let lines = headers.get_all(AUTHORIZATION);
+    lines
+        .iter()
+        .any(|line| signs_in_connections(line.as_bytes()).is_some())
+}
+
+fn signs_in_connections(credentials: &[u8]) -> Option<&'static str> {
+    let scheme = credentials
+        .trim_ascii()
+        .split(|byte| *byte == b' ')
+        .next()
+        .unwrap_or_default();
+    if scheme.eq_ignore_ascii_case(b"ntlm") {
+        Some("NTLM")
+    } else if scheme.eq_ignore_ascii_case(b"negotiate") {
+        Some("Negotiate")
+    } else {
+        None
+    }
 }

@@ -26,9 +26,10 @@ use crate::time::{EntropyError, Lifetime, Timestamp};
 use crate::verdict::{By, Ending, Refusal, Stock};
 use crate::wire::{Wire, WireCore};
 
-/// How long a sealed cookie can be brought back. Long enough to read a page and press its button; short, because for this
-/// long each guest that was displaced is remembered, so that his cookie does not make the session again.
-pub const SEALED_LIFE: Lifetime = Lifetime::from_mins(10);
+/// How long a sealed cookie can be brought back. Long enough to sign in at a provider that an app sends its visitors to at
+/// once, second factor and all; short, because for this long each guest that was displaced is remembered, so that his
+/// cookie does not make the session again.
+pub const SEALED_LIFE: Lifetime = Lifetime::from_mins(30);
 /// Guests that hang on one wire. A browser has one jar; who has more of them is no browser.
 const ON_ONE_WIRE: usize = 8;
 /// Displaced guests that are remembered. Beyond, older sealed cookies are void as a whole.
