@@ -71,6 +71,7 @@ impl Bodies {
         let heard = Heard {
             body: Some(body),
             wanted,
+            silence: self.silence,
             access: access.clone(),
         };
         let upload = Limited::new(Patient::new(self.silence, heard), self.largest);
@@ -114,9 +115,14 @@ impl Kept {
 }
 
 /// An upload on its way to the app: each piece of it keeps its session from being idle.
-pub(super) struct Heard<B: HttpBody<Data = Bytes> + Unpin + Send + 'static> {
+pub(super) struct Heard<B>
+where
+    B: HttpBody<Data = Bytes> + Unpin + Send + 'static,
+    B::Error: Into<BoxError>,
+{
     body: Option<B>,
     wanted: Option<oneshot::Receiver<()>>,
+    silence: Duration,
     access: Access,
 }
 
@@ -168,7 +174,11 @@ where
     }
 }
 
-impl<B: HttpBody<Data = Bytes> + Unpin + Send + 'static> Drop for Heard<B> {
+impl<B> Drop for Heard<B>
+where
+    B: HttpBody<Data = Bytes> + Unpin + Send + 'static,
+    B::Error: Into<BoxError>,
+{
     fn drop(&mut self) {
         let connection = &self.access.wired().connection;
         // On HTTP/2 the stream is closed behind the answer as RFC 9113 section 8.1 has it (RST_STREAM, NO_ERROR).
@@ -176,12 +186,13 @@ impl<B: HttpBody<Data = Bytes> + Unpin + Send + 'static> Drop for Heard<B> {
             && let Some(body) = self.body.take().filter(|body| !body.is_end_stream())
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
+            let body = Patient::new(self.silence, body);
             runtime.spawn(read_away(body, Arc::clone(connection)));
         }
     }
 }
 
-/// Reads what is left of an upload, within bounds; the connection does not count as idle meanwhile.
+/// Reads what is left of an upload, within bounds and unless it falls silent; the connection does not count as idle meanwhile.
 async fn read_away<B: HttpBody<Data = Bytes>>(body: B, connection: Arc<Connection>) {
     let busy = connection.hold();
     drop(tokio::time::timeout(READ_AWAY_TIME, body::drain(body, READ_AWAY)).await);
