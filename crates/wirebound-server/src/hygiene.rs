@@ -183,7 +183,10 @@ fn no_framing_alias(headers: &HeaderMap) -> Result<(), Malformed> {
     let alias = headers
         .keys()
         .map(http::HeaderName::as_str)
-        .filter(|name| name.contains(['_', '.']))
+        .filter(|name| {
+            name.bytes()
+                .any(|byte| !byte.is_ascii_alphanumeric() && byte != b'-')
+        })
         .map(strip::fold)
         .any(|folded| folded == CONTENT_LENGTH.as_str() || folded == TRANSFER_ENCODING.as_str());
     if alias {
@@ -265,6 +268,9 @@ pub fn one_reading(path: &str) -> Result<(), PathFault> {
     {
         return Err(PathFault::DotSegment);
     }
+    if escapes_again(path) {
+        return Err(PathFault::EncodedTwice);
+    }
     Ok(())
 }
 
@@ -294,6 +300,13 @@ fn escape(bytes: &mut std::str::Bytes<'_>) -> Result<(), PathFault> {
         value if value < 0x20 || value == 0x7f => Err(PathFault::EncodedControl),
         _ => Ok(()),
     }
+}
+
+/// Whether an escape stands in the path once its escapes are read, whichever of its characters were escaped.
+fn escapes_again(path: &str) -> bool {
+    let once: Vec<u8> = percent_decode_str(path).collect();
+    once.windows(3)
+        .any(|three| matches!(three, [b'%', high, low] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit()))
 }
 
 /// Whether an escaped character is encoded in more bytes than it needs (RFC 3629 3: never valid, read by some all the
@@ -450,6 +463,9 @@ mod tests {
             ("/public%2fadmin", F::EncodedSlash),
             ("/public%5Cadmin", F::EncodedSlash),
             ("/public/..%252fadmin", F::EncodedTwice),
+            ("/public/..%25%32%66admin", F::EncodedTwice),
+            ("/%25%36%31dmin", F::EncodedTwice),
+            ("/%2561dmin", F::EncodedTwice),
             ("/x%00y", F::EncodedControl),
             ("/x%0d%0ay", F::EncodedControl),
             ("/x%7f", F::EncodedControl),

@@ -52,11 +52,27 @@ pub fn is_our_own(headers: &HeaderMap, authority: &str) -> bool {
 /// Whether an `Origin` is another than ours. Its scheme is `https` wherever we stand; loopback may speak `http`.
 fn foreign(origin: Option<&str>, authority: &str) -> Option<bool> {
     let origin = origin?;
-    let own = ["https://", "http://"]
-        .iter()
-        .find_map(|scheme| origin.strip_prefix(scheme))
+    let plain = origin
+        .strip_prefix("http://")
+        .filter(|_| is_loopback(authority));
+    let own = origin
+        .strip_prefix("https://")
+        .or(plain)
         .is_some_and(|host| host.eq_ignore_ascii_case(authority));
     Some(!own)
+}
+
+/// Whether nobody on the network can stand in for this authority over plain HTTP.
+fn is_loopback(authority: &str) -> bool {
+    let Ok(authority) = authority.parse::<http::uri::Authority>() else {
+        return false;
+    };
+    let host = authority.host();
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost")
+        || address
+            .parse::<core::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ use tokio_rustls::server::TlsStream;
 use wirebound::{Clock, Entropy, ROOT_BYTES, Root, Timestamp};
 
 pub use family::Family;
-pub use grants::{GRANT_LIFETIME, GRANTS_MAX, Grants, RENEWALS_MAX, Renewals};
+pub use grants::{GRANT_LIFETIME, GRANTS_MAX, GRANTS_OF_ONE_PLACE, Grants, RENEWALS_MAX, Renewals};
 pub use keys::{KEYS_MAX, ROTATION, TICKET_LIFETIME, TicketKeys, TicketKeysError};
 
 use family::Carried;

@@ -150,14 +150,13 @@ async fn an_exempt_or_held_connection_is_not_idle() {
             busy = Some(connection.hold());
             assert_eq!(connection.in_flight(), 1);
         } else {
-            connection.exempt_from_idle(true);
+            connection.exempt_from_idle(SHORT * 4);
         }
         let mut byte = [0];
         let read = timeout(SHORT * 3, tls.read(&mut byte)).await;
         assert!(read.is_err(), "still open");
         assert!(connection.is_open());
         drop(busy);
-        connection.exempt_from_idle(false);
         assert!(closes(&mut tls).await);
         timeout(BOUND, connection.closed()).await.unwrap();
     }

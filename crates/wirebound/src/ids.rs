@@ -92,6 +92,14 @@ impl Subject {
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
+
+    /// Whether it has the form of a subject that nobody named: `a:` and sixteen random bytes in hexadecimal. Nobody ever
+    /// signs in under such a one again.
+    pub(crate) fn is_nameless(&self) -> bool {
+        self.0
+            .strip_prefix(b"a:")
+            .is_some_and(|random| random.len() == 32 && random.iter().all(u8::is_ascii_hexdigit))
+    }
 }
 
 impl fmt::Display for Subject {

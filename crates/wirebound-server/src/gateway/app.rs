@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use http::request::Parts;
 use http::uri::Scheme;
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use wirebound::engine::Engine;
 use wirebound::{Entropy, Lifetime, Timestamp, Verified};
@@ -210,7 +210,8 @@ impl App {
                 .verified()
                 .and_then(|verified| Cargo::of(access.gate(), verified.session())),
             path: parts.uri.path().to_owned(),
-            is_unsafe: !parts.method.is_safe(),
+            // CONNECT opens a WebSocket on HTTP/2: nothing was posted.
+            is_unsafe: !parts.method.is_safe() && parts.method != Method::CONNECT,
             stale: Vec::new(),
             access,
             authority,
@@ -308,6 +309,11 @@ impl App {
             // Ended this very moment: whatever was to be sent must not be.
             let cut = passage.cargo.as_ref().map(|cargo| cargo.cut());
             leg = leg.cut(cut.ok_or(Failed::Over)?);
+            // What fell between the judgement and the line above was said to those who listened then.
+            let watch = passage.access.watch();
+            if watch.is_none_or(|watch| watch.now().is_some()) {
+                return Err(Failed::Unanswered(Unanswered::Cut(CloseCode::RoleChanged)));
+            }
         } else {
             leg = leg.cut(Cut::never());
         }

@@ -4,6 +4,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use http::HeaderMap;
 use wirebound::SessionId;
@@ -171,7 +172,11 @@ impl Cargo {
 
 /// Fires the session's signal when it ended, when its role fell, or when time brought one of the two.
 async fn watch(gate: Gate, session: SessionId, cargo: Arc<Cargo>) {
-    while let Some(watch) = gate.engine().watch(session) {
+    // If neither store nor clock can say, it is said again at once.
+    const PAUSE: Duration = Duration::from_secs(1);
+    let mut next = gate.engine().watch(session);
+    while let Some(watch) = next {
+        let began = Instant::now();
         match gate.cut_session(watch).await {
             wirebound::Cut::Ended(ending) => {
                 cargo.cutter().fire(CloseCode::Ended(ending));
@@ -180,6 +185,10 @@ async fn watch(gate: Gate, session: SessionId, cargo: Arc<Cargo>) {
             wirebound::Cut::RoleChanged => {
                 let old = core::mem::take(&mut *cargo.cutter());
                 old.fire(CloseCode::RoleChanged);
+                next = gate.engine().watch(session);
+                if began.elapsed() < PAUSE {
+                    tokio::time::sleep(PAUSE).await;
+                }
             }
         }
     }

@@ -4,7 +4,7 @@ use http::header::SET_COOKIE;
 use http::request::Parts;
 use http::{HeaderMap, Response};
 use wirebound::engine::{Import, Scope};
-use wirebound::{Lifetime, Role, Subject};
+use wirebound::{Lifetime, Role, Strength, Subject};
 use wirebound_tower::caches::lost_its_cookie;
 use wirebound_tower::gate::{Intent, SignInIntent};
 
@@ -59,8 +59,13 @@ impl App {
             .access
             .verified()
             .is_some_and(|who| who.role() == Role::GUEST);
+        let imported = passage
+            .access
+            .verified()
+            .is_some_and(|who| who.strength() == Strength::Bearer);
         let shows = match answered {
-            true if at_login => Shows::SignIn,
+            // Whoever shows a copy of the app's cookie is answered there as one who is signed in.
+            true if at_login && !imported => Shows::SignIn,
             true if guest && passage.is_unsafe => Shows::Deed,
             _ => Shows::Nothing,
         };

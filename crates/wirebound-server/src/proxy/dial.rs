@@ -160,7 +160,14 @@ impl Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        if let Some(served) = self.0.take().as_ref().and_then(Served::of) {
+        let Some(connection) = self.0.take() else {
+            return;
+        };
+        // First, or the pool could hand it to whoever asks next.
+        if let Some(connected) = connection.connection_metadata().as_ref() {
+            connected.poison();
+        }
+        if let Some(served) = Served::of(&connection) {
             served.break_off();
         }
     }

@@ -88,7 +88,8 @@ pub fn claims(headers: &mut HeaderMap, aliases: &[HeaderName], safe_method: bool
     });
 }
 
-/// Lower case, with every byte that some server reads as `-` read as `-`. Most names are so already.
+/// Lower case, with every byte that some server reads as `-` read as `-`: for CGI some turn whatever is no letter and no digit
+/// into `_`. Most names are so already.
 #[must_use]
 pub fn fold(name: &str) -> Cow<'_, str> {
     if name
@@ -100,10 +101,10 @@ pub fn fold(name: &str) -> Cow<'_, str> {
     name.trim()
         .chars()
         .map(|c| {
-            if matches!(c, '_' | '.' | ' ') {
-                '-'
-            } else {
+            if c.is_ascii_alphanumeric() {
                 c.to_ascii_lowercase()
+            } else {
+                '-'
             }
         })
         .collect::<String>()
@@ -114,7 +115,7 @@ pub fn fold(name: &str) -> Cow<'_, str> {
 #[must_use]
 pub fn is_claim(folded: &str) -> bool {
     // The letters that the names below begin with.
-    if !folded.starts_with(['w', 'x', 's', 'f', 't', 'c', 'r', 'p']) {
+    if !folded.starts_with(['a', 'c', 'f', 'm', 'o', 'p', 'r', 's', 't', 'w', 'x']) {
         return false;
     }
     CLAIM_PREFIXES
@@ -476,6 +477,22 @@ mod tests {
         let mut only = map(&[("cookie", "__Host-wirebound=w1.x.y")]);
         own_cookies(&mut only);
         assert!(only.is_empty());
+    }
+
+    #[test]
+    fn every_name_of_the_lists_is_a_claim() {
+        for name in CLAIM_PREFIXES.iter().chain(CLAIMS) {
+            assert!(is_claim(&fold(name)), "{name}");
+        }
+        let spelled = [
+            "OIDC_CLAIM_email",
+            "Mellon-User",
+            "Wirebound~Subject",
+            "wirebound!role",
+        ];
+        for name in spelled {
+            assert!(is_claim(&fold(name)), "{name}");
+        }
     }
 
     #[test]

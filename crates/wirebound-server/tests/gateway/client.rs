@@ -399,11 +399,19 @@ impl Client {
             Some(mut wire) => wire.is_open().await.then_some(wire),
             None => None,
         };
+        let fresh = usable.is_none();
         let mut wire = match usable {
             Some(wire) => wire,
             None => self.try_connect().await?,
         };
-        let response = self.try_send(&mut wire, ask).await?;
+        let response = match self.try_send(&mut wire, ask).await {
+            // Closed at that very moment, and nothing was sent: as a browser does, over a new one.
+            Err(error) if !fresh && error.is_canceled() => {
+                wire = self.try_connect().await?;
+                self.try_send(&mut wire, ask).await?
+            }
+            sent => sent?,
+        };
         let answer = self.read(response).await?;
         if answer.field(CONNECTION.as_str()) != "close" {
             *kept = Some(wire);

@@ -416,14 +416,7 @@ impl Gate {
 /// a client that asks for nothing for this long has to sign in again.
 pub(super) fn wait_for_the_hand_over(wired: &Wired) {
     const LONGEST: Duration = Duration::from_mins(30);
-    let connection = Arc::downgrade(&wired.connection);
-    wired.connection.exempt_from_idle(true);
-    tokio::spawn(async move {
-        tokio::time::sleep(LONGEST).await;
-        if let Some(connection) = connection.upgrade() {
-            connection.exempt_from_idle(false);
-        }
-    });
+    wired.connection.exempt_from_idle(LONGEST);
 }
 
 /// Runs to its end even when the client hangs up meanwhile: a sign-in or a sign-out is done whole or not at all.
@@ -451,7 +444,11 @@ fn redirects_home(response: &Response<Body>, authority: &str) -> bool {
             let host = absolute.map(|rest| rest.split(['/', '?', '#']).next().unwrap_or_default());
             match host {
                 Some(host) => host.eq_ignore_ascii_case(authority),
-                None => !location.starts_with("//") && !location.contains("://"),
+                // A scheme of another kind (`com.example.app:/`), another authority, or what browsers read as one.
+                None => {
+                    let first = location.split(['/', '?', '#']).next().unwrap_or_default();
+                    !location.starts_with("//") && !location.contains('\\') && !first.contains(':')
+                }
             }
         })
 }
@@ -483,6 +480,10 @@ mod tests {
             (302, "//evil.test/", false),
             (302, "http://app.test:8443/", false),
             (302, "https://app.test:8443.evil.test/", false),
+            (302, "com.example.app:/back?code=1", false),
+            (302, "mailto:a@b.test", false),
+            (302, "/\\\\evil.test/", false),
+            (302, "/a?at=12:30", true),
             (200, "/", false),
         ] {
             assert_eq!(

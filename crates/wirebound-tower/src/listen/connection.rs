@@ -4,7 +4,7 @@
 
 use core::fmt;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -136,10 +136,12 @@ impl Connection {
         drop(ended.wait_for(|ended| *ended).await);
     }
 
-    /// While `true`, an idle connection is not closed for being idle, nor to make room. Bound it: nothing
-    /// here does. After `false` it may take one more idle timeout until it is noticed.
-    pub fn exempt_from_idle(&self, exempt: bool) {
-        self.pulse.exempt.store(exempt, Ordering::Relaxed);
+    /// For so long an idle connection is not closed for being idle, and to make room only where no other is idle. A longer
+    /// exemption stands beside a shorter one. After its end it may take one more idle timeout until it is noticed.
+    pub fn exempt_from_idle(&self, lasts: Duration) {
+        let lasts = u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX);
+        let until = self.pulse.elapsed().saturating_add(lasts);
+        self.pulse.exempt_until.fetch_max(until, Ordering::Relaxed);
     }
 
     /// Requests whose response has not been written, and everything that [`Connection::hold`] holds.
@@ -239,7 +241,8 @@ pub(super) struct Pulse {
     last_active: AtomicU64,
     /// When the first byte of a head arrived, plus one; nought if none is awaited.
     head_since: AtomicU64,
-    exempt: AtomicBool,
+    /// Until when it may be idle; nought if it is like others.
+    exempt_until: AtomicU64,
 }
 
 impl Pulse {
@@ -250,7 +253,7 @@ impl Pulse {
             unanswered: AtomicUsize::new(0),
             last_active: AtomicU64::new(0),
             head_since: AtomicU64::new(0),
-            exempt: AtomicBool::new(false),
+            exempt_until: AtomicU64::new(0),
         }
     }
 
@@ -280,7 +283,7 @@ impl Pulse {
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.in_flight.load(Ordering::Acquire) == 0 && !self.exempt.load(Ordering::Relaxed)
+        self.is_quiet() && self.exempt_until.load(Ordering::Relaxed) <= self.elapsed()
     }
 
     /// Whether some request has no answer's head yet.

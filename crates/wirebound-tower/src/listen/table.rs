@@ -105,8 +105,12 @@ impl Row {
             let longest = rows
                 .connections
                 .iter()
-                .filter(|(_, other)| other.pulse().is_idle())
-                .min_by_key(|(_, other)| other.pulse().last_active())
+                .filter(|(_, other)| other.pulse().is_quiet())
+                // One that waits for its hand-over goes only where no other is idle.
+                .min_by_key(|(_, other)| {
+                    let pulse = other.pulse();
+                    (!pulse.is_idle(), pulse.last_active())
+                })
                 .map(|(key, _)| *key);
             let Some((key, idle)) = longest.and_then(|key| rows.connections.remove_entry(&key))
             else {

@@ -16,6 +16,10 @@ pub const GRANT_LIFETIME: Lifetime = Lifetime::from_secs(30);
 /// Most grants that are open at once: about 10 MB with the longest names.
 pub const GRANTS_MAX: usize = 16_384;
 
+/// Most grants that are open at once for one place; the oldest makes room. A stranger who opens many takes none of
+/// anybody else's.
+pub const GRANTS_OF_ONE_PLACE: usize = 256;
+
 /// Most renewals that wait at once: about 2 MB.
 pub const RENEWALS_MAX: usize = 16_384;
 
@@ -46,6 +50,14 @@ impl Grants {
     /// Opens one grant. Answers whether it did: at the bound, when nothing has expired, it does not.
     pub fn open(&self, peer: IpAddr, sni: Option<&str>, now: Timestamp) -> bool {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let here = place(peer, sni);
+        if let Some(grants) = open.places.get_mut(&here)
+            && grants.len() >= GRANTS_OF_ONE_PLACE
+        {
+            grants.remove(0);
+            grants.push(now.after(GRANT_LIFETIME));
+            return true;
+        }
         if open.count >= GRANTS_MAX {
             open.purge(now);
         }
@@ -54,7 +66,7 @@ impl Grants {
         }
         open.count = open.count.saturating_add(1);
         open.places
-            .entry(place(peer, sni))
+            .entry(here)
             .or_default()
             .push(now.after(GRANT_LIFETIME));
         true
@@ -225,6 +237,22 @@ mod tests {
     }
 
     #[test]
+    fn a_place_that_opens_many_takes_none_of_anothers() {
+        let grants = Grants::new();
+        let now = at(0);
+        let (many, other) = (HERE, IpAddr::from([192, 0, 2, 99]));
+        for _ in 0..GRANTS_MAX {
+            assert!(grants.open(many, Some("app.test"), now));
+        }
+        assert!(grants.open(other, Some("app.test"), now));
+        assert!(grants.take(other, Some("app.test"), now));
+        let taken = (0..GRANTS_MAX)
+            .filter(|_| grants.take(many, Some("app.test"), now))
+            .count();
+        assert_eq!(taken, GRANTS_OF_ONE_PLACE);
+    }
+
+    #[test]
     fn a_grant_is_taken_once_and_only_at_its_place() {
         let grants = Grants::new();
         assert!(grants.open(HERE, Some("App.Example"), at(0)));
@@ -260,8 +288,8 @@ mod tests {
     #[test]
     fn grants_are_bounded_and_room_comes_back() {
         let grants = Grants::new();
-        for _ in 0..GRANTS_MAX {
-            assert!(grants.open(HERE, None, at(0)));
+        for place in 0..u32::try_from(GRANTS_MAX).unwrap() {
+            assert!(grants.open(IpAddr::V4(place.into()), None, at(0)));
         }
         assert!(!grants.open(HERE, None, at(1)));
         assert!(grants.open(HERE, None, at(60)));

@@ -158,9 +158,10 @@ impl Engine {
             if let Some(held) = self.load_identity(&record.value.subject).await? {
                 let mut identity = held.value;
                 identity.sessions.retain(|listed| listed.id != session);
-                let nameless = record.value.carrier == Carrier::Guest;
+                let nameless =
+                    record.value.carrier == Carrier::Guest || record.value.subject.is_nameless();
                 if nameless && identity.sessions.is_empty() && !identity.is_kept() {
-                    // Nobody will ever sign in under a guest's subject again.
+                    // Nobody will ever sign in under such a subject again.
                     changes.push(Change::Remove {
                         key: Identity::key(&identity.subject),
                         version: held.version,
