@@ -4,9 +4,10 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::HeaderMap;
+use tokio::time::Instant;
 use wirebound::SessionId;
 use wirebound::engine::Engine;
 use wirebound::store::{Durability, StoreError, StoreErrorKind, Version};
