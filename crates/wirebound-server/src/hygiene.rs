@@ -256,8 +256,9 @@ pub fn one_reading(path: &str) -> Result<(), PathFault> {
             _ => {}
         }
     }
-    if is_overlong(path) {
-        return Err(PathFault::Overlong);
+    // Without an escape there is nothing more to read.
+    if path.contains('%') {
+        decoded(&percent_decode_str(path).collect::<Vec<u8>>())?;
     }
     if path.contains("//") {
         return Err(PathFault::EmptySegment);
@@ -267,9 +268,6 @@ pub fn one_reading(path: &str) -> Result<(), PathFault> {
         .any(|segment| segment == "." || segment == "..")
     {
         return Err(PathFault::DotSegment);
-    }
-    if escapes_again(path) {
-        return Err(PathFault::EncodedTwice);
     }
     Ok(())
 }
@@ -286,39 +284,31 @@ fn escape(bytes: &mut std::str::Bytes<'_>) -> Result<(), PathFault> {
         0x2f | 0x5c => Err(PathFault::EncodedSlash),
         0x2e => Err(PathFault::EncodedDot),
         0x3b => Err(PathFault::Parameter),
-        0x25 => {
-            let mut ahead = bytes.clone();
-            let twice = [ahead.next(), ahead.next()]
-                .iter()
-                .all(|digit| digit.is_some_and(|d| d.is_ascii_hexdigit()));
-            if twice {
-                Err(PathFault::EncodedTwice)
-            } else {
-                Ok(())
-            }
-        }
         value if value < 0x20 || value == 0x7f => Err(PathFault::EncodedControl),
         _ => Ok(()),
     }
 }
 
-/// Whether an escape stands in the path once its escapes are read, whichever of its characters were escaped.
-fn escapes_again(path: &str) -> bool {
-    let once: Vec<u8> = percent_decode_str(path).collect();
-    once.windows(3)
-        .any(|three| matches!(three, [b'%', high, low] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit()))
-}
-
-/// Whether an escaped character is encoded in more bytes than it needs (RFC 3629 3: never valid, read by some all the
-/// same). A lone escape of those values is a letter of Latin-1.
-fn is_overlong(path: &str) -> bool {
-    let bytes: Vec<u8> = percent_decode_str(path).collect();
-    bytes.windows(2).any(|pair| {
+/// What only shows once escapes are read: another escape, whichever of its characters were escaped, or a character in more
+/// bytes than it needs (RFC 3629 3: never valid, read by some all the same). A lone byte of those values is a letter of
+/// Latin-1.
+fn decoded(path: &[u8]) -> Result<(), PathFault> {
+    let escapes = path
+        .windows(3)
+        .any(|three| matches!(three, [b'%', high, low] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit()));
+    if escapes {
+        return Err(PathFault::EncodedTwice);
+    }
+    let overlong = path.windows(2).any(|pair| {
         matches!(
             pair,
             [0xc0 | 0xc1, 0x80..=0xbf] | [0xe0, 0x80..=0x9f] | [0xf0, 0x80..=0x8f]
         )
-    })
+    });
+    if overlong {
+        return Err(PathFault::Overlong);
+    }
+    Ok(())
 }
 
 /// The names of path parameters: what stands between `;` (or `%3b`) and `=` in any segment.

@@ -220,12 +220,8 @@ impl Forwarder {
             kept: served.as_ref().is_some_and(Served::before),
         })?;
         if let Some(scheme) = connection_authentication(response.headers()) {
-            // Never back into the pool: whoever came next would be whoever signed in on it.
-            if let Some(connection) = waiting.connection()
-                && let Some(connected) = connection.connection_metadata().as_ref()
-            {
-                connected.poison();
-            }
+            // Never back into the pool: whoever came next would be whoever signed in on it. Not being marked as answered
+            // takes it out.
             return Err(Unanswered::ConnectionAuthentication(scheme).into());
         }
         if let Some(served) = served {
