@@ -32,10 +32,7 @@ impl Asker {
         let says = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let navigates = match says("sec-fetch-mode") {
             Some(mode) => mode == "navigate",
-            None => {
-                *method == Method::GET
-                    && says("accept").is_some_and(|accept| accept.contains("text/html"))
-            }
+            None => *method == Method::GET && wants_page(headers),
         };
         if navigates {
             Self::Person
@@ -43,6 +40,14 @@ impl Asker {
             Self::Program
         }
     }
+}
+
+/// Whether a client would like to read a page.
+pub(crate) fn wants_page(headers: &HeaderMap) -> bool {
+    let accept = headers.get(http::header::ACCEPT);
+    accept
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|accept| accept.contains("text/html"))
 }
 
 /// What a client is told: nothing in it comes from the request or from an error.

@@ -15,7 +15,7 @@ use super::identify::Read;
 use crate::cookies::Shown;
 use crate::form::{self, NotRead};
 use crate::pages::{ASK_AGAIN, Html, SUBMIT, Sheet};
-use crate::refusal::{Asker, Told, tell};
+use crate::refusal::{Asker, Told, tell, wants_page};
 
 /// The largest form that is posted again. Signed assertions with a certificate and attributes are some tens of KiB.
 const MOST_FORM: usize = 256 * 1024;
@@ -169,13 +169,6 @@ fn is_document(headers: &HeaderMap) -> Option<bool> {
         return None;
     }
     Some(is(headers, "sec-fetch-mode", "navigate") && is(headers, "sec-fetch-dest", "document"))
-}
-
-fn wants_page(headers: &HeaderMap) -> bool {
-    let accept = headers.get(http::header::ACCEPT);
-    accept
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(|accept| accept.contains("text/html"))
 }
 
 fn is(headers: &HeaderMap, name: &str, value: &str) -> bool {
