@@ -101,6 +101,11 @@ pub async fn run(
         &plan.secret,
         &entropy,
     )?);
+    engine.time_tickets(|work| {
+        let began = tokio::time::Instant::now();
+        work();
+        began.elapsed()
+    });
     if plan.secret.current().is_some_and(|(epoch, _)| {
         epoch
             .checked_sub(1)
@@ -134,6 +139,7 @@ pub async fn run(
             look: pages::look(),
             login: plan.config.login.url.clone(),
             tree: routes::tree(&plan.config.routes),
+            out_of_sequence_is_401: plan.config.session.out_of_sequence_status == 401,
         },
         needs: routes::needs(&plan.config.routes),
         arrival: Arrival {

@@ -14,6 +14,7 @@ use wirebound::engine::{
     Accepted, Authorized, EchoToken, Elevate, Elevated, NotElevated, NotSignedIn, Offer, Outcome,
     SignIn, SignedIn,
 };
+use wirebound::sequence::Holder;
 use wirebound::store::{Store, StoreError};
 use wirebound::{
     Authority, Connected, Engine, Entropy, EntropyError, Event, Keys, Lifetime, Lineage, Need,
@@ -104,6 +105,10 @@ impl Transport for Plug {
     fn alive(&self) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
         Box::pin(ready(!self.dead.load(Ordering::Relaxed)))
     }
+
+    fn trip(&self) -> Option<Lifetime> {
+        Some(Lifetime::from_millis(40))
+    }
 }
 
 /// One connection.
@@ -136,6 +141,8 @@ pub struct Ask<'a> {
     pub request: u8,
     /// Its client calls itself otherwise than before.
     pub other_client: bool,
+    /// Its client, where there are no wires.
+    pub client: Holder,
 }
 
 impl<'a> Ask<'a> {
@@ -151,6 +158,7 @@ impl<'a> Ask<'a> {
             host: HOST,
             request: 1,
             other_client: false,
+            client: client("browser"),
         }
     }
 }
@@ -414,6 +422,7 @@ impl World {
             held: ask.held,
             surprise: false,
             other_client: ask.other_client,
+            client: ask.client,
             authority: &authority,
             need: ask.need,
         };
@@ -463,7 +472,11 @@ impl World {
             role,
             lifetime: Lifetime::from_hours(2),
         };
-        block_on(self.engine.elevate(&line.wire, verified, elevate, self.now))
+        let client = client("browser");
+        block_on(
+            self.engine
+                .elevate(&line.wire, verified, client, elevate, self.now),
+        )
     }
 }
 
@@ -478,7 +491,17 @@ pub fn sign_in(name: &str, role: Role) -> SignIn {
         absolute: None,
         vault: None,
         carries_hand_over: true,
+        client: client("browser"),
     }
+}
+
+/// A client of this name.
+pub fn client(name: &str) -> Holder {
+    let mut line = [0; 16];
+    for (to, from) in line.iter_mut().zip(name.bytes()) {
+        *to = from;
+    }
+    Holder::Line(line)
 }
 
 /// A subject of this name.

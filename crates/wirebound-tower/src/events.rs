@@ -105,9 +105,40 @@ impl Witness for LogWitness {
                 subject,
                 newcomer,
                 holder,
+                parted_at,
+                moved_on,
+                at,
                 ended,
+                unreported,
             } => {
-                log!(error, name, session = %session, subject = %subject, wire = number(&newcomer), newcomer = %text(&newcomer), holder = %text(&holder), ended = ended);
+                let moved_on = moved_on.map(wirebound::Timestamp::as_millis);
+                log!(error, name, session = %session, subject = %subject, wire = number(&newcomer), newcomer = %text(&newcomer), holder = %text(&holder), parted_at = parted_at, moved_on = moved_on, at = at.as_millis(), ended = ended, unreported = unreported);
+            }
+            Event::Fork {
+                session,
+                parted_at,
+                taken,
+                at,
+                other,
+                other_at,
+            } => {
+                log!(warn, name, session = %session, parted_at = parted_at, wire = number(&taken), taken = %text(&taken), at = at.as_millis(), other = %other.escape_default(), other_at = other_at.as_millis());
+            }
+            Event::RecordBehind { session, by } => {
+                let hint = "the store has lost its last writes: look at what happened to it";
+                log!(warn, name, session = %session, by = by, hint = hint);
+            }
+            Event::Shadowed {
+                session,
+                control,
+                would,
+                side,
+                unreported,
+            } => {
+                log!(warn, name, session = %session, control = control, would = would, wire = number(&side), side = %text(&side), unreported = unreported);
+            }
+            Event::OlderSessionEnded { session, side } => {
+                log!(info, name, session = %session, wire = number(&side), side = %text(&side));
             }
             Event::Shared { family, sign, side } => {
                 let hint = advice(sign);

@@ -103,13 +103,25 @@ pub fn table(refusal: Refusal, asker: Asker, told: bool) -> Told {
             detail: told.then_some(ending.name()),
         },
         // A person sees a page that is not there; a program gets 401, since a sync client would delete its copy at 404.
-        Refusal::Contested => match asker {
+        Refusal::Contested | Refusal::OutOfSequence => match asker {
             Asker::Person => plain(
                 StatusCode::NOT_FOUND,
                 "not_found",
                 "There is nothing here for you.",
             ),
             Asker::Program => unauthenticated,
+        },
+        Refusal::TicketNotTaken if told => Told {
+            code: "ticket_not_taken",
+            detail: Some("the cookies that were set are not kept"),
+            ..unauthenticated
+        },
+        Refusal::TicketNotTaken => unauthenticated,
+        Refusal::SecretExpired => Told {
+            status: expired(),
+            code: "session_expired",
+            title: "You were away for too long. Please sign in again.",
+            detail: told.then_some("secret"),
         },
         Refusal::CsrfSurprise => plain(
             StatusCode::FORBIDDEN,
@@ -184,20 +196,30 @@ pub struct Answers {
     pub login: Option<String>,
     /// What the operator listed for people to find.
     pub tree: Tree,
+    /// Whether a person whose ticket is out of sequence, or contested, is answered 401 instead of 404.
+    pub out_of_sequence_is_401: bool,
 }
 
 /// The one function that turns a refusal into a response: an RFC 9457 problem document, or a page for a person.
 #[must_use]
 pub fn respond(refusal: Refusal, asker: Asker, told: bool, answers: &Answers) -> Response<Bytes> {
-    let what = table(refusal, asker, told);
+    let mut what = table(refusal, asker, told);
+    let hidden = matches!(refusal, Refusal::Contested | Refusal::OutOfSequence);
+    if hidden && answers.out_of_sequence_is_401 {
+        what = table(Refusal::Unauthenticated, asker, false);
+    }
     let mut response = tell(&what, asker, answers);
     let headers = response.headers_mut();
     // Codes that say more than the status are for those who may know them.
     let everybody = !matches!(
         refusal,
-        Refusal::Contested | Refusal::NotProven | Refusal::PhantomSession(_)
+        Refusal::Contested
+            | Refusal::OutOfSequence
+            | Refusal::NotProven
+            | Refusal::TicketNotTaken
+            | Refusal::PhantomSession(_)
     );
-    if told && refusal != Refusal::Contested || everybody {
+    if (told && !hidden) || everybody {
         headers.insert(REASON, HeaderValue::from_static(what.code));
     }
     if refusal == Refusal::StoreUnavailable {
@@ -309,6 +331,9 @@ blocked: 401 unauthenticated | 401 unauthenticated | 401 unauthenticated
 csrf_surprise: 403 csrf_surprise | 403 csrf_surprise | 403 csrf_surprise
 not_proven: 401 - | 401 - | 401 not_proven
 contested: 404 - | 401 - | 401 -
+out_of_sequence: 404 - | 401 - | 401 -
+ticket_not_taken: 401 - | 401 - | 401 ticket_not_taken
+session_expired: 440 session_expired | 440 session_expired | 440 session_expired
 insufficient_role: 403 insufficient_role | 403 insufficient_role | 403 insufficient_role
 insufficient_strength: 403 insufficient_strength | 403 insufficient_strength | 403 insufficient_strength
 insufficient_strength: 403 insufficient_strength | 403 insufficient_strength | 403 insufficient_strength

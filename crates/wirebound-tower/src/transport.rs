@@ -122,6 +122,11 @@ impl Probe {
         answer
     }
 
+    /// How long an answer of the peer takes: what TCP itself waits for one. Nothing if the kernel cannot say.
+    pub(crate) fn trip(&self) -> Option<Duration> {
+        diag::look(self.local, self.peer).ok()??.trip
+    }
+
     async fn question(&self) -> Liveness {
         let asked = Instant::now();
         if !self.force_keep_alive() {

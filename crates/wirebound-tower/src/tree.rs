@@ -3,7 +3,7 @@
 //! A listed path is exact and the operator's own text; nothing of what the app has or a client asked for gets in.
 
 use serde_json::{Value, json};
-use wirebound::{Need, Verified};
+use wirebound::{Need, Strength, Verified};
 
 use crate::pages::Html;
 
@@ -36,7 +36,8 @@ impl Tree {
             None => listed.need.is_nothing(),
             Some(who) => listed
                 .need
-                .met_by(who.role(), who.role(), who.strength())
+                // What a role above `user` asks for was asked when it was given.
+                .met_by(who.role(), who.role(), who.strength(), Strength::Bearer)
                 .is_ok(),
         })
     }

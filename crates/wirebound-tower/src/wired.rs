@@ -5,7 +5,7 @@ use core::future::Future;
 use core::pin::Pin;
 use std::sync::Arc;
 
-use wirebound::{Authority, Connected, Engine, Lineage, Transport, Wire};
+use wirebound::{Authority, Connected, Engine, Lifetime, Lineage, Transport, Wire};
 
 use crate::listen::Connection;
 use crate::transport::Liveness;
@@ -75,5 +75,12 @@ impl Transport for OnConnection {
                 Liveness::Silent | Liveness::Closed => false,
             }
         })
+    }
+
+    fn trip(&self) -> Option<Lifetime> {
+        let millis = self.0.trip()?.as_millis();
+        Some(Lifetime::from_millis(
+            u64::try_from(millis).unwrap_or(u64::MAX),
+        ))
     }
 }

@@ -13,6 +13,7 @@ use event_listener::{Event, EventListener};
 
 use crate::event::Side;
 use crate::ids::{Root, SessionId, WireId};
+use crate::record::Origin;
 use crate::role::Role;
 use crate::sync::{Arc as ModelArc, Mutex, MutexGuard, Ordering};
 use crate::table::{Handle, Inserted, Live, Table};
@@ -54,7 +55,15 @@ struct Bond {
 #[derive(Clone, Debug)]
 pub(crate) struct Bound {
     pub(crate) wire: Arc<WireCore>,
-    pub(crate) stock: Stock,
+    pub(crate) origin: Origin,
+    /// The wire proves nothing; requests on it were proved one by one.
+    pub(crate) visiting: bool,
+}
+
+impl Bound {
+    pub(crate) const fn stock(&self) -> Stock {
+        self.origin.stock()
+    }
 }
 
 /// What becomes of a session, for those who stream to it.
@@ -277,7 +286,8 @@ impl Bonds {
         bond.wires.retain(|bound| bound.wire.id != wire.id);
         bond.wires.push(Bound {
             wire: Arc::clone(wire),
-            stock: attachment.stock,
+            origin: attachment.origin,
+            visiting: attachment.is_visiting(),
         });
         if !wire.attach(attachment) {
             self.part(&mut shard, id, wire.id);
@@ -290,6 +300,14 @@ impl Bonds {
         let mut shard = self.shard(session);
         wire.detach(session);
         self.part(&mut shard, session, wire.id);
+    }
+
+    /// A visitor's request was answered.
+    pub(crate) fn visited(&self, session: SessionId, wire: &WireCore) {
+        let mut shard = self.shard(session);
+        if wire.visited(session) {
+            self.part(&mut shard, session, wire.id);
+        }
     }
 
     /// The wire is shared among people: it proves nothing any more, and nothing that it proved stays. What still streams
@@ -433,7 +451,7 @@ impl Bonds {
             .get(&session)?
             .wires
             .iter()
-            .max_by_key(|bound| bound.stock)
+            .max_by_key(|bound| bound.stock())
             .map(|bound| bound.wire.side())
     }
 

@@ -1,4 +1,4 @@
-//! The cookie's text, `w1.<selector>.<secret>`, read strictly and written once; and `s1.<selector>.<sealed>`, a guest
+//! The cookie's text, `w1.<selector>.<ticket>`, read strictly and written once; and `s1.<selector>.<sealed>`, a guest
 //! of whom the store knows nothing.
 //!
 //! A cookie that parses is only [`Presented`]: its selector is one that this node made, and nothing else is known.
@@ -14,6 +14,7 @@ use crate::codec::{Reader, Writer};
 use crate::ids::{Authority, SessionId, Subject};
 use crate::keys::{Digest, Keys, SELECTOR_BYTES};
 use crate::secret::{SECRET_CHARS, Secret};
+use crate::sequence::Position;
 use crate::time::{Entropy, EntropyError, Lifetime, Timestamp};
 
 /// Version of the cookie's form.
@@ -26,6 +27,9 @@ const SEALED_FORMAT: u8 = 1;
 const SEALED_CHARS: usize = 3584;
 /// Characters of a selector in base64url without padding.
 const SELECTOR_CHARS: usize = 22;
+/// Where the ticket stands that takes a sealed cookie's place; the sealed cookie itself stands at the beginning. Every
+/// answer that sets it sets the same, so answers in parallel do not undo one another.
+pub(crate) const AFTER_SEALED: Position = Position { n: 1, branch: 0 };
 /// Characters of a whole cookie.
 pub(crate) const COOKIE_CHARS: usize = PREFIX.len() + SELECTOR_CHARS + 1 + SECRET_CHARS;
 
@@ -35,6 +39,8 @@ pub struct Presented {
     pub(crate) place: u64,
     pub(crate) epoch: u32,
     pub(crate) digest: Digest,
+    /// The ticket. Of a sealed cookie, the one that takes its place.
+    pub(crate) ticket: Secret,
     /// What a sealed cookie holds. It opened under the authority that was asked for, so it is this session's.
     pub(crate) sealed: Option<Box<Sealed>>,
 }
@@ -44,6 +50,15 @@ impl Presented {
     #[must_use]
     pub const fn session(&self) -> SessionId {
         self.id
+    }
+
+    /// Where it stands in its session's sequence; nothing if it is no ticket of that session. Costs one deciphering.
+    pub(crate) fn position(&self, keys: &Keys) -> Option<Position> {
+        if self.is_sealed() {
+            // It opened, so it is what its session began with.
+            return Some(Position::default());
+        }
+        keys.open_ticket(self.epoch, &self.id, &self.ticket)
     }
 
     /// Whether it is a guest's sealed cookie.
@@ -61,8 +76,6 @@ pub(crate) struct Sealed {
     pub(crate) idle: Lifetime,
     pub(crate) absolute: Timestamp,
     pub(crate) vault: Zeroizing<Vec<u8>>,
-    /// The secret that takes the sealed cookie's place.
-    pub(crate) successor: Secret,
 }
 
 impl fmt::Debug for Presented {
@@ -75,7 +88,7 @@ impl fmt::Debug for Presented {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NotOurs {
-    /// Of neither form: `w1.<selector>.<secret>` or `s1.<selector>.<sealed>`.
+    /// Of neither form: `w1.<selector>.<ticket>` or `s1.<selector>.<sealed>`.
     Malformed,
     /// The form is right, but nobody here made this selector.
     MadeUp,
@@ -85,7 +98,7 @@ impl fmt::Display for NotOurs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Malformed => {
-                "not a cookie of the form w1.<selector>.<secret> or s1.<selector>.<sealed>"
+                "not a cookie of the form w1.<selector>.<ticket> or s1.<selector>.<sealed>"
             }
             Self::MadeUp => "a selector that was not made here",
         })
@@ -104,6 +117,7 @@ pub(crate) fn read(keys: &Keys, text: &[u8]) -> Result<Presented, NotOurs> {
         place: genuine.place,
         epoch: genuine.epoch,
         digest,
+        ticket: secret,
         sealed: None,
     })
 }
@@ -139,8 +153,10 @@ fn read_sealed(
         .open(&context(&selector, authority), &sealed)
         .map(Zeroizing::new)
         .ok_or(NotOurs::MadeUp)?;
-    let successor = keys.successor(genuine.epoch, text).ok_or(NotOurs::MadeUp)?;
-    let sealed = unpack(&plain, successor).ok_or(NotOurs::MadeUp)?;
+    let ticket = keys
+        .ticket(genuine.epoch, &genuine.id, AFTER_SEALED)
+        .ok_or(NotOurs::MadeUp)?;
+    let sealed = unpack(&plain).ok_or(NotOurs::MadeUp)?;
     let digest = keys
         .digest_of(genuine.epoch, SEALED_PREFIX, text)
         .ok_or(NotOurs::MadeUp)?;
@@ -149,6 +165,7 @@ fn read_sealed(
         place: genuine.place,
         epoch: genuine.epoch,
         digest,
+        ticket,
         sealed: Some(Box::new(sealed)),
     })
 }
@@ -165,7 +182,7 @@ fn context(selector: &[u8; SELECTOR_BYTES], authority: &Authority) -> Vec<u8> {
     [b"guest".as_slice(), selector, authority.as_str().as_bytes()].concat()
 }
 
-fn unpack(plain: &[u8], successor: Secret) -> Option<Sealed> {
+fn unpack(plain: &[u8]) -> Option<Sealed> {
     let mut from = Reader::new(plain);
     (from.byte()? == SEALED_FORMAT).then_some(())?;
     let sealed = Sealed {
@@ -175,7 +192,6 @@ fn unpack(plain: &[u8], successor: Secret) -> Option<Sealed> {
         idle: Lifetime::from_millis(from.number()?),
         absolute: from.time()?,
         vault: Zeroizing::new(from.bytes()?.to_vec()),
-        successor,
     };
     from.finish()?;
     Some(sealed)
@@ -218,6 +234,11 @@ impl CookieValue {
         text.push('.');
         text.push_str(&secret.expose_text());
         Some(Self(text))
+    }
+
+    /// The cookie of a session's ticket at a position.
+    pub(crate) fn at(keys: &Keys, id: &SessionId, epoch: u32, position: Position) -> Option<Self> {
+        Self::write(keys, id, epoch, &keys.ticket(epoch, id, position)?)
     }
 
     /// Seals a guest. `None`: its text would be longer than browsers keep.

@@ -45,6 +45,7 @@ mod shared;
 mod sign_in;
 mod summary;
 mod sweep;
+mod tickets;
 mod turn_away;
 mod vault;
 
@@ -54,6 +55,7 @@ pub use echo::{EchoToken, request_key};
 pub use elevate::{Elevate, Elevated, NotElevated};
 pub use end::Scope;
 pub use guests::{Guest, SEALED_LIFE};
+pub use hand_over::HandOverOffer;
 pub use identities::IdentitySummary;
 pub use imports::Import;
 pub use node::Kept;
@@ -62,6 +64,7 @@ pub use shared::Sign;
 pub use sign_in::{NotSignedIn, SignIn, SignedIn};
 pub use summary::SessionSummary;
 pub use sweep::Swept;
+pub use tickets::{Leaving, TicketTimes, Ticketed};
 pub use vault::Vault;
 
 /// Subjects share this many locks.
@@ -83,6 +86,7 @@ pub struct Engine {
     wires: WireIds,
     alarms: Alarms,
     guests: guests::Guests,
+    times: tickets::Times,
     imports: Mutex<()>,
     hasher: RandomState,
     locks: Vec<Mutex<()>>,
@@ -124,6 +128,7 @@ impl Engine {
             wires: WireIds::default(),
             alarms: Alarms::default(),
             guests: guests::Guests::default(),
+            times: tickets::Times::default(),
             imports: Mutex::new(()),
             hasher: RandomState::new(),
             locks: (0..LOCKS).map(|_| Mutex::new(())).collect(),
@@ -311,16 +316,13 @@ impl Engine {
     ) -> Result<Live, StoreError> {
         // The epoch's keys are gone: nothing of that session can be checked any more.
         let lost = || StoreError::new(StoreErrorKind::Corrupt);
-        let digest = record.current().ok_or_else(lost)?.short();
+        let digest = self.current_digest(record)?;
         Ok(Live {
             id: record.id,
             place: self.keys.place(&record.id, record.epoch).ok_or_else(lost)?,
             digest,
             role: record.role,
-            raised: record
-                .raised
-                .filter(|raised| raised.acknowledged)
-                .map(|raised| (raised.role, raised.until)),
+            raised: record.raised().map(|raised| (raised.role, raised.until)),
             ceiling: identity.ceiling(),
             blocked: identity.blocked,
             identity_until: identity.expires,

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use crate::ids::{Root, SessionId, Subject, WireId};
 use crate::role::Role;
+use crate::time::Timestamp;
 use crate::verdict::{By, Ending, Refusal, Stock};
 
 /// Where somebody stands: shown in events, believed by nothing.
@@ -151,8 +152,59 @@ pub enum Event {
         newcomer: Side,
         /// Who holds it.
         holder: Side,
+        /// The request number at which the two parted: the last one that both had.
+        parted_at: u64,
+        /// When whoever holds it moved on from there, if that is still known.
+        moved_on: Option<Timestamp>,
+        /// When the newcomer came.
+        at: Timestamp,
         /// Whether the session ended by it.
         ended: bool,
+        /// How many more there were in the minute before, not reported one by one.
+        unreported: u32,
+    },
+    /// Two clients were given a successor of one ticket, and one of them was shown. A lost answer looks like this, and so
+    /// does a copy that was used once while its owner was away.
+    Fork {
+        /// The session.
+        session: SessionId,
+        /// The request number at which they parted.
+        parted_at: u64,
+        /// Who showed theirs.
+        taken: Side,
+        /// When.
+        at: Timestamp,
+        /// Who was given the other, as address and client.
+        other: String,
+        /// When.
+        other_at: Timestamp,
+    },
+    /// A ticket was ahead of what the store knows: the store has lost its last writes.
+    RecordBehind {
+        /// The session.
+        session: SessionId,
+        /// By so many requests.
+        by: u64,
+    },
+    /// A control that runs in shadow would not have let this request in.
+    Shadowed {
+        /// The session.
+        session: SessionId,
+        /// Which control.
+        control: &'static str,
+        /// What it would have answered.
+        would: &'static str,
+        /// From where.
+        side: Side,
+        /// How many more there were in the minute before, not reported one by one.
+        unreported: u32,
+    },
+    /// A sign-in ended an older session, whose genuine cookie came along without a proof and whose owner is not connected.
+    OlderSessionEnded {
+        /// The older session.
+        session: SessionId,
+        /// From where.
+        side: Side,
     },
     /// A family gives no proof any more.
     Shared {
@@ -222,6 +274,10 @@ impl Event {
             Self::NotProven { .. } => "not_proven",
             Self::Contested { .. } => "contested",
             Self::Theft { .. } => "theft",
+            Self::Fork { .. } => "fork",
+            Self::RecordBehind { .. } => "record_behind",
+            Self::Shadowed { .. } => "shadowed",
+            Self::OlderSessionEnded { .. } => "older_session_ended",
             Self::Shared { .. } => "family_shared",
             Self::AdminContended { .. } => "admin_contended",
             Self::OlderSessionStands { .. } => "older_session_stands",

@@ -4,7 +4,7 @@
 //! strength. (What cannot be read is refused before there are facts, and a store that cannot say yields none.)
 //! It is the only place where a request that was not yet proved becomes an accepted one.
 
-use crate::policy::{OnContest, OnTheft, Policy};
+use crate::policy::{Control, OnContest, OnTheft, Policy, Preset};
 use crate::role::{Role, Strength};
 use crate::verdict::{By, Ending, Need, Refusal, Stock};
 
@@ -22,9 +22,9 @@ pub(crate) enum Known {
 /// What the request's secret is to the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Offered {
-    /// Current, or offered and not yet shown.
+    /// Current, offered and not yet shown, or superseded so lately that it is no evidence of anything.
     Current,
-    /// Genuine, but replaced.
+    /// Genuine, but superseded longer ago than honest clients show it.
     Old,
     /// Not one of this session's.
     Bad,
@@ -44,9 +44,9 @@ pub(crate) enum Proof {
 /// Who else of the session is connected and answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Company {
-    /// Nobody.
+    /// Nobody, or the same graft.
     Nobody,
-    /// A graft, no trunk.
+    /// A graft (another, if a graft asks), no trunk.
     Graft,
     /// A trunk wire.
     Trunk,
@@ -57,8 +57,8 @@ pub(crate) enum Company {
 pub(crate) enum Nonce {
     /// None, a void one, or one that means nothing.
     Nothing,
-    /// The open one.
-    Open,
+    /// The open one; it was offered on a wire of this stock.
+    Open(Stock),
     /// One that another family has spent, less than its lifetime ago.
     SpentElsewhere,
 }
@@ -72,6 +72,17 @@ pub(crate) enum Recourse {
     Exhausted,
     /// This request cannot follow a 307; what it fails to prove is evidence of nothing.
     CannotFollow,
+}
+
+/// Whether a ticket, where it is the proof, is kept up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Renewal {
+    /// It is.
+    Fine,
+    /// It went unrenewed for too long.
+    Expired,
+    /// Its successors were offered often enough, and none was ever shown.
+    NotTaken,
 }
 
 /// Everything a judgement rests on.
@@ -88,6 +99,11 @@ pub(crate) struct Facts {
     /// It comes from an address that the session is not held to: it gives no proof.
     pub(crate) elsewhere: bool,
     pub(crate) company: Company,
+    /// Somebody used the session by a ticket, aside of the trunk, since the trunk was last heard.
+    pub(crate) grafted: bool,
+    /// An old ticket of a graft, and another than this graft has moved the sequence on.
+    pub(crate) estranged: bool,
+    pub(crate) renewal: Renewal,
     pub(crate) nonce: Nonce,
     pub(crate) recourse: Recourse,
     pub(crate) role: Role,
@@ -127,7 +143,7 @@ pub(crate) enum Consequence {
     NotProven,
     /// An event that names both sides: it was shown while the owner is connected.
     Contested,
-    /// The graft's wires are cut, every secret renewed; an event.
+    /// Every graft is cut off, every secret renewed; an event.
     CutGraft,
     /// Theft: an event; the session ends if `ends`.
     Theft { ends: bool },
@@ -135,22 +151,72 @@ pub(crate) enum Consequence {
     Expire(Ending),
 }
 
+/// A request that was proved, whatever its route asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Proved {
+    pub(crate) strength: Strength,
+    /// The wire is to be attached. Nothing: it is already, or this request alone was proved.
+    pub(crate) attach: Option<Attach>,
+}
+
 /// A verdict and what follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Judgement {
     pub(crate) verdict: Verdict,
     pub(crate) consequence: Consequence,
+    /// Set also where the route asks for more: known, not allowed.
+    pub(crate) proved: Option<Proved>,
+    /// A control that runs in shadow would have refused, for this reason. `None` within: would have challenged.
+    pub(crate) shadowed: Option<(Control, Option<Refusal>)>,
 }
 
 impl Judgement {
-    const fn refuse(refusal: Refusal) -> Self {
-        Self::refuse_and(refusal, Consequence::Nothing)
+    const fn of(verdict: Verdict, consequence: Consequence) -> Self {
+        Self {
+            verdict,
+            consequence,
+            proved: None,
+            shadowed: None,
+        }
     }
 
-    const fn refuse_and(refusal: Refusal, consequence: Consequence) -> Self {
+    const fn refuse(refusal: Refusal) -> Self {
+        Self::of(Verdict::Refuse(refusal), Consequence::Nothing)
+    }
+}
+
+/// Not proved: by which control, what is answered, what follows.
+struct Denied {
+    control: Control,
+    verdict: Verdict,
+    consequence: Consequence,
+}
+
+impl Denied {
+    const fn refuse(control: Control, refusal: Refusal, consequence: Consequence) -> Self {
         Self {
+            control,
             verdict: Verdict::Refuse(refusal),
             consequence,
+        }
+    }
+
+    /// The event is told, nothing ends.
+    const fn soft_consequence(&self) -> Consequence {
+        match self.consequence {
+            Consequence::Theft { .. } => Consequence::Theft { ends: false },
+            Consequence::Nothing
+            | Consequence::NotProven
+            | Consequence::Contested
+            | Consequence::CutGraft
+            | Consequence::Expire(_) => self.consequence,
+        }
+    }
+
+    const fn refusal(&self) -> Option<Refusal> {
+        match self.verdict {
+            Verdict::Refuse(refusal) => Some(refusal),
+            Verdict::Accept { .. } | Verdict::Challenge => None,
         }
     }
 }
@@ -160,24 +226,63 @@ pub(crate) fn judge(policy: &Policy, facts: &Facts) -> Judgement {
     if let Some(judgement) = standing(facts) {
         return judgement;
     }
-    let proved = match prove(policy, facts) {
-        Ok(proved) => proved,
-        Err(judgement) => return judgement,
-    };
-    let verdict = match facts
-        .need
-        .met_by(facts.role, facts.ceiling, proved.strength)
-    {
+    let mut facts = *facts;
+    let mut shadowed = None;
+    loop {
+        let denied = match prove(policy, &facts) {
+            Ok((proved, consequence)) => {
+                return Judgement {
+                    shadowed,
+                    ..allowed(policy, &facts, proved, consequence)
+                };
+            }
+            Err(denied) => denied,
+        };
+        if !policy.is_shadowed(denied.control) {
+            return Judgement {
+                shadowed,
+                ..Judgement::of(denied.verdict, denied.consequence)
+            };
+        }
+        shadowed = shadowed.or(Some((denied.control, denied.refusal())));
+        match denied.control {
+            // Looked away from; the rest is judged.
+            Control::Address => facts.elsewhere = false,
+            Control::Renewal => facts.renewal = Renewal::Fine,
+            Control::Proof | Control::Contest | Control::Theft | Control::Csrf => {
+                // What it was before there was a gateway: whoever holds the string.
+                let proved = Proved {
+                    strength: Strength::Bearer,
+                    attach: None,
+                };
+                return Judgement {
+                    shadowed,
+                    ..allowed(policy, &facts, proved, denied.soft_consequence())
+                };
+            }
+        }
+    }
+}
+
+/// Proved; whether the route lets it.
+fn allowed(policy: &Policy, facts: &Facts, proved: Proved, consequence: Consequence) -> Judgement {
+    let need = facts.need.met_by(
+        facts.role,
+        facts.ceiling,
+        proved.strength,
+        policy.above_user,
+    );
+    let verdict = match need {
         Ok(()) => Verdict::Accept {
             strength: proved.strength,
             attach: proved.attach,
         },
-        // Known, not allowed: the wire is attached all the same, by whoever reads `attach` of the proof.
+        // Known, not allowed: the wire is attached all the same.
         Err(refusal) => Verdict::Refuse(refusal),
     };
     Judgement {
-        verdict,
-        consequence: proved.consequence,
+        proved: Some(proved),
+        ..Judgement::of(verdict, consequence)
     }
 }
 
@@ -204,117 +309,194 @@ fn standing(facts: &Facts) -> Option<Judgement> {
         } else {
             Refusal::PhantomSession(ending)
         };
-        return Some(Judgement::refuse_and(refusal, Consequence::Expire(ending)));
+        return Some(Judgement::of(
+            Verdict::Refuse(refusal),
+            Consequence::Expire(ending),
+        ));
     }
     facts
         .surprise
         .then(|| Judgement::refuse(Refusal::CsrfSurprise))
 }
 
-struct Proved {
-    strength: Strength,
-    attach: Option<Attach>,
-    consequence: Consequence,
+fn prove(policy: &Policy, facts: &Facts) -> Result<(Proved, Consequence), Denied> {
+    // Before a challenge too: the jar may be the owner's own, the place is not.
+    if facts.elsewhere {
+        return Err(Denied::refuse(
+            Control::Address,
+            Refusal::NotProven,
+            Consequence::NotProven,
+        ));
+    }
+    match policy.preset {
+        Preset::Strict | Preset::Balanced => by_wire(policy, facts),
+        Preset::Portable => by_ticket(policy, facts, None),
+        Preset::Bearer => by_string(facts),
+    }
 }
 
-fn prove(policy: &Policy, facts: &Facts) -> Result<Proved, Judgement> {
-    let attached = |stock: Stock, by: By| Proved {
+/// What connections prove.
+fn by_wire(policy: &Policy, facts: &Facts) -> Result<(Proved, Consequence), Denied> {
+    match facts.proof {
+        _ if facts.shared => stranger(policy, facts),
+        Proof::Attached(strength) => Ok((
+            Proved {
+                strength,
+                attach: None,
+            },
+            Consequence::Nothing,
+        )),
+        Proof::Lineage(stock) => of_stock(policy, facts, stock, By::Lineage),
+        Proof::Nothing => match facts.nonce {
+            Nonce::Open(stock) => of_stock(policy, facts, stock, By::HandOver),
+            Nonce::Nothing | Nonce::SpentElsewhere => stranger(policy, facts),
+        },
+    }
+}
+
+/// A wire that goes back to the sign-in, or to a ticket.
+fn of_stock(
+    policy: &Policy,
+    facts: &Facts,
+    stock: Stock,
+    by: By,
+) -> Result<(Proved, Consequence), Denied> {
+    let attached = Proved {
         strength: stock.strength().min(facts.most),
         attach: Some(Attach { stock, by }),
-        consequence: Consequence::Nothing,
     };
-    match facts.proof {
-        // Before a challenge too: the jar may be the owner's own, the place is not.
-        _ if facts.elsewhere => Err(Judgement::refuse_and(
+    match (stock, facts.company) {
+        // The trunk is heard: whoever came in by a ticket meanwhile is cut off, connected or not.
+        (Stock::Trunk, Company::Graft) => Ok((attached, Consequence::CutGraft)),
+        (Stock::Trunk, _) if facts.grafted => Ok((attached, Consequence::CutGraft)),
+        (Stock::Trunk, Company::Nobody | Company::Trunk) => Ok((attached, Consequence::Nothing)),
+        (Stock::Graft, Company::Trunk) => Err(Denied::refuse(
+            Control::Proof,
             Refusal::NotProven,
             Consequence::NotProven,
         )),
-        _ if facts.shared => Err(stranger(policy, facts)),
-        Proof::Attached(strength) => Ok(Proved {
-            strength,
-            attach: None,
-            consequence: Consequence::Nothing,
-        }),
-        Proof::Lineage(Stock::Trunk) => Ok(Proved {
-            // The trunk is heard: whoever came in by a ticket meanwhile is cut.
-            consequence: match facts.company {
-                Company::Graft => Consequence::CutGraft,
-                Company::Nobody | Company::Trunk => Consequence::Nothing,
+        // Two grafts, or one whose place in the sequence another has taken.
+        (Stock::Graft, Company::Graft) => Err(theft(policy, facts)),
+        (Stock::Graft, Company::Nobody) if facts.estranged => Err(theft(policy, facts)),
+        (Stock::Graft, Company::Nobody) => Ok((attached, Consequence::Nothing)),
+    }
+}
+
+/// What a ticket proves by itself.
+fn by_ticket(
+    policy: &Policy,
+    facts: &Facts,
+    attach: Option<Attach>,
+) -> Result<(Proved, Consequence), Denied> {
+    let renewal = |refusal| {
+        Err(Denied::refuse(
+            Control::Renewal,
+            refusal,
+            Consequence::Nothing,
+        ))
+    };
+    match (facts.offered, facts.renewal) {
+        (Offered::Old | Offered::Bad, _) => Err(theft(policy, facts)),
+        (Offered::Current, Renewal::Expired) => renewal(Refusal::SecretExpired),
+        (Offered::Current, Renewal::NotTaken) => renewal(Refusal::TicketNotTaken),
+        (Offered::Current, Renewal::Fine) => Ok((
+            Proved {
+                strength: Strength::Ticket.min(facts.most),
+                attach,
             },
-            ..attached(Stock::Trunk, By::Lineage)
-        }),
-        Proof::Lineage(Stock::Graft) if facts.company != Company::Trunk => {
-            Ok(attached(Stock::Graft, By::Lineage))
-        }
-        Proof::Lineage(Stock::Graft) => Err(Judgement::refuse_and(
-            Refusal::NotProven,
+            Consequence::Nothing,
+        )),
+    }
+}
+
+/// Whoever holds the string; one that was replaced is refused, and evidence of nothing.
+const fn by_string(facts: &Facts) -> Result<(Proved, Consequence), Denied> {
+    match facts.offered {
+        Offered::Current => Ok((
+            Proved {
+                strength: Strength::Bearer,
+                attach: None,
+            },
+            Consequence::Nothing,
+        )),
+        Offered::Old | Offered::Bad => Err(Denied::refuse(
+            Control::Proof,
+            Refusal::OutOfSequence,
             Consequence::NotProven,
         )),
-        Proof::Nothing if facts.nonce == Nonce::Open => Ok(attached(Stock::Trunk, By::HandOver)),
-        Proof::Nothing => Err(stranger(policy, facts)),
     }
 }
 
 /// A genuine secret on a wire that proves nothing.
-fn stranger(policy: &Policy, facts: &Facts) -> Judgement {
+fn stranger(policy: &Policy, facts: &Facts) -> Result<(Proved, Consequence), Denied> {
+    let not_proven = |refusal, consequence| Denied::refuse(Control::Proof, refusal, consequence);
     match facts.recourse {
         // An echo would join the interceptor's stack, not the owner's.
         Recourse::Echo if !facts.shared => {
-            return Judgement {
+            return Err(Denied {
+                control: Control::Proof,
                 verdict: Verdict::Challenge,
                 consequence: Consequence::Nothing,
-            };
+            });
         }
         Recourse::CannotFollow => {
-            return Judgement::refuse_and(Refusal::NotProven, Consequence::Nothing);
+            return Err(not_proven(Refusal::NotProven, Consequence::Nothing));
         }
         Recourse::Echo | Recourse::Exhausted => {}
     }
     if facts.nonce == Nonce::SpentElsewhere && !facts.shared {
-        return theft(policy);
+        return Err(theft(policy, facts));
     }
     match (facts.company, facts.offered) {
-        (Company::Trunk, Offered::Current) => contested(policy),
-        // `strict` has no grafts; the row stands for the presets that do.
-        (Company::Graft, _) => theft(policy),
+        (Company::Trunk, Offered::Current) => Err(contested(policy)),
+        (Company::Graft, _) => Err(theft(policy, facts)),
+        (Company::Nobody, Offered::Current)
+            if policy.preset == Preset::Balanced && !facts.shared =>
+        {
+            let graft = Attach {
+                stock: Stock::Graft,
+                by: By::Ticket,
+            };
+            by_ticket(policy, facts, Some(graft))
+        }
+        (Company::Nobody, Offered::Old) if policy.preset == Preset::Balanced && !facts.shared => {
+            Err(theft(policy, facts))
+        }
+        // An old ticket ends nothing where the owner is connected, nor where no ticket opens anything.
+        (Company::Trunk | Company::Nobody, Offered::Old) => {
+            Err(not_proven(Refusal::OutOfSequence, Consequence::NotProven))
+        }
         (Company::Trunk | Company::Nobody, _) => {
-            Judgement::refuse_and(Refusal::NotProven, Consequence::NotProven)
+            Err(not_proven(Refusal::NotProven, Consequence::NotProven))
         }
     }
 }
 
-const fn contested(policy: &Policy) -> Judgement {
-    match policy.on_contest {
-        OnContest::Refuse => Judgement::refuse_and(Refusal::Contested, Consequence::Contested),
-        OnContest::End => Judgement::refuse_and(
+const fn contested(policy: &Policy) -> Denied {
+    let (refusal, consequence) = match policy.on_contest {
+        OnContest::Refuse => (Refusal::Contested, Consequence::Contested),
+        OnContest::End => (
             Refusal::PhantomSession(Ending::Theft),
             Consequence::Theft { ends: true },
         ),
-        OnContest::Alert => Judgement::refuse_and(Refusal::NotProven, Consequence::Contested),
-    }
+        OnContest::Alert => (Refusal::NotProven, Consequence::Contested),
+    };
+    Denied::refuse(Control::Contest, refusal, consequence)
 }
 
-const fn theft(policy: &Policy) -> Judgement {
-    match policy.on_theft {
-        OnTheft::End => Judgement::refuse_and(
-            Refusal::PhantomSession(Ending::Theft),
-            Consequence::Theft { ends: true },
-        ),
-        OnTheft::Refuse => {
-            Judgement::refuse_and(Refusal::Contested, Consequence::Theft { ends: false })
-        }
-        OnTheft::Alert => {
-            Judgement::refuse_and(Refusal::NotProven, Consequence::Theft { ends: false })
-        }
-    }
-}
-
-/// What a wire proves, whatever the route asks for: a request that is refused for its role still attaches.
-pub(crate) fn attachment(policy: &Policy, facts: &Facts) -> Option<Attach> {
-    if standing(facts).is_some() {
-        return None;
-    }
-    prove(policy, facts).ok().and_then(|proved| proved.attach)
+fn theft(policy: &Policy, facts: &Facts) -> Denied {
+    let (refusal, ends) = match policy.on_theft {
+        OnTheft::End => (Refusal::PhantomSession(Ending::Theft), true),
+        OnTheft::Refuse => (Refusal::Contested, false),
+        OnTheft::Alert => (Refusal::NotProven, false),
+    };
+    // Whoever shows an old ticket is told no more than that there is nothing here.
+    let refusal = if facts.offered == Offered::Old {
+        Refusal::OutOfSequence
+    } else {
+        refusal
+    };
+    Denied::refuse(Control::Theft, refusal, Consequence::Theft { ends })
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What the node keeps to itself: keys derived from its secret, and what is made with them.
 //!
 //! The node secret lives outside the store. From it come, by BLAKE3's key derivation, one key per purpose: a
-//! selector's MAC, a record's MAC, a secret's digest, a seal. So a store that is read reveals no credential, and
+//! selector's MAC, a record's MAC, a secret's digest, a seal, tickets. So a store that is read reveals no credential, and
 //! a store that is written forges none. Two epochs are kept: the current one makes, both read.
 
 use core::fmt;
@@ -13,7 +13,9 @@ use zeroize::Zeroize as _;
 
 use crate::ids::{SESSION_ID_BYTES, SessionId};
 use crate::secret::Secret;
+use crate::sequence::{Holder, Position};
 use crate::store::{Key, StoreError, StoreErrorKind, Version};
+use crate::ticket::TicketKey;
 use crate::time::{Entropy, EntropyError};
 
 /// Bytes of a selector: a session id and six bytes of MAC.
@@ -55,7 +57,8 @@ struct EpochKeys {
     record: [u8; 32],
     digest: [u8; 32],
     seal: [u8; 32],
-    guest: [u8; 32],
+    ticket: [u8; 32],
+    client: [u8; 32],
 }
 
 impl EpochKeys {
@@ -67,7 +70,8 @@ impl EpochKeys {
             record: key("wirebound v1 record mac"),
             digest: key("wirebound v1 secret digest"),
             seal: key("wirebound v1 seal"),
-            guest: key("wirebound v1 guest secret"),
+            ticket: key("wirebound v1 ticket"),
+            client: key("wirebound v1 client"),
         }
     }
 
@@ -84,7 +88,8 @@ impl Drop for EpochKeys {
         self.record.zeroize();
         self.digest.zeroize();
         self.seal.zeroize();
-        self.guest.zeroize();
+        self.ticket.zeroize();
+        self.client.zeroize();
     }
 }
 
@@ -216,13 +221,34 @@ impl Keys {
         Some(Digest(*hasher.finalize().as_bytes()))
     }
 
-    /// The secret that follows a sealed cookie. Whoever has the cookie cannot tell it; every answer that sets it sets the
-    /// same, so that answers in parallel do not undo one another.
-    pub(crate) fn successor(&self, epoch: u32, sealed: &[u8]) -> Option<Secret> {
-        let keys = self.of(epoch)?;
-        Some(Secret::from_bytes(
-            *blake3::keyed_hash(&keys.guest, sealed).as_bytes(),
-        ))
+    /// The ticket of a session at a position, under the keys of the epoch that made the session.
+    pub(crate) fn ticket(&self, epoch: u32, id: &SessionId, position: Position) -> Option<Secret> {
+        TicketKey::derive(&self.of(epoch)?.ticket, id).seal(id, position)
+    }
+
+    /// Where a ticket stands; nothing if it is not one of this session's.
+    pub(crate) fn open_ticket(
+        &self,
+        epoch: u32,
+        id: &SessionId,
+        ticket: &Secret,
+    ) -> Option<Position> {
+        TicketKey::derive(&self.of(epoch)?.ticket, id).open(id, ticket)
+    }
+
+    /// Names a client where there are no wires, by what it says of itself: never shown, only compared.
+    #[must_use]
+    pub fn client(&self, parts: &[&[u8]]) -> Holder {
+        let mut hasher = blake3::Hasher::new_keyed(&self.current.client);
+        for part in parts {
+            hasher.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_le_bytes());
+            hasher.update(part);
+        }
+        let mut line = [0; 16];
+        for (to, from) in line.iter_mut().zip(hasher.finalize().as_bytes()) {
+            *to = *from;
+        }
+        Holder::Line(line)
     }
 
     /// Puts epoch and MAC around a record. The MAC covers where it lies and which version it is, so that a

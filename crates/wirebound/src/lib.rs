@@ -21,11 +21,13 @@ mod policy;
 mod record;
 mod role;
 mod secret;
+pub mod sequence;
 pub mod store;
 mod sync;
 pub mod table;
 #[cfg(test)]
 mod testing;
+mod ticket;
 mod time;
 mod verdict;
 mod wire;
@@ -39,9 +41,9 @@ pub use ids::{
     SubjectError, WireId,
 };
 pub use keys::{Digest, Keys, NodeSecret};
-pub use policy::{BoundToIp, MaxSessions, OnContest, OnLimit, OnTheft, Policy, Preset};
+pub use policy::{BoundToIp, Control, MaxSessions, OnContest, OnLimit, OnTheft, Policy, Preset};
 pub use role::{Role, Strength};
 pub use secret::{SECRET_BYTES, SECRET_CHARS, Secret};
 pub use time::{Clock, Entropy, EntropyError, Lifetime, Timestamp};
 pub use verdict::{By, Ending, Need, Refusal, Stock, Verified};
-pub use wire::{Connected, HandOverKind, Lineage, Transport, Wire};
+pub use wire::{Connected, HandOverKind, Lineage, Transport, Visit, Wire};

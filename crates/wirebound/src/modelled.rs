@@ -7,9 +7,10 @@ use std::sync::Arc;
 use crate::bonds::{Bonds, Departed, Watch};
 use crate::families::Families;
 use crate::ids::{Authority, SessionId, Subject};
+use crate::record::Origin;
 use crate::table::Live;
 use crate::time::Timestamp;
-use crate::verdict::{By, Ending, Stock};
+use crate::verdict::{By, Ending};
 use crate::wire::{Attachment, Connected, Recognised, Wire, WireCore, WireIds};
 
 /// The bonds of a process.
@@ -53,9 +54,9 @@ impl World {
         let subject = Subject::new(b"subject").ok();
         let joined = subject.and_then(|subject| {
             self.bonds.join(live, &core.0, Timestamp::ZERO, |handle| {
-                let (here, stock) = (Authority::of("here"), Stock::Trunk);
+                let (here, origin) = (Authority::of("here"), Origin::Trunk);
                 let by = By::Lineage;
-                Attachment::new(session, subject, here, handle, stock, by, Some(digest))
+                Attachment::new(session, subject, here, handle, origin, by, Some(digest))
             })
         });
         debug_assert!(joined.is_some(), "a model has room");

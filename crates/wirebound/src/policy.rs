@@ -2,24 +2,98 @@
 
 use std::net::IpAddr;
 
-use crate::role::Role;
+use crate::role::{Role, Strength};
+use crate::sequence::Rules;
 use crate::time::Lifetime;
 
-/// Which proofs attach a wire.
+/// Which proofs count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
+#[expect(clippy::exhaustive_enums, reason = "the judge must meet each")]
 pub enum Preset {
     /// Wire, lineage and echo (and, once they stand, device keys): a copied cookie is never enough.
-    #[default]
     Strict,
+    /// Also tickets, as grafts, when nothing of the session is connected.
+    #[default]
+    Balanced,
+    /// Tickets and no wires: behind a proxy that ends TLS.
+    Portable,
+    /// Whoever holds the string. For comparison, and for slow changes.
+    Bearer,
 }
 
 impl Preset {
+    /// Every preset.
+    pub const ALL: [Self; 4] = [Self::Strict, Self::Balanced, Self::Portable, Self::Bearer];
+
     /// Its name in the configuration.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Strict => "strict",
+            Self::Balanced => "balanced",
+            Self::Portable => "portable",
+            Self::Bearer => "bearer",
+        }
+    }
+
+    /// Whether connections prove anything.
+    #[must_use]
+    pub const fn binds_wires(self) -> bool {
+        matches!(self, Self::Strict | Self::Balanced)
+    }
+}
+
+/// What can be judged and reported without being enforced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "the judge must meet each")]
+pub enum Control {
+    /// A genuine ticket on a wire that proves nothing, where the preset asks for more.
+    Proof,
+    /// A stranger meets the owner.
+    Contest,
+    /// Two parties hold one session.
+    Theft,
+    /// A ticket that went unrenewed for too long, or whose successors nobody takes.
+    Renewal,
+    /// The client's address changed.
+    Address,
+    /// The request came from another site.
+    Csrf,
+}
+
+impl Control {
+    /// Every control.
+    pub const ALL: [Self; 6] = [
+        Self::Proof,
+        Self::Contest,
+        Self::Theft,
+        Self::Renewal,
+        Self::Address,
+        Self::Csrf,
+    ];
+
+    /// Its name in configuration and events.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Proof => "proof",
+            Self::Contest => "contest",
+            Self::Theft => "theft",
+            Self::Renewal => "renewal",
+            Self::Address => "bound_to_ip",
+            Self::Csrf => "csrf",
+        }
+    }
+
+    /// Under which its events are counted, apart from those of the control itself.
+    pub(crate) const fn alarm(self) -> &'static str {
+        match self {
+            Self::Proof => "shadowed proof",
+            Self::Contest => "shadowed contest",
+            Self::Theft => "shadowed theft",
+            Self::Renewal => "shadowed renewal",
+            Self::Address => "shadowed bound_to_ip",
+            Self::Csrf => "shadowed csrf",
         }
     }
 }
@@ -120,8 +194,14 @@ pub struct MaxSessions {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "configuration builds it")]
 pub struct Policy {
-    /// Which proofs attach.
+    /// Which proofs count.
     pub preset: Preset,
+    /// How tickets move on.
+    pub tickets: Rules,
+    /// What is judged and reported, but not enforced.
+    pub shadow: Vec<Control>,
+    /// The least strength that a role above `user` asks for. `wire`.
+    pub above_user: Strength,
     /// Whether the client's address must stay.
     pub bound_to_ip: BoundToIp,
     /// A stranger meets the owner.
@@ -165,7 +245,10 @@ pub struct Policy {
 impl Default for Policy {
     fn default() -> Self {
         Self {
-            preset: Preset::Strict,
+            preset: Preset::default(),
+            tickets: Rules::default(),
+            shadow: Vec::new(),
+            above_user: Strength::Wire,
             bound_to_ip: BoundToIp::Off,
             on_contest: OnContest::Refuse,
             on_theft: OnTheft::End,
@@ -194,6 +277,12 @@ impl Default for Policy {
 }
 
 impl Policy {
+    /// Whether a control is judged and reported, but not enforced.
+    #[must_use]
+    pub fn is_shadowed(&self, control: Control) -> bool {
+        self.shadow.contains(&control)
+    }
+
     /// The limit that applies to a role in force. Without one of its own a role takes that of `user`.
     #[must_use]
     pub fn limit(&self, role: Role) -> MaxSessions {

@@ -1,47 +1,72 @@
 //! What the store keeps of a session: the record while it lives, the tombstone after.
 //!
-//! No secret is in either, only keyed digests; no method prints one.
+//! No secret is in either: of tickets only their positions, of nonces keyed digests.
 
 use crate::codec::{Reader, Writer};
 use crate::ids::{Authority, Root, SessionId, Subject};
 use crate::keys::Digest;
 use crate::role::{Role, Strength};
+use crate::sequence::{Holder, Position, Sequence};
 use crate::store::{Key, Space};
 use crate::time::{Lifetime, Timestamp};
 use crate::verdict::{Ending, Stock};
 
 /// Format of session records.
-const SESSION_FORMAT: u8 = 1;
+const SESSION_FORMAT: u8 = 2;
 /// Format of tombstones.
-const TOMBSTONE_FORMAT: u8 = 1;
+const TOMBSTONE_FORMAT: u8 = 2;
 
 /// How many families a session holds.
 pub(crate) const ROOTS: usize = 8;
-/// How many digests of secrets a session holds: the current one, offers, older ones.
-pub(crate) const SECRETS: usize = 6;
-
-/// What a secret is to its session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum SecretState {
-    /// The one to show.
-    Current,
-    /// Given out, not yet shown.
-    Offered,
-    /// Replaced, but genuine.
-    Old,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) struct SecretEntry {
-    pub(crate) digest: Digest,
-    pub(crate) state: SecretState,
-}
-
 /// A family of the session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Family {
     pub(crate) root: Root,
-    pub(crate) stock: Stock,
+    pub(crate) origin: Origin,
+}
+
+/// What a wire or a family of a session goes back to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// The sign-in, or a device proof.
+    Trunk,
+    /// A ticket that was shown: by this family, or by this client where there was none.
+    Graft([u8; 16]),
+}
+
+impl Origin {
+    pub(crate) const fn stock(self) -> Stock {
+        match self {
+            Self::Trunk => Stock::Trunk,
+            Self::Graft(_) => Stock::Graft,
+        }
+    }
+
+    /// As whom it shows tickets.
+    pub(crate) const fn holder(self) -> Holder {
+        match self {
+            Self::Trunk => Holder::Trunk,
+            Self::Graft(line) => Holder::Line(line),
+        }
+    }
+
+    fn encode(self, out: &mut Writer) {
+        match self {
+            Self::Trunk => out.byte(1),
+            Self::Graft(line) => {
+                out.byte(2);
+                out.array(&line);
+            }
+        }
+    }
+
+    fn decode(from: &mut Reader<'_>) -> Option<Self> {
+        match from.byte()? {
+            1 => Some(Self::Trunk),
+            2 => from.array().map(Self::Graft),
+            _ => None,
+        }
+    }
 }
 
 /// A hand-over that was offered.
@@ -50,6 +75,8 @@ pub(crate) struct HandOver {
     pub(crate) digest: Digest,
     pub(crate) made: Timestamp,
     pub(crate) hops: u8,
+    /// What the wire that offered it goes back to, and so whoever takes it.
+    pub(crate) origin: Origin,
     /// The family that spent it.
     pub(crate) spent: Option<Root>,
 }
@@ -59,8 +86,8 @@ pub(crate) struct HandOver {
 pub(crate) struct Raised {
     pub(crate) role: Role,
     pub(crate) until: Timestamp,
-    /// In force once the offered secret was shown.
-    pub(crate) acknowledged: bool,
+    /// In force for tickets from here on: what was given out before never carries it.
+    pub(crate) from: Position,
 }
 
 /// What a session lives on, and whether anybody signed in for it.
@@ -109,7 +136,7 @@ pub(crate) struct Record {
     pub(crate) seen: Timestamp,
     pub(crate) role: Role,
     pub(crate) raised: Option<Raised>,
-    pub(crate) secrets: Vec<SecretEntry>,
+    pub(crate) sequence: Sequence,
     pub(crate) families: Vec<Family>,
     pub(crate) hand_over: Option<HandOver>,
     /// Where it was last proved from, for events: address and client, as text.
@@ -121,89 +148,72 @@ impl Record {
         Key::new(Space::Session, id.as_bytes())
     }
 
-    pub(crate) fn secret(&self, digest: &Digest) -> Option<SecretState> {
-        // Every digest is compared, so that time does not tell which one matched.
-        let mut found = None;
-        for entry in &self.secrets {
-            if entry.digest.matches(digest) {
-                found = Some(entry.state);
-            }
-        }
-        found
-    }
-
-    pub(crate) fn current(&self) -> Option<&Digest> {
-        self.secrets
-            .iter()
-            .find(|entry| entry.state == SecretState::Current)
-            .map(|entry| &entry.digest)
-    }
-
-    /// Offers a new secret; offers and older ones beyond the bound are forgotten, oldest first.
-    ///
-    /// An offer that was never shown stays genuine, but acknowledges nothing any more: it was not made for the elevation
-    /// that stands now.
-    pub(crate) fn offer(&mut self, digest: Digest) {
-        for entry in &mut self.secrets {
-            if entry.state == SecretState::Offered {
-                entry.state = SecretState::Old;
-            }
-        }
-        self.secrets.push(SecretEntry {
-            digest,
-            state: SecretState::Offered,
-        });
-        while self.secrets.len() > SECRETS {
-            let oldest = self
-                .secrets
-                .iter()
-                .position(|entry| entry.state != SecretState::Current);
-            match oldest {
-                Some(at) => drop(self.secrets.remove(at)),
-                None => break,
-            }
-        }
-    }
-
-    /// An offered secret was shown: it is current now, what was current is old, an elevation is in force.
-    pub(crate) fn acknowledge(&mut self, digest: &Digest) {
-        for entry in &mut self.secrets {
-            if entry.digest.matches(digest) {
-                entry.state = SecretState::Current;
-            } else if entry.state == SecretState::Current {
-                entry.state = SecretState::Old;
-            }
-        }
-        if let Some(raised) = &mut self.raised {
-            raised.acknowledged = true;
-        }
-    }
-
-    pub(crate) fn stock(&self, root: &Root) -> Option<Stock> {
+    pub(crate) fn origin(&self, root: &Root) -> Option<Origin> {
         self.families
             .iter()
             .find(|family| family.root == *root)
-            .map(|family| family.stock)
+            .map(|family| family.origin)
     }
 
     /// Adds a family; of more than eight the oldest goes. A family that is trunk stays trunk.
-    pub(crate) fn join(&mut self, root: Root, stock: Stock) -> bool {
-        if self.stock(&root).is_some_and(|has| has >= stock) {
+    pub(crate) fn join(&mut self, root: Root, origin: Origin) -> bool {
+        let has = self.origin(&root);
+        if has == Some(origin) || has == Some(Origin::Trunk) {
             return false;
         }
         self.families.retain(|family| family.root != root);
-        self.families.push(Family { root, stock });
+        self.families.push(Family { root, origin });
         if self.families.len() > ROOTS {
-            self.families.remove(0);
+            // A graft goes before any trunk family: a copied ticket must not push the owner's lineage out.
+            let graft = |family: &Family| family.origin != Origin::Trunk;
+            let at = self.families.iter().position(graft).unwrap_or(0);
+            return self.families.remove(at).root != root;
         }
         true
     }
 
+    /// Whether somebody used it by a ticket, aside of the trunk, since the trunk was last heard.
+    pub(crate) fn is_grafted(&self) -> bool {
+        self.sequence.is_astray()
+            || self
+                .families
+                .iter()
+                .any(|family| family.origin != Origin::Trunk)
+    }
+
+    /// Every graft is cut off: its families, its nonce, and every ticket given out before.
+    pub(crate) fn prune(&mut self, now: Timestamp) -> Position {
+        self.families
+            .retain(|family| family.origin == Origin::Trunk);
+        self.hand_over = self
+            .hand_over
+            .take()
+            .filter(|offer| offer.origin == Origin::Trunk);
+        let before = self.sequence.current();
+        let position = self.sequence.renew(Holder::Trunk, now);
+        // An elevation that was never taken is not taken by this.
+        if self.raised.is_some_and(|raised| before < raised.from) {
+            self.raised = None;
+        }
+        position
+    }
+
+    /// Whether the raised role is in force: its ticket, or a later one, was shown.
+    pub(crate) fn raised(&self) -> Option<Raised> {
+        self.raised
+            .filter(|raised| self.sequence.current() >= raised.from)
+    }
+
     /// The role in force at `now` below a ceiling.
     pub(crate) fn role_at(&self, ceiling: Role, now: Timestamp) -> Role {
+        self.role_of(self.sequence.current(), ceiling, now)
+    }
+
+    /// The role that a ticket at this position carries.
+    pub(crate) fn role_of(&self, shown: Position, ceiling: Role, now: Timestamp) -> Role {
         let raised = self
             .raised
-            .filter(|raised| raised.acknowledged && now < raised.until);
+            .filter(|raised| shown >= raised.from && now < raised.until);
         ceiling.min(raised.map_or(self.role, |raised| raised.role.max(self.role)))
     }
 
@@ -229,24 +239,18 @@ impl Record {
         out.option(self.raised.as_ref(), |out, raised| {
             out.byte(raised.role.rank());
             out.time(raised.until);
-            out.flag(raised.acknowledged);
+            raised.from.encode(out);
         });
-        out.list(&self.secrets, |out, entry| {
-            out.array(entry.digest.as_bytes());
-            out.byte(match entry.state {
-                SecretState::Current => 1,
-                SecretState::Offered => 2,
-                SecretState::Old => 3,
-            });
-        });
+        self.sequence.encode(&mut out);
         out.list(&self.families, |out, family| {
             out.array(family.root.as_bytes());
-            out.flag(family.stock == Stock::Trunk);
+            family.origin.encode(out);
         });
         out.option(self.hand_over.as_ref(), |out, hand_over| {
             out.array(hand_over.digest.as_bytes());
             out.time(hand_over.made);
             out.byte(hand_over.hops);
+            hand_over.origin.encode(out);
             out.option(hand_over.spent.as_ref(), |out, root| {
                 out.array(root.as_bytes());
             });
@@ -283,28 +287,14 @@ impl Record {
                 Some(Raised {
                     role: Role::ranked(from.byte()?),
                     until: from.time()?,
-                    acknowledged: from.flag()?,
+                    from: Position::decode(from)?,
                 })
             })?,
-            secrets: from.list(|from| {
-                Some(SecretEntry {
-                    digest: Digest::from_bytes(from.array()?),
-                    state: match from.byte()? {
-                        1 => SecretState::Current,
-                        2 => SecretState::Offered,
-                        3 => SecretState::Old,
-                        _ => return None,
-                    },
-                })
-            })?,
+            sequence: Sequence::decode(&mut from)?,
             families: from.list(|from| {
                 Some(Family {
                     root: Root::from_bytes(from.array()?),
-                    stock: if from.flag()? {
-                        Stock::Trunk
-                    } else {
-                        Stock::Graft
-                    },
+                    origin: Origin::decode(from)?,
                 })
             })?,
             hand_over: from.option(|from| {
@@ -312,6 +302,7 @@ impl Record {
                     digest: Digest::from_bytes(from.array()?),
                     made: from.time()?,
                     hops: from.byte()?,
+                    origin: Origin::decode(from)?,
                     spent: from.option(|from| from.array().map(Root::from_bytes))?,
                 })
             })?,
@@ -322,14 +313,14 @@ impl Record {
     }
 }
 
-/// What is left of an ended session: that it was, how it ended, and by which digest its holder is recognised.
+/// What is left of an ended session: that it was, how it ended, and by which tickets its holder is recognised.
 #[derive(Clone, Debug)]
 pub(crate) struct Tombstone {
     pub(crate) ending: Ending,
     pub(crate) ended: Timestamp,
     pub(crate) epoch: u32,
-    /// The keyed digest of the secret that was current: whoever shows that secret may be told the ending.
-    pub(crate) digest: Option<Digest>,
+    /// The ticket that was current: whoever shows it, or a later one, may be told the ending.
+    pub(crate) current: Position,
 }
 
 impl Tombstone {
@@ -342,9 +333,7 @@ impl Tombstone {
         out.byte(self.ending.number());
         out.time(self.ended);
         out.number(u64::from(self.epoch));
-        out.option(self.digest.as_ref(), |out, digest| {
-            out.array(digest.as_bytes());
-        });
+        self.current.encode(&mut out);
         out.finish()
     }
 
@@ -357,7 +346,7 @@ impl Tombstone {
             ending: Ending::from_number(from.byte()?)?,
             ended: from.time()?,
             epoch: u32::try_from(from.number()?).ok()?,
-            digest: from.option(|from| from.array().map(Digest::from_bytes))?,
+            current: Position::decode(&mut from)?,
         };
         from.finish()?;
         Some(tombstone)
@@ -385,20 +374,18 @@ mod tests {
             raised: Some(Raised {
                 role: Role::ADMIN,
                 until: Timestamp::from_millis(99),
-                acknowledged: false,
+                from: Position { n: 1, branch: 0 },
             }),
-            secrets: vec![SecretEntry {
-                digest: Digest::from_bytes([7; 32]),
-                state: SecretState::Current,
-            }],
+            sequence: Sequence::begin(Holder::Trunk, Timestamp::from_millis(1)),
             families: vec![Family {
                 root: Root::from_bytes([8; 16]),
-                stock: Stock::Trunk,
+                origin: Origin::Trunk,
             }],
             hand_over: Some(HandOver {
                 digest: Digest::from_bytes([9; 32]),
                 made: Timestamp::from_millis(4),
                 hops: 1,
+                origin: Origin::Graft([5; 16]),
                 spent: Some(Root::from_bytes([8; 16])),
             }),
             last_side: "127.0.0.1".into(),
@@ -417,25 +404,46 @@ mod tests {
         longer.push(0);
         assert!(Record::decode(&longer).is_none(), "trailing bytes");
         let mut newer = bytes;
-        newer[0] = 2;
+        newer[0] = 3;
         assert!(Record::decode(&newer).is_none(), "unknown version");
     }
 
+    fn rules() -> crate::sequence::Rules {
+        crate::sequence::Rules::default()
+    }
+
     #[test]
-    fn an_elevation_is_in_force_only_once_its_secret_was_shown() {
+    fn an_elevation_is_in_force_only_once_its_ticket_was_shown_and_never_for_an_older_one() {
         let mut record = sample();
         let now = Timestamp::from_millis(50);
+        let before = record.sequence.offer_new(Holder::Trunk, "", now).unwrap();
+        let from = record.sequence.offer_new(Holder::Trunk, "", now).unwrap();
+        record.raised = Some(Raised {
+            role: Role::ADMIN,
+            until: Timestamp::from_millis(99),
+            from,
+        });
         assert_eq!(record.role_at(Role::ADMIN, now), Role::USER);
-        let offered = Digest::from_bytes([1; 32]);
-        record.offer(offered);
-        assert_eq!(record.secret(&offered), Some(SecretState::Offered));
-        record.acknowledge(&offered);
-        assert_eq!(record.secret(&offered), Some(SecretState::Current));
         assert_eq!(
-            record.secret(&Digest::from_bytes([7; 32])),
-            Some(SecretState::Old)
+            record.role_of(before, Role::ADMIN, now),
+            Role::USER,
+            "offered before the elevation"
         );
+        assert_eq!(record.role_of(from, Role::ADMIN, now), Role::ADMIN);
+        let moment = crate::sequence::Moment {
+            now,
+            window: Lifetime::from_secs(10),
+            seen: now,
+        };
+        record
+            .sequence
+            .show(from, Holder::Trunk, "", &moment, &rules());
         assert_eq!(record.role_at(Role::ADMIN, now), Role::ADMIN);
+        assert_eq!(
+            record.role_of(Position::default(), Role::ADMIN, now),
+            Role::USER,
+            "the old ticket, still good for a window"
+        );
         assert_eq!(
             record.role_at(Role::USER, now),
             Role::USER,
@@ -452,22 +460,27 @@ mod tests {
     fn a_session_holds_its_eight_newest_families_and_a_trunk_stays_a_trunk() {
         let mut record = sample();
         let first = Root::from_bytes([8; 16]);
-        assert!(!record.join(first, Stock::Graft));
-        assert_eq!(record.stock(&first), Some(Stock::Trunk));
+        let graft = Origin::Graft([3; 16]);
+        assert!(!record.join(first, graft));
+        assert_eq!(record.origin(&first), Some(Origin::Trunk));
         for byte in 20..28 {
-            assert!(record.join(Root::from_bytes([byte; 16]), Stock::Trunk));
+            assert!(record.join(Root::from_bytes([byte; 16]), Origin::Trunk));
         }
         assert_eq!(record.families.len(), ROOTS);
-        assert_eq!(record.stock(&first), None);
+        assert_eq!(record.origin(&first), None);
     }
 
     #[test]
-    fn offers_are_bounded_and_never_push_out_the_current_secret() {
+    fn grafts_push_out_grafts_and_never_the_trunk() {
         let mut record = sample();
-        for byte in 100..120 {
-            record.offer(Digest::from_bytes([byte; 32]));
+        for byte in 20..60 {
+            record.join(Root::from_bytes([byte; 16]), Origin::Graft([byte; 16]));
         }
-        assert_eq!(record.secrets.len(), SECRETS);
-        assert!(record.current().is_some());
+        assert_eq!(record.families.len(), ROOTS);
+        let trunk = Root::from_bytes([8; 16]);
+        assert_eq!(record.origin(&trunk), Some(Origin::Trunk));
+        record.prune(Timestamp::from_millis(9));
+        assert_eq!(record.families.len(), 1);
+        assert!(!record.is_grafted() && record.hand_over.is_none());
     }
 }

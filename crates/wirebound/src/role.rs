@@ -22,6 +22,16 @@ impl Role {
         Self(rank)
     }
 
+    /// What of it may be used with a proof of this strength: above `user` only what is strong enough.
+    #[must_use]
+    pub fn usable_with(self, strength: Strength, above_user: Strength) -> Self {
+        if strength < above_user {
+            self.min(Self::USER)
+        } else {
+            self
+        }
+    }
+
     /// Its rank.
     #[must_use]
     pub const fn rank(self) -> u8 {

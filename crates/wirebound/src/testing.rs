@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use crate::ids::{Root, WireId};
-use crate::time::{Entropy, EntropyError, Timestamp};
+use crate::time::{Entropy, EntropyError, Lifetime, Timestamp};
 use crate::wire::{Connected, Lineage, Transport, WireCore};
 
 /// Repeatable "randomness": a hash chain over a seed.
@@ -41,6 +41,10 @@ impl Transport for Unplugged {
 
     fn alive(&self) -> core::pin::Pin<Box<dyn Future<Output = bool> + Send + '_>> {
         Box::pin(core::future::ready(true))
+    }
+
+    fn trip(&self) -> Option<Lifetime> {
+        None
     }
 }
 

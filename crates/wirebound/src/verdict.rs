@@ -110,6 +110,12 @@ pub enum Refusal {
     NotProven,
     /// A genuine secret on a wire that proves nothing, while its owner is connected.
     Contested,
+    /// A genuine ticket that was superseded longer ago than honest clients show one.
+    OutOfSequence,
+    /// A ticket whose successors were offered often enough, and none was ever shown.
+    TicketNotTaken,
+    /// A ticket that went unrenewed for too long while nothing of its session was connected.
+    SecretExpired,
     /// The role in force is below what is asked for.
     InsufficientRole,
     /// The proof is weaker than what is asked for.
@@ -128,7 +134,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every refusal; those that carry an ending, once.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 18] = [
         Self::Malformed,
         Self::Unauthenticated,
         Self::PhantomSession(Ending::Logout),
@@ -137,6 +143,9 @@ impl Refusal {
         Self::CsrfSurprise,
         Self::NotProven,
         Self::Contested,
+        Self::OutOfSequence,
+        Self::TicketNotTaken,
+        Self::SecretExpired,
         Self::InsufficientRole,
         Self::InsufficientStrength,
         Self::SharedWire,
@@ -153,11 +162,13 @@ impl Refusal {
             Self::Malformed => "malformed",
             Self::Unauthenticated => "unauthenticated",
             Self::PhantomSession(_) => "phantom_session",
-            Self::SessionExpired(_) => "session_expired",
+            Self::SessionExpired(_) | Self::SecretExpired => "session_expired",
             Self::Blocked => "blocked",
             Self::CsrfSurprise => "csrf_surprise",
             Self::NotProven => "not_proven",
             Self::Contested => "contested",
+            Self::OutOfSequence => "out_of_sequence",
+            Self::TicketNotTaken => "ticket_not_taken",
             Self::InsufficientRole => "insufficient_role",
             Self::InsufficientStrength | Self::SharedWire => "insufficient_strength",
             Self::StepUpRequired => "step_up_required",
@@ -177,7 +188,10 @@ impl Refusal {
             | Self::SessionExpired(_)
             | Self::Blocked
             | Self::NotProven
-            | Self::Contested => true,
+            | Self::Contested
+            | Self::OutOfSequence
+            | Self::TicketNotTaken
+            | Self::SecretExpired => true,
             Self::Malformed
             | Self::CsrfSurprise
             | Self::InsufficientRole
@@ -242,6 +256,8 @@ pub enum By {
     HandOver,
     /// A proved wire brought back its nonce.
     Echo,
+    /// A ticket was shown while nothing of the session was connected.
+    Ticket,
 }
 
 impl By {
@@ -253,6 +269,7 @@ impl By {
             Self::Lineage => "lineage",
             Self::HandOver => "hand_over",
             Self::Echo => "echo",
+            Self::Ticket => "ticket",
         }
     }
 }
@@ -289,12 +306,19 @@ impl Need {
         self.role.is_none() && self.strength.is_none()
     }
 
-    /// Whether what is in force is enough. `ceiling` only chooses between the two ways to say no.
+    /// Whether what is in force is enough. `ceiling` only chooses between the two ways to say no; `above_user` is the least
+    /// strength that a role above `user` asks for ([`crate::Policy::above_user`]).
     ///
     /// # Errors
     ///
     /// `InsufficientRole`, `StepUpRequired` or `InsufficientStrength`.
-    pub fn met_by(self, role: Role, ceiling: Role, strength: Strength) -> Result<(), Refusal> {
+    pub fn met_by(
+        self,
+        role: Role,
+        ceiling: Role,
+        strength: Strength,
+        above_user: Strength,
+    ) -> Result<(), Refusal> {
         if let Some(least) = self.role
             && role < least
         {
@@ -305,11 +329,10 @@ impl Need {
                 Refusal::InsufficientRole
             });
         }
-        let of_role = if self.role == Some(Role::ADMIN) {
-            Some(Strength::Wire)
-        } else {
-            None
-        };
+        let of_role = self
+            .role
+            .filter(|least| *least > Role::USER)
+            .map(|_| above_user);
         match self.strength.max(of_role) {
             Some(least) if strength < least => Err(Refusal::InsufficientStrength),
             _ => Ok(()),
@@ -385,16 +408,19 @@ mod tests {
         let need = Need::role(Role::ADMIN);
         let admin = Role::ADMIN;
         assert_eq!(
-            need.met_by(admin, admin, Strength::Ticket),
+            need.met_by(admin, admin, Strength::Ticket, Strength::Wire),
             Err(Refusal::InsufficientStrength)
         );
-        assert_eq!(need.met_by(admin, admin, Strength::Wire), Ok(()));
         assert_eq!(
-            need.met_by(Role::USER, admin, Strength::Wire),
+            need.met_by(admin, admin, Strength::Wire, Strength::Wire),
+            Ok(())
+        );
+        assert_eq!(
+            need.met_by(Role::USER, admin, Strength::Wire, Strength::Wire),
             Err(Refusal::StepUpRequired)
         );
         assert_eq!(
-            need.met_by(Role::USER, Role::USER, Strength::Wire),
+            need.met_by(Role::USER, Role::USER, Strength::Wire, Strength::Wire),
             Err(Refusal::InsufficientRole)
         );
         let device = Need {
@@ -402,11 +428,11 @@ mod tests {
             strength: Some(Strength::Device),
         };
         assert_eq!(
-            device.met_by(admin, admin, Strength::Wire),
+            device.met_by(admin, admin, Strength::Wire, Strength::Wire),
             Err(Refusal::InsufficientStrength)
         );
         assert_eq!(
-            Need::NOTHING.met_by(Role::GUEST, Role::USER, Strength::Bearer),
+            Need::NOTHING.met_by(Role::GUEST, Role::USER, Strength::Bearer, Strength::Wire),
             Ok(())
         );
     }

@@ -16,7 +16,8 @@ use crate::bonds::Bonds;
 use crate::event::Side;
 use crate::families::Families;
 use crate::ids::{Authority, Root, SessionId, Subject, WireId};
-use crate::role::Strength;
+use crate::record::Origin;
+use crate::role::{Role, Strength};
 use crate::sync::{AtomicBool, AtomicU64, Ordering, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use crate::table::{Handle, Over};
 use crate::time::{Lifetime, Timestamp};
@@ -37,6 +38,10 @@ pub trait Transport: fmt::Debug + Send + Sync {
 
     /// Asks the peer, within two seconds, whether it is still there.
     fn alive(&self) -> Pin<Box<dyn Future<Output = bool> + Send + '_>>;
+
+    /// How long a round trip takes: the smoothed time and four times its variance (RFC 6298 section 2), as the transport
+    /// measured it. Nothing if it cannot say; then the longest is assumed.
+    fn trip(&self) -> Option<Lifetime>;
 }
 
 /// What a TLS handshake told about where a connection comes from.
@@ -126,14 +131,30 @@ pub(crate) struct Attachment {
     /// The host its session was made for.
     pub(crate) authority: Authority,
     pub(crate) handle: Handle,
-    pub(crate) stock: Stock,
+    pub(crate) origin: Origin,
     pub(crate) strength: Strength,
+    /// The most that this proof lets be used of the role in force.
+    pub(crate) most: Role,
     pub(crate) by: By,
+    /// Requests that were proved one by one and are being answered; the wire itself proves nothing then. 0: it does.
+    visits: u32,
     digests: SmallVec<[[u8; 16]; DIGESTS]>,
+    /// The last ticket that was found current here.
+    ticket: Option<Ticket>,
     /// Whether the session still is what memory says is not known: nothing is accepted until the store was asked.
     doubted: bool,
     /// When a hand-over was offered on it, if one is owed or under way.
     hand_over: HandOverDebt,
+}
+
+/// What a wire knows of its session's current ticket.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ticket {
+    pub(crate) digest: [u8; 16],
+    /// Since when it is current.
+    pub(crate) since: Timestamp,
+    /// Whether it is set again for this wire's client; else it gets a branch of its own.
+    pub(crate) known: bool,
 }
 
 /// Whether this wire owes its client a hand-over.
@@ -187,8 +208,9 @@ impl Wire {
     /// What attached it to a session, if it is attached.
     #[must_use]
     pub fn attached_by(&self, session: SessionId) -> Option<(By, Stock)> {
-        self.core
-            .with(session, |attachment| (attachment.by, attachment.stock))
+        self.core.with(session, |attachment| {
+            (attachment.by, attachment.origin.stock())
+        })
     }
 
     /// Where its peer stands.
@@ -299,7 +321,9 @@ impl WireCore {
         else {
             return Recognised::Stranger;
         };
-        if authority.is_some_and(|shown_at| *shown_at != attachment.authority) {
+        if attachment.visits > 0
+            || authority.is_some_and(|shown_at| *shown_at != attachment.authority)
+        {
             return Recognised::Stranger;
         }
         if attachment.doubted {
@@ -316,7 +340,7 @@ impl WireCore {
             Ok(standing) => Recognised::Known(Verified::new(
                 session,
                 attachment.subject.clone(),
-                standing.role,
+                standing.role.min(attachment.most),
                 attachment.strength,
             )),
             Err(_) => Recognised::Over,
@@ -333,14 +357,14 @@ impl WireCore {
         let [attachment] = attachments.list.as_slice() else {
             return None;
         };
-        if attachment.doubted {
+        if attachment.doubted || attachment.visits > 0 {
             return None;
         }
         Some(attachment.handle.check(now).map(|standing| {
             Verified::new(
                 attachment.session,
                 attachment.subject.clone(),
-                standing.role,
+                standing.role.min(attachment.most),
                 attachment.strength,
             )
         }))
@@ -361,24 +385,50 @@ impl WireCore {
 
     /// Only for [`Bonds`], which makes the bond in the same step. `false`: the wire was dropped meanwhile, and nothing
     /// hangs on it.
-    pub(crate) fn attach(&self, attachment: Attachment) -> bool {
+    pub(crate) fn attach(&self, mut attachment: Attachment) -> bool {
         let mut attachments = self.write();
         if attachments.dropped {
             return false;
+        }
+        if attachment.visits > 0
+            && let Some(there) = attachments
+                .iter()
+                .find(|other| other.session == attachment.session)
+        {
+            attachment.visits = attachment.visits.saturating_add(there.visits);
         }
         attachments.retain(|other| other.session != attachment.session);
         attachments.push(attachment);
         true
     }
 
-    /// The wire has shown, or was given, a genuine secret.
-    pub(crate) fn learn(&self, session: SessionId, digest: [u8; 16]) {
+    /// A visitor's request was answered. `true`: it was the last one of this session on this wire.
+    pub(crate) fn visited(&self, session: SessionId) -> bool {
+        let mut attachments = self.write();
+        let Some(attachment) = attachments
+            .iter_mut()
+            .find(|attachment| attachment.session == session && attachment.visits > 0)
+        else {
+            return false;
+        };
+        attachment.visits = attachment.visits.saturating_sub(1);
+        if attachment.visits == 0 {
+            attachments.retain(|attachment| attachment.session != session);
+            return true;
+        }
+        false
+    }
+
+    /// The wire has shown a genuine secret, or the store was asked what is current.
+    pub(crate) fn learn(&self, session: SessionId, digest: Option<[u8; 16]>, ticket: Ticket) {
         let mut attachments = self.write();
         if let Some(attachment) = attachments
             .iter_mut()
             .find(|attachment| attachment.session == session)
         {
             attachment.doubted = false;
+            attachment.ticket = Some(ticket);
+            let Some(digest) = digest else { return };
             if attachment.digests.contains(&digest) {
                 return;
             }
@@ -387,6 +437,24 @@ impl WireCore {
             }
             attachment.digests.push(digest);
         }
+    }
+
+    /// The secrets that it has shown carry less than the session has now: each is judged again.
+    pub(crate) fn unlearn(&self, session: SessionId) {
+        if let Some(attachment) = self
+            .write()
+            .iter_mut()
+            .find(|attachment| attachment.session == session)
+        {
+            attachment.digests.clear();
+        }
+    }
+
+    /// What it knows of the current ticket, and whether this is it.
+    pub(crate) fn ticket(&self, session: SessionId, digest: &[u8; 16]) -> Option<(Ticket, bool)> {
+        let ticket = self.with(session, |attachment| attachment.ticket)??;
+        let same = bool::from(ticket.digest.ct_eq(digest));
+        Some((ticket, same))
     }
 
     /// Whether the session still lives is not known: the store is asked before anything is accepted.
@@ -447,6 +515,13 @@ impl WireCore {
             .map(read)
     }
 
+    /// What it goes back to for this session, if it is attached.
+    pub(crate) fn origin(&self, session: SessionId) -> Option<Origin> {
+        let bound =
+            |attachment: &Attachment| (!attachment.is_visiting()).then_some(attachment.origin);
+        self.with(session, bound).flatten()
+    }
+
     /// Whether another session lives on it, so that it must not be closed for this one.
     pub(crate) fn carries_others(&self, session: SessionId) -> bool {
         self.read()
@@ -461,7 +536,8 @@ impl WireCore {
             .iter_mut()
             .find(|attachment| attachment.session == session)
         {
-            attachment.strength = attachment.stock.strength();
+            attachment.strength = attachment.origin.stock().strength();
+            attachment.most = Role::ranked(u8::MAX);
         }
     }
 
@@ -485,7 +561,7 @@ impl WireCore {
         now: Timestamp,
     ) -> Option<HandOverKind> {
         let (stock, debt) = self.with(session, |attachment| {
-            (attachment.stock, attachment.hand_over)
+            (attachment.origin.stock(), attachment.hand_over)
         })?;
         match debt {
             HandOverDebt::Owed => return Some(HandOverKind::Planned),
@@ -513,12 +589,13 @@ pub enum HandOverKind {
 }
 
 impl Attachment {
+    /// Of a wire that goes back to `origin`. Whoever signed in over it, or came by a ticket, is owed a hand-over.
     pub(crate) fn new(
         session: SessionId,
         subject: Subject,
         authority: Authority,
         handle: Handle,
-        stock: Stock,
+        origin: Origin,
         by: By,
         digest: Option<[u8; 16]>,
     ) -> Self {
@@ -527,12 +604,15 @@ impl Attachment {
             subject,
             authority,
             handle,
-            stock,
-            strength: stock.strength(),
+            origin,
+            strength: origin.stock().strength(),
+            most: Role::ranked(u8::MAX),
             by,
+            visits: 0,
             digests: digest.into_iter().collect(),
+            ticket: None,
             doubted: false,
-            hand_over: if by == By::SignIn {
+            hand_over: if matches!(by, By::SignIn | By::Ticket) {
                 HandOverDebt::Owed
             } else {
                 HandOverDebt::Nothing
@@ -541,9 +621,47 @@ impl Attachment {
     }
 
     /// No stronger than this, whatever the wire is.
-    pub(crate) fn at_most(mut self, most: Strength) -> Self {
+    pub(crate) fn at_most(mut self, most: Strength, above_user: Strength) -> Self {
         self.strength = self.strength.min(most);
+        self.most = Role::ranked(u8::MAX).usable_with(self.strength, above_user);
         self
+    }
+
+    /// The wire proves nothing; one request on it was proved.
+    pub(crate) fn visiting(mut self) -> Self {
+        self.visits = 1;
+        self.hand_over = HandOverDebt::Nothing;
+        self
+    }
+
+    pub(crate) fn with_ticket(mut self, ticket: Option<Ticket>) -> Self {
+        self.ticket = ticket;
+        self
+    }
+
+    pub(crate) const fn is_visiting(&self) -> bool {
+        self.visits > 0
+    }
+}
+
+/// One request that was proved by itself, on a wire that proves nothing: while it is held, its session's ending is heard
+/// here, and what is sent to it is cut. Hold it for as long as anything is sent.
+#[must_use]
+pub struct Visit {
+    pub(crate) core: Arc<WireCore>,
+    pub(crate) bonds: Arc<Bonds>,
+    pub(crate) session: SessionId,
+}
+
+impl fmt::Debug for Visit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Visit({})", self.session)
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        self.bonds.visited(self.session, &self.core);
     }
 }
 

@@ -21,7 +21,7 @@ pub(super) struct GatewayFlags {
     /// Keep these cookies of the app from the browser: `auto`, or a name or glob; may be repeated
     #[arg(long, value_name = "auto|NAME")]
     pub(super) armour: Vec<String>,
-    /// Which proofs count [default: strict]
+    /// Which proofs count: balanced, strict, portable, bearer [default: balanced]
     #[arg(long, value_name = "NAME")]
     pub(super) preset: Option<String>,
     /// Where sessions are kept: `file:PATH` or `memory:` [default: file:sessions, in the data folder]

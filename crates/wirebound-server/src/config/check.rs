@@ -6,7 +6,7 @@
 mod findings;
 mod terms;
 
-use wirebound::Lifetime;
+use wirebound::{Control, Lifetime};
 
 use self::findings::{Findings, quoted};
 pub use self::terms::{
@@ -14,7 +14,7 @@ pub use self::terms::{
 };
 
 use super::units::lifetime_text;
-use super::{Config, ConfigError, ListenKind, Preset, SameSite};
+use super::{BoundToIp, Config, ConfigError, ListenKind, Preset, SameSite};
 
 /// Fewer random bytes than this could be guessed by somebody patient.
 const LEAST_TOKEN_BYTES: u32 = 32;
@@ -27,6 +27,8 @@ const MOST_EXPIRY_SECONDS: u64 = 30 * 24 * 3600;
 
 /// Fewer guests than one browser with many tabs may make.
 const FEWEST_GUESTS: u32 = 16;
+/// The longest that a superseded ticket is good.
+const LEAST_ADVANCE: Lifetime = Lifetime::from_secs(30);
 /// Longer than this, a session is an account.
 const MOST_ABSOLUTE: Lifetime = Lifetime::from_days(400);
 
@@ -76,14 +78,10 @@ impl Config {
                     "listen.kind",
                     "\"behind\"",
                     "the presets `strict` and `balanced` trust connections, and behind a proxy one connection carries many people",
-                    "let clients reach this listener directly (`edge`, with a TCP load balancer if need be)",
+                    "let clients reach this listener directly (`edge`, with a TCP load balancer if need be), or use \
+                     `--preset portable`",
                 ),
-                Preset::Portable | Preset::Bearer => found.not_yet(
-                    "listen.kind",
-                    "\"behind\"",
-                    "the presets that work behind a proxy are not there yet",
-                    "let clients reach this listener directly (`edge`)",
-                ),
+                Preset::Portable | Preset::Bearer => {}
             }
         }
     }
@@ -146,19 +144,32 @@ impl Config {
 
     fn check_session(&self, found: &mut Findings) {
         let session = &self.session;
-        let preset = match session.preset {
-            Preset::Strict => None,
-            Preset::Balanced => Some("balanced"),
-            Preset::Portable => Some("portable"),
-            Preset::Bearer => Some("bearer"),
-        };
-        if let Some(name) = preset {
-            found.not_yet(
-                "session.preset",
-                quoted(name),
-                "only `strict` exists so far",
-                "use `--preset strict`, or leave it out",
+        if session.advance_interval < LEAST_ADVANCE {
+            found.refuse(
+                "session.advance_interval",
+                quoted(&lifetime_text(session.advance_interval)),
+                "a ticket is good for up to 30s after it was superseded; faster, several would be on their way at once",
+                "use 30s or more, or `session.advance = \"get\"`",
             );
+        }
+        if ![401, 404].contains(&session.out_of_sequence_status) {
+            found.refuse(
+                "session.out_of_sequence_status",
+                session.out_of_sequence_status,
+                "it is none of the two answers that tell nothing",
+                "use 404, the default, or 401",
+            );
+        }
+        for name in &session.shadow {
+            if !Control::ALL.iter().any(|control| control.name() == name) {
+                let known = Control::ALL.map(Control::name).join("`, `");
+                found.refuse(
+                    "session.shadow",
+                    quoted(name),
+                    "there is no such control",
+                    &format!("use any of `{known}`"),
+                );
+            }
         }
         for (key, value) in [
             ("session.idle_timeout", session.idle()),
@@ -237,6 +248,14 @@ impl Config {
                 quoted(&token.storage),
                 "what a script can read, an injected script can send away",
                 "use `httponly_cookie`, the default",
+            );
+        }
+        if token.bound_to_ip != BoundToIp::Off && listen.kind == Some(ListenKind::Behind) {
+            found.refuse(
+                "session_token.bound_to_ip",
+                "on a listener behind a proxy",
+                "the address that it would hold is the proxy's",
+                "leave it `off`, the default",
             );
         }
         if token.expiry_seconds == 0 || token.expiry_seconds > MOST_EXPIRY_SECONDS {

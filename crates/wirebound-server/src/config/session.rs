@@ -13,9 +13,11 @@ use super::units::{LifetimeText, lifetime, maybe_lifetime};
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Session {
-    /// Which proofs count. `strict`: this connection, one resumed from it, or one that the browser's own
-    /// jar vouches for; a copied cookie never does, and after a browser restart one signs in again.
-    /// `balanced`, `portable` and `bearer` are named here because they are planned; they are refused until they exist.
+    /// Which proofs count. `balanced`: this connection, one resumed from it, or one that the browser's own jar vouches for;
+    /// and, while nothing of the session is connected, its rolling ticket, at reduced strength, so that people stay signed in
+    /// over a browser restart. `strict`: no ticket opens anything; after a browser restart one signs in again. `portable`:
+    /// tickets and no connections, for listeners behind a proxy. `bearer`: whoever holds the cookie, for comparison and for
+    /// slow changes.
     pub preset: Preset,
     /// A session that nobody used for this long is over. Checked on every request, not only by the sweep. Left out, it
     /// is 8h; and under armour, where the app's own cookie is one that browsers keep, as long as that one lives.
@@ -57,6 +59,22 @@ pub struct Session {
     /// stranger is refused, the owner goes on, an event names both. `end`: the session ends for both. `alert`:
     /// as `refuse`, and the event is an alert.
     pub on_contest: OnContest,
+    /// What happens when two parties were seen holding one session. `end`: it ends for both. `refuse`: whoever came last
+    /// is refused. `alert`: as `refuse`, and the request counts as one without a cookie wherever that is enough.
+    pub on_theft: OnTheft,
+    /// When the ticket moves on. `interval`: at most once in `advance_interval`, with a document or what a script asks for.
+    /// `get`: with each GET. `every`: with each request. The last two accuse honest people more often: see docs/tickets.md.
+    pub advance: Advance,
+    /// The least time between two tickets under `interval`. Not under 30s, so that only one before is ever on its way.
+    #[serde(with = "lifetime")]
+    #[schemars(with = "LifetimeText")]
+    pub advance_interval: Lifetime,
+    /// What a person is answered whose ticket is out of sequence, or contested: 404, which tells nothing, or 401. Programs
+    /// always get 401, since some delete what they have at 404.
+    pub out_of_sequence_status: u16,
+    /// Controls that are judged and told of, but not enforced: `proof`, `contest`, `theft`, `renewal`, `bound_to_ip`, `csrf`.
+    /// For the days before a change; each would-be refusal is an event `shadowed`.
+    pub shadow: Vec<String>,
     /// How often what expired is swept up. Nothing depends on it: an expired thing is refused when it is
     /// touched, swept or not; the sweep gives the space back.
     #[serde(with = "lifetime")]
@@ -79,7 +97,7 @@ impl Default for Session {
             on_limit: OnLimit::EvictOldest,
         };
         Self {
-            preset: Preset::Strict,
+            preset: Preset::Balanced,
             idle_timeout: None,
             absolute_timeout: Lifetime::from_days(14),
             identity_lifetime: Lifetime::from_days(14),
@@ -89,6 +107,11 @@ impl Default for Session {
             freeze_window: Lifetime::from_mins(10),
             admin_role_lifetime: Lifetime::from_hours(2),
             on_contest: OnContest::Refuse,
+            on_theft: OnTheft::End,
+            advance: Advance::Interval,
+            advance_interval: Lifetime::from_secs(60),
+            out_of_sequence_status: 404,
+            shadow: Vec::new(),
             sweep_interval: Lifetime::from_hours(6),
         }
     }
@@ -104,9 +127,9 @@ impl Default for Session {
 )]
 pub enum Preset {
     /// Wire, lineage, echo, device.
-    #[default]
     Strict,
     /// Also tickets, when nothing of the session is alive.
+    #[default]
     Balanced,
     /// Tickets and devices, no wires.
     Portable,
@@ -161,6 +184,42 @@ pub enum OnContest {
     Alert,
 }
 
+/// What happens at theft.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "a new answer must be met by every match"
+)]
+pub enum OnTheft {
+    /// The session ends for both.
+    #[default]
+    End,
+    /// Whoever came last is refused.
+    Refuse,
+    /// The request counts as one without a cookie.
+    Alert,
+}
+
+/// When the ticket moves on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "a new way must be met by every match"
+)]
+pub enum Advance {
+    /// At most once in an interval.
+    #[default]
+    Interval,
+    /// With each GET.
+    Get,
+    /// With each request.
+    Every,
+}
+
 /// `[session_token]`: the cookie.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -171,9 +230,8 @@ pub struct SessionToken {
     /// Where the browser keeps it. Only `httponly_cookie`: what a script can read, an injected script can send away.
     pub storage: String,
     /// How long, in seconds, one secret may go unrenewed while its session is not connected. 0 and more than
-    /// 30 days are refused: a copy that lies about must go stale. Under `strict` it never comes to that: there a secret
-    /// counts on a proved connection only, and one resumed from the session's own family is exempt. The presets
-    /// that take a secret by itself will go by it.
+    /// 30 days are refused: a copy that lies about must go stale. So `balanced` survives a browser restart within this time.
+    /// A connection resumed from the session's own family is exempt; under `strict` it never comes to that.
     pub expiry_seconds: u64,
     /// Whether a sign-in or an elevation replaces the secret. Turning it off lets a secret known before be
     /// worth more after; that needs `danger.keep_secret_on_privilege_escalation`.
@@ -247,4 +305,7 @@ pub struct Danger {
     /// Allows `session_token.samesite = "None"`: for an app that must live in another site's frame. Every
     /// site can then make the browser send the cookie, and only the CSRF check stands between.
     pub samesite_none: bool,
+    /// Lets roles above `user` be used by a ticket alone, without a connection that goes back to the sign-in: for
+    /// `portable`, where there is none. A copied cookie of an admin is then an admin.
+    pub roles_above_user_by_ticket: bool,
 }

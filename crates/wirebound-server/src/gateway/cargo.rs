@@ -186,6 +186,11 @@ async fn watch(gate: Gate, session: SessionId, cargo: Arc<Cargo>) {
             wirebound::Cut::RoleChanged => {
                 let old = core::mem::take(&mut *cargo.cutter());
                 old.fire(CloseCode::RoleChanged);
+                // Where requests are proved one by one, each may find the session without a cargo and bring its own.
+                let there = gate.engine().cargo(session, Cargo::default);
+                if !there.is_some_and(|there| Arc::ptr_eq(&there, &cargo)) {
+                    return;
+                }
                 next = gate.engine().watch(session);
                 if began.elapsed() < PAUSE {
                     tokio::time::sleep(PAUSE).await;

@@ -1,8 +1,12 @@
 //! From the configuration to the engine's policy.
 
-use wirebound::{BoundToIp, MaxSessions, OnContest, OnLimit, Policy};
+use wirebound::sequence::{Advance, Again, Rules};
+use wirebound::{
+    BoundToIp, Control, Lifetime, MaxSessions, OnContest, OnLimit, OnTheft, Policy, Preset,
+    Strength,
+};
 
-use crate::config::{self, Config, role_named};
+use crate::config::{self, Config, ListenKind, role_named};
 
 pub(super) fn of(config: &Config) -> Policy {
     let session = &config.session;
@@ -44,6 +48,40 @@ pub(super) fn of(config: &Config) -> Policy {
             config::BoundToIp::Log => BoundToIp::Log,
             config::BoundToIp::Prefix => BoundToIp::Prefix,
             config::BoundToIp::Exact => BoundToIp::Exact,
+        },
+        preset: match session.preset {
+            config::Preset::Strict => Preset::Strict,
+            config::Preset::Balanced => Preset::Balanced,
+            config::Preset::Portable => Preset::Portable,
+            config::Preset::Bearer => Preset::Bearer,
+        },
+        tickets: Rules {
+            advance: match session.advance {
+                config::Advance::Interval => Advance::Interval,
+                config::Advance::Get => Advance::Get,
+                config::Advance::Every => Advance::Every,
+            },
+            interval: session.advance_interval,
+            expiry: Lifetime::from_secs(config.session_token.expiry_seconds),
+            again: match config.listen.kind {
+                Some(ListenKind::Behind) => Again::Client,
+                Some(ListenKind::Edge) | None => Again::Family,
+            },
+            ..defaults.tickets
+        },
+        shadow: Control::ALL
+            .into_iter()
+            .filter(|control| session.shadow.iter().any(|name| control.name() == name))
+            .collect(),
+        above_user: if config.danger.roles_above_user_by_ticket {
+            Strength::Ticket
+        } else {
+            defaults.above_user
+        },
+        on_theft: match session.on_theft {
+            config::OnTheft::End => OnTheft::End,
+            config::OnTheft::Refuse => OnTheft::Refuse,
+            config::OnTheft::Alert => OnTheft::Alert,
         },
         on_contest: match session.on_contest {
             config::OnContest::Refuse => OnContest::Refuse,

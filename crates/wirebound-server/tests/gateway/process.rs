@@ -82,6 +82,10 @@ impl Gateway {
         std::fs::write(&file, config).unwrap();
         let mut arguments: Vec<String> = verb.iter().map(|word| (*word).to_owned()).collect();
         arguments.extend(["--log-format".to_owned(), "json".to_owned()]);
+        if !config.contains("preset") && !verb.contains(&"--preset") {
+            // The purest one, unless a test is about another.
+            arguments.extend(["--preset".to_owned(), "strict".to_owned()]);
+        }
         arguments.extend(["--config".to_owned(), file.display().to_string()]);
         let data = folder.path().join("data").display().to_string();
         arguments.extend(["--data-dir".to_owned(), data]);

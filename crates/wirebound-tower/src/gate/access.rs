@@ -4,13 +4,14 @@ use core::fmt;
 use std::sync::{Arc, OnceLock};
 
 use wirebound::engine::{Import, NotSignedIn, Scope, SignIn};
+use wirebound::sequence::Holder;
 use wirebound::store::StoreError;
 use wirebound::{
-    Authority, CookieValue, Lifetime, Refusal, Role, Subject, Timestamp, Verified, Watch,
+    Authority, CookieValue, Lifetime, Refusal, Role, Subject, Timestamp, Verified, Visit, Watch,
 };
 
 use super::Gate;
-use super::depart::{to_its_end, wait_for_the_hand_over};
+use super::depart::to_its_end;
 use crate::wired::Wired;
 
 /// Whose a request is: in the extensions of every request that passes the gate.
@@ -24,6 +25,10 @@ pub struct Access {
     pub(super) now: Timestamp,
     /// A session that was made while the request was already inside.
     pub(super) late: Arc<OnceLock<Late>>,
+    /// Its client, by what it says of itself.
+    pub(super) client: Holder,
+    /// Where wires prove nothing: its session hears of its ending through this.
+    pub(super) visit: Option<Arc<Visit>>,
 }
 
 /// A session that was made by what only the inner service can read, before it answered.
@@ -31,6 +36,8 @@ pub(super) struct Late {
     verified: Verified,
     /// To be set by the answer, unless that sets a newer one.
     pub(super) cookie: CookieValue,
+    /// As that of the request.
+    _visit: Option<Visit>,
 }
 
 impl Access {
@@ -66,6 +73,7 @@ impl Access {
             absolute: intent.absolute,
             vault: None,
             carries_hand_over: false,
+            client: self.client,
         };
         let (engine, on) = (Arc::clone(self.gate.engine()), Arc::clone(&self.wired));
         let imported =
@@ -76,10 +84,11 @@ impl Access {
             Err(NotSignedIn::Store(error)) => return Err(error),
             Ok(None) | Err(_) => return Ok(false),
         };
-        wait_for_the_hand_over(&self.wired);
+        self.gate.wait_for_the_hand_over(&self.wired);
         let late = Late {
             verified: signed_in.verified,
             cookie: signed_in.cookie,
+            _visit: signed_in.visit,
         };
         Ok(self.late.set(late).is_ok())
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::header::LOCATION;
 use http::{Response, StatusCode};
 use wirebound::engine::{
-    Elevate, Guest, NotElevated, NotSignedIn, SEALED_LIFE, Scope, SignIn, SignedIn,
+    Elevate, Guest, Leaving, NotElevated, NotSignedIn, SEALED_LIFE, Scope, SignIn, SignedIn,
 };
 use wirebound::store::{StoreError, StoreErrorKind};
 use wirebound::{Authority, Lifetime, Presented, Refusal, Timestamp, Verified};
@@ -39,8 +39,9 @@ pub(super) struct Departure {
     pub(super) dead: bool,
     /// Its answer may carry a secret that nobody asked for.
     pub(super) takes_secret: bool,
-    /// A guest's sealed cookie that it showed.
-    pub(super) sealed: Option<Arc<Presented>>,
+    pub(super) get: bool,
+    /// The cookie by which it was proved.
+    pub(super) presented: Option<Arc<Presented>>,
 }
 
 impl Departure {
@@ -51,6 +52,7 @@ impl Departure {
             safe: read.safe,
             person: asker == Asker::Person,
             takes_secret: read.takes_secret,
+            get: read.get,
             ..Self::default()
         }
     }
@@ -123,6 +125,7 @@ impl Gate {
         } else {
             self.replace_sealed(access, &departure, &mut response);
         }
+        self.move_on(access, &departure, &mut response).await;
         if let Some(late) = access.late.get() {
             keep_private(response.headers_mut());
             if !self.names().sets_session(response.headers()) {
@@ -173,8 +176,10 @@ impl Gate {
             (Intent::SignIn(intent), _) if departure.may_set_session() => {
                 self.sign_in(access, intent, response).await?;
                 if let Some(older) = departure.older {
+                    let now = self.now().unwrap_or_else(|| access.now());
                     self.engine()
-                        .note_older_session(&access.wired().wire, older);
+                        .replace_older(&access.wired().wire, older, now)
+                        .await?;
                 }
                 Ok(())
             }
@@ -216,6 +221,7 @@ impl Gate {
             absolute: intent.absolute,
             vault: intent.vault,
             carries_hand_over: carries,
+            client: access.client,
         };
         let (engine, on, named) = (
             Arc::clone(self.engine()),
@@ -259,8 +265,10 @@ impl Gate {
             return Ok(());
         }
         let (engine, on) = (Arc::clone(self.engine()), Arc::clone(access.wired()));
+        let client = access.client;
         let signed_in =
-            to_its_end(async move { engine.receive_guest(&on.wire, guest, now).await }).await??;
+            to_its_end(async move { engine.receive_guest(&on.wire, guest, client, now).await })
+                .await??;
         self.give(access.wired(), &signed_in, intent.persistent, now, response);
         Ok(())
     }
@@ -272,7 +280,11 @@ impl Gate {
         departure: &Departure,
         response: &mut Response<Body>,
     ) {
-        let Some(presented) = departure.sealed.as_ref().filter(|_| departure.takes_secret) else {
+        let sealed = departure
+            .presented
+            .as_ref()
+            .filter(|presented| departure.takes_secret && presented.is_sealed());
+        let Some(presented) = sealed else {
             return;
         };
         if is_public(response.headers()) {
@@ -285,6 +297,37 @@ impl Gate {
             self.names()
                 .set_session(response.headers_mut(), &cookie, keep);
             never_public(response.headers_mut());
+        }
+    }
+
+    /// The session's next ticket, where it is time for one. Chosen now that the head leaves: an answer that took long would
+    /// else put an old one over newer ones.
+    async fn move_on(&self, access: &Access, departure: &Departure, response: &mut Response<Body>) {
+        let headers = response.headers();
+        let (Some(verified), Some(presented)) = (&access.verified, &departure.presented) else {
+            return;
+        };
+        if !departure.takes_secret || self.names().sets_session(headers) || is_public(headers) {
+            return;
+        }
+        let leaving = Leaving {
+            presented,
+            client: access.client,
+            get: departure.get,
+            came: access.now(),
+        };
+        let now = self.now().unwrap_or_else(|| access.now());
+        let wire = &access.wired().wire;
+        match self.engine().ticket(wire, verified, &leaving, now).await {
+            Ok(None) => {}
+            Ok(Some((ticket, keep))) => {
+                let keep = keep.map(Lifetime::as_secs);
+                self.names()
+                    .set_session(response.headers_mut(), &ticket, keep);
+                never_public(response.headers_mut());
+            }
+            // The request was answered; the next answer will do.
+            Err(error) => tracing::warn!(%error, "no ticket could be made"),
         }
     }
 
@@ -309,7 +352,7 @@ impl Gate {
                 wired.connection.close_after_response();
             }
             // It is offered at the next safe request on this wire, which must live until then.
-            None => wait_for_the_hand_over(wired),
+            None => self.wait_for_the_hand_over(wired),
         }
         never_public(response.headers_mut());
     }
@@ -327,7 +370,10 @@ impl Gate {
             Arc::clone(access.wired()),
             verified.clone(),
         );
-        match to_its_end(async move { engine.elevate(&on.wire, &who, elevate, now).await }).await? {
+        let client = access.client;
+        let elevated =
+            to_its_end(async move { engine.elevate(&on.wire, &who, client, elevate, now).await });
+        match elevated.await? {
             Ok(elevated) => {
                 let keep = self.keep(verified, elevated.persistent, now).await?;
                 self.names()
@@ -354,11 +400,12 @@ impl Gate {
             Arc::clone(access.wired()),
             verified.clone(),
         );
+        let client = access.client;
         let renewed = to_its_end(async move {
             if confirmed {
-                engine.confirm(&on.wire, &who, now).await
+                engine.confirm(&on.wire, &who, client, now).await
             } else {
-                engine.renew(&who, now).await
+                engine.renew(&on.wire, &who, client, now).await
             }
         })
         .await??;
@@ -383,6 +430,15 @@ impl Gate {
         }
         let session = self.engine().session(verified.session(), now).await?;
         Ok(session.map(|session| session.absolute_until.since(now).as_secs()))
+    }
+
+    /// Until its hand-over a wire is not closed for being idle: its client has no TLS ticket to come back with. Not for
+    /// ever: a client that asks for nothing for this long has to sign in again.
+    pub(super) fn wait_for_the_hand_over(&self, wired: &Wired) {
+        const LONGEST: Duration = Duration::from_mins(30);
+        if self.engine().policy().preset.binds_wires() {
+            wired.connection.exempt_from_idle(LONGEST);
+        }
     }
 
     pub(super) async fn sign_out_now(
@@ -410,13 +466,6 @@ impl Gate {
         }
         Ok(())
     }
-}
-
-/// Until its hand-over a wire is not closed for being idle: its client has no ticket to come back with. Not for ever:
-/// a client that asks for nothing for this long has to sign in again.
-pub(super) fn wait_for_the_hand_over(wired: &Wired) {
-    const LONGEST: Duration = Duration::from_mins(30);
-    wired.connection.exempt_from_idle(LONGEST);
 }
 
 /// Runs to its end even when the client hangs up meanwhile: a sign-in or a sign-out is done whole or not at all.

@@ -97,7 +97,7 @@ impl Gate {
         let asker = departure.asker();
         let asked = Asked::of(&parts.method, parts.uri.path());
         if asked.changes() && !csrf::is_our_own(&parts.headers, access.authority()) {
-            super::service::tell_surprise(access.wired(), parts);
+            super::service::tell_surprise(access.wired(), parts, false);
             let surprise = Refusal::CsrfSurprise;
             return respond(surprise, asker, false, self.answers()).map(body::full);
         }
@@ -189,6 +189,14 @@ impl Gate {
         });
         let lineage = json!({ "roots": session.as_ref().map_or(0, |session| session.families) });
         let wires = session.as_ref().map_or(0, |session| session.wires);
+        let times = self.engine().ticket_times(&wired.wire);
+        // In the units they were measured in: nt, et and dt of the window.
+        let ticket = json!({
+            "window_ms": times.window.as_millis(),
+            "nt_ms": times.trip.map(wirebound::Lifetime::as_millis),
+            "et_ns": nanos(times.seal),
+            "dt_ns": nanos(times.open),
+        });
         let session = session.map(|session| {
             json!({
                 "id": session.id.to_string(),
@@ -200,7 +208,7 @@ impl Gate {
                 "absolute_until": time(session.absolute_until),
             })
         });
-        let whole = json!({ "session": session, "wire": wire, "lineage": lineage, "wires": wires, "now": time(access.now()) });
+        let whole = json!({ "session": session, "wire": wire, "lineage": lineage, "ticket": ticket, "wires": wires, "now": time(access.now()) });
         Ok(document(&whole))
     }
 }
@@ -218,6 +226,10 @@ async fn named_session<B: http_body::Body>(parts: &Parts, body: B) -> Option<End
 
 const fn time(at: Timestamp) -> u64 {
     at.as_millis()
+}
+
+fn nanos(time: core::time::Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn status(status: StatusCode) -> Response<Bytes> {

@@ -8,8 +8,11 @@ use http::{HeaderMap, Method, Version};
 use wirebound::engine::{
     Accepted, Authorized, Client, EchoToken, Offer, Outcome, Sign, request_key,
 };
+use wirebound::sequence::{Again, Holder};
 use wirebound::store::StoreError;
-use wirebound::{Authority, Need, NotOurs, Presented, Refusal, Secret, Timestamp, Verified};
+use wirebound::{
+    Authority, Control, Need, NotOurs, Presented, Refusal, Secret, Timestamp, Verified,
+};
 
 use super::Gate;
 use super::depart::to_its_end;
@@ -46,8 +49,8 @@ pub(super) enum Identity {
     Known {
         accepted: Accepted,
         echoes_returned: bool,
-        /// It showed a guest's sealed cookie, which is to be replaced.
-        sealed: Option<Arc<Presented>>,
+        /// The cookie that it showed.
+        presented: Arc<Presented>,
     },
     /// Nobody, or a cookie that counts as none.
     Nobody {
@@ -71,18 +74,21 @@ pub(super) struct Read {
     pub(super) safe: bool,
     /// A browser reads its answer as a document or by a script: it may carry a secret that nobody asked for.
     pub(super) takes_secret: bool,
+    pub(super) get: bool,
 }
 
 impl Read {
-    pub(super) fn of(gate: &Gate, parts: &Parts) -> Result<Self, Refusal> {
+    pub(super) fn of(gate: &Gate, wired: &Wired, parts: &Parts) -> Result<Self, Refusal> {
         let authority = authority(parts).ok_or(Refusal::Malformed)?;
         let websocket = is_websocket(parts);
+        let surprise = csrf::is_surprise(&parts.method, &parts.headers, &authority, websocket);
         Ok(Self {
-            surprise: csrf::is_surprise(&parts.method, &parts.headers, &authority, websocket),
+            surprise: surprise && !gate.lets_surprise_pass(parts, wired),
             need: (gate.0.needs)(parts),
             host: Authority::of(&authority),
             safe: parts.method.is_safe(),
             takes_secret: !websocket && takes_secret(parts),
+            get: parts.method == Method::GET,
             websocket,
             authority,
         })
@@ -144,12 +150,35 @@ fn takes_secret(parts: &Parts) -> bool {
         None | Some(b"document" | b"nested-document" | b"iframe" | b"frame" | b"empty")
     );
     let ahead = said("sec-purpose").or_else(|| said("purpose")).is_some();
-    read && !ahead && parts.method != Method::HEAD
+    let part = parts.headers.contains_key(http::header::RANGE);
+    read && !ahead && !part && parts.method != Method::HEAD
 }
 
+/// What a client says of itself on every request that it makes.
+const CLIENT: [&str; 5] = [
+    "user-agent",
+    "accept-language",
+    "sec-ch-ua",
+    "sec-ch-ua-mobile",
+    "sec-ch-ua-platform",
+];
+
 impl Gate {
+    /// The cross-site check runs in shadow: told, not enforced.
+    fn lets_surprise_pass(&self, parts: &Parts, wired: &Wired) -> bool {
+        let passes = self.engine().policy().is_shadowed(Control::Csrf);
+        if passes {
+            super::service::tell_surprise(wired, parts, true);
+        }
+        passes
+    }
+
     /// Rule 2 of lineage, before anything else: a request is answered on a connection of its own host only.
-    pub(super) fn is_misdirected(wired: &Wired, read: &Read) -> bool {
+    pub(super) fn is_misdirected(&self, wired: &Wired, read: &Read) -> bool {
+        // A proxy in front asks for all its hosts over connections of its own.
+        if self.engine().policy().tickets.again == Again::Client {
+            return false;
+        }
         // Without a server name only an address can be meant; a name here is the sign of a proxy, handled as one.
         wired.host.as_ref().is_some_and(|host| *host != read.host)
     }
@@ -165,6 +194,10 @@ impl Gate {
         read: &Read,
         now: Timestamp,
     ) -> Result<Client, StoreError> {
+        if !self.engine().policy().preset.binds_wires() {
+            // What hangs on no wire is mixed up by no one who shares it.
+            return Ok(Client::Same);
+        }
         let client = parts.headers.get(http::header::USER_AGENT);
         let client = match client.and_then(|value| value.to_str().ok()) {
             Some(client) => self.0.engine.client(&wired.wire, client),
@@ -179,6 +212,19 @@ impl Gate {
         Ok(client)
     }
 
+    /// The client of a request, where it is told apart by what it says of itself and not by its wire.
+    pub(super) fn client_of(&self, wired: &Wired, parts: &Parts) -> Holder {
+        let by_wire = self.engine().policy().preset.binds_wires() && wired.wire.lineage().is_some();
+        if by_wire {
+            return Holder::Trunk;
+        }
+        let said = CLIENT.map(|name| {
+            let value = parts.headers.get(name);
+            value.map(http::HeaderValue::as_bytes).unwrap_or_default()
+        });
+        self.engine().keys().client(&said)
+    }
+
     /// Whose the request is.
     pub(super) async fn identify(
         &self,
@@ -186,7 +232,7 @@ impl Gate {
         parts: &Parts,
         read: &Read,
         shown: &Shown<'_>,
-        client: Client,
+        (client, who): (Client, Holder),
         now: Timestamp,
     ) -> Result<Identity, StoreError> {
         let engine = &self.0.engine;
@@ -205,22 +251,20 @@ impl Gate {
             && !other_client
             && let Authorized::Accepted(verified) =
                 engine.authorize_at(&wired.wire, &presented, &read.host, now)
-            && read
-                .need
-                .met_by(verified.role(), verified.role(), verified.strength())
-                .is_ok()
+            && self.meets_need(read, &verified)
         {
             let echoes_returned = self.bring_back(wired, &verified, &echoes, now).await?;
             let accepted = Accepted {
                 verified,
                 nonce_spent: false,
                 hand_on: false,
-                redeemed: false,
+                newcomer: false,
+                visit: None,
             };
             return Ok(Identity::Known {
                 accepted,
                 echoes_returned,
-                sealed: Some(presented).filter(|presented| presented.is_sealed()),
+                presented,
             });
         }
         let mut offer = Offer {
@@ -232,6 +276,7 @@ impl Gate {
             held: false,
             surprise: read.surprise,
             other_client,
+            client: who,
             authority: &read.host,
             need: read.need,
         };
@@ -257,7 +302,7 @@ impl Gate {
                     return Ok(Identity::Known {
                         accepted,
                         echoes_returned,
-                        sealed: Some(presented).filter(|presented| presented.is_sealed()),
+                        presented,
                     });
                 }
                 Outcome::NotAllowed(_, refusal) => {
@@ -287,6 +332,7 @@ impl Gate {
         let echoes = offer.echoes.to_vec();
         let (request, can_follow, held) = (offer.request, offer.can_follow, offer.held);
         let (surprise, other_client, need) = (offer.surprise, offer.other_client, offer.need);
+        let client = offer.client;
         to_its_end(async move {
             let offer = Offer {
                 presented: &presented,
@@ -297,12 +343,19 @@ impl Gate {
                 held,
                 surprise,
                 other_client,
+                client,
                 authority: &authority,
                 need,
             };
             engine.prove(&on.wire, &offer, now).await
         })
         .await?
+    }
+
+    fn meets_need(&self, read: &Read, verified: &Verified) -> bool {
+        let (role, strength) = (verified.role(), verified.strength());
+        let above_user = self.engine().policy().above_user;
+        read.need.met_by(role, role, strength, above_user).is_ok()
     }
 
     async fn bring_back(

@@ -16,7 +16,7 @@ use wirebound::store::StoreError;
 use wirebound::{HandOverKind, Refusal, Timestamp, Verified};
 
 use super::arrival::{self, Met};
-use super::depart::{Departure, wait_for_the_hand_over};
+use super::depart::Departure;
 use super::identify::{Identity, Read};
 use super::{Access, Gate, endpoints};
 use crate::body::{self, Body, BoxError, drain};
@@ -188,7 +188,12 @@ impl Gate {
                         None => body::boxed(body),
                         Some(watch) => {
                             let gate = self.clone();
-                            let signal = || async move { gate.cut(&watch).await };
+                            let visit = access.visit.clone();
+                            let signal = || async move {
+                                let cut = gate.cut(&watch).await;
+                                drop(visit);
+                                cut
+                            };
                             body::watched(body, signal, access.when_stuck())
                         }
                     })
@@ -200,11 +205,11 @@ impl Gate {
 
     async fn enter(&self, wired: &Arc<Wired>, parts: &Parts) -> Entry {
         let asker = Asker::of(&parts.method, &parts.headers);
-        let read = match Read::of(self, parts) {
+        let read = match Read::of(self, wired, parts) {
             Ok(read) => read,
             Err(refusal) => return self.refuse(refusal, asker, false, true),
         };
-        if Self::is_misdirected(wired, &read) {
+        if self.is_misdirected(wired, &read) {
             return self.refuse(Refusal::Misdirected, asker, false, false);
         }
         let Ok(shown) = self.names().read(&parts.headers) else {
@@ -225,20 +230,22 @@ impl Gate {
             tracing::error!("the clock cannot say what time it is: nobody is let in");
             return self.refuse(Refusal::StoreUnavailable, asker, false, false);
         };
+        let who = self.client_of(wired, parts);
         let known = async {
             let client = self.look_for_signs(wired, parts, &read, now).await?;
-            self.identify(wired, parts, &read, &shown, client, now)
+            self.identify(wired, parts, &read, &shown, (client, who), now)
                 .await
         };
         let identity = match known.await {
             Ok(identity) => identity,
             Err(error) => return self.cannot_say(&error, asker),
         };
-        let mut redeemed = false;
+        let mut newcomer = false;
+        let mut visit = None;
         let (verified, refusal, mut departure) = match identity {
             Identity::Refused { refusal, told } => {
                 if refusal == Refusal::CsrfSurprise {
-                    tell_surprise(wired, parts);
+                    tell_surprise(wired, parts, false);
                 } else if shown.session.is_none() {
                     // Nobody was named, so the engine has not told of it.
                     tracing::info!(
@@ -273,13 +280,14 @@ impl Gate {
             Identity::Known {
                 accepted,
                 echoes_returned,
-                sealed,
+                presented,
             } => {
-                redeemed = accepted.redeemed;
+                newcomer = accepted.newcomer;
+                visit = accepted.visit.map(Arc::new);
                 let departure = Departure {
                     nonce_spent: accepted.nonce_spent,
                     hand_on: accepted.hand_on,
-                    sealed,
+                    presented: Some(presented),
                     clear_echoes: if echoes_returned {
                         shown.echo_slots()
                     } else {
@@ -293,7 +301,7 @@ impl Gate {
         if let Some(verified) = &verified {
             match self.hand_over(wired, parts, &read, verified, now).await {
                 Ok(Some(entry)) => return entry,
-                Ok(None) if redeemed => wait_for_the_hand_over(wired),
+                Ok(None) if newcomer => self.wait_for_the_hand_over(wired),
                 Ok(None) => {}
                 Err(error) => return self.cannot_say(&error, asker),
             }
@@ -307,6 +315,8 @@ impl Gate {
             authority: read.authority.as_str().into(),
             now,
             late: Arc::default(),
+            client: who,
+            visit,
         };
         Entry::In(Box::new(Entered { access, departure }))
     }
@@ -326,7 +336,12 @@ impl Gate {
         refusal: Option<Refusal>,
     ) -> Option<wirebound::SessionId> {
         match refusal {
-            Some(Refusal::NotProven | Refusal::Contested) => self
+            Some(
+                Refusal::NotProven
+                | Refusal::Contested
+                | Refusal::TicketNotTaken
+                | Refusal::SecretExpired,
+            ) => self
                 .engine()
                 .read(shown.session?)
                 .ok()
@@ -377,7 +392,7 @@ impl Gate {
         if !carries(parts, read) {
             return Ok(None);
         }
-        let Some(nonce) = engine.offer_hand_over(&wired.wire, verified, now).await? else {
+        let Some(offer) = engine.offer_hand_over(&wired.wire, verified, now).await? else {
             return Ok(None);
         };
         if kind == HandOverKind::Renewal {
@@ -387,7 +402,12 @@ impl Gate {
         let mut response = same_url(parts);
         let seconds = engine.policy().hand_over.as_secs();
         self.names()
-            .set_hand_over(response.headers_mut(), &nonce, seconds);
+            .set_hand_over(response.headers_mut(), &offer.nonce, seconds);
+        if let Some((ticket, keep)) = &offer.ticket {
+            let keep = keep.map(wirebound::Lifetime::as_secs);
+            self.names()
+                .set_session(response.headers_mut(), ticket, keep);
+        }
         Ok(Some(Entry::Answered {
             response,
             close: true,
@@ -420,7 +440,7 @@ impl Gate {
 }
 
 /// A page of another site tried to change something here. What it says of itself may hold anything, so it is escaped.
-pub(super) fn tell_surprise(wired: &Wired, parts: &Parts) {
+pub(super) fn tell_surprise(wired: &Wired, parts: &Parts, shadowed: bool) {
     let says = |name: &str| {
         let value = parts
             .headers
@@ -437,6 +457,7 @@ pub(super) fn tell_surprise(wired: &Wired, parts: &Parts) {
         path = parts.uri.path(),
         site = says("sec-fetch-site"),
         origin = says("origin"),
+        shadowed = shadowed,
     );
 }
 

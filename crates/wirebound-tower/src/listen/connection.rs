@@ -164,6 +164,12 @@ impl Connection {
         Busy::new(Arc::clone(self))
     }
 
+    /// How long an answer of the peer takes, by the kernel's measure. Nothing if it cannot say.
+    #[must_use]
+    pub fn trip(&self) -> Option<Duration> {
+        self.probe.trip()
+    }
+
     /// Asks the peer's kernel whether it is still there: within 2 s, and at most once in 10 s; in
     /// between the last answer stands. Hang up on [`Liveness::Silent`].
     pub async fn liveness(&self) -> Liveness {

@@ -1,4 +1,4 @@
-//! The one question to Linux' `sock_diag`: how long has this TCP connection's peer been silent?
+//! The questions to Linux' `sock_diag`: how long has this TCP connection's peer been silent, and how far away is it?
 //!
 //! Request and answer are encoded by hand (`linux/inet_diag.h`, `linux/tcp.h`): the crates that offer
 //! `TCP_INFO` need unsafe code or bindgen. An exact pair of addresses is looked up, never a dump, so it costs the
@@ -13,6 +13,8 @@ use std::time::Duration;
 pub(super) struct Heard {
     /// Since the last acknowledgement or data of the peer.
     pub(super) silence: Duration,
+    /// The smoothed time of a round trip and four times its variance, as RFC 6298 section 2 waits for an answer.
+    pub(super) trip: Option<Duration>,
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -53,6 +55,8 @@ const DIAG_REQUEST: usize = 56;
 const DIAG_ANSWER: usize = 72;
 const LAST_DATA_RECV: usize = 52;
 const LAST_ACK_RECV: usize = 56;
+const RTT: usize = 68;
+const RTT_VARIANCE: usize = 72;
 /// TCP_ESTABLISHED, FIN_WAIT1, FIN_WAIT2, CLOSE_WAIT, LAST_ACK, CLOSING: states with a peer.
 const WITH_PEER: [u8; 6] = [1, 4, 5, 8, 9, 11];
 
@@ -118,7 +122,11 @@ fn read(answer: &[u8]) -> io::Result<Option<Heard>> {
             let data = u32_at(info, LAST_DATA_RECV).ok_or_else(malformed)?;
             let ack = u32_at(info, LAST_ACK_RECV).ok_or_else(malformed)?;
             let silence = Duration::from_millis(u64::from(data.min(ack)));
-            return Ok(Some(Heard { silence }));
+            let micros = |at| u32_at(info, at).map(|micros| Duration::from_micros(micros.into()));
+            let trip = micros(RTT)
+                .zip(micros(RTT_VARIANCE))
+                .map(|(smoothed, variance)| smoothed.saturating_add(variance.saturating_mul(4)));
+            return Ok(Some(Heard { silence, trip }));
         }
         let step = length.next_multiple_of(4).max(4);
         rest = rest.get(step..).ok_or_else(malformed)?;
@@ -149,6 +157,11 @@ mod tests {
             let local = server.local_addr().unwrap();
             let heard = look(local, peer).unwrap().unwrap();
             assert!(heard.silence < Duration::from_secs(5), "{heard:?}");
+            let trip = heard.trip.unwrap();
+            assert!(
+                trip > Duration::ZERO && trip < Duration::from_secs(5),
+                "{heard:?}"
+            );
             // A reset leaves nothing behind on either side.
             socket2::SockRef::from(&client)
                 .set_linger(Some(Duration::ZERO))

@@ -44,6 +44,14 @@ use wirebound_tower::listen::{Census, Connection, Limits, Listener};
 use wirebound_tower::tls::{Grants, Renewals, TicketKeys, Tls, TlsParts};
 
 pub const HOST: &str = "app.test";
+/// The purest preset: whoever gets in gets in by more than a cookie.
+pub(crate) fn strict() -> wirebound::Policy {
+    wirebound::Policy {
+        preset: wirebound::Preset::Strict,
+        ..wirebound::Policy::default()
+    }
+}
+
 /// Nothing here takes this long unless it hangs.
 pub const BOUND: Duration = Duration::from_secs(20);
 
@@ -270,7 +278,7 @@ impl Server {
             engine: Arc::new(wirebound::Engine::new(
                 store,
                 keys,
-                wirebound::Policy::default(),
+                strict(),
                 Arc::new(SystemEntropy),
                 Arc::new(wirebound_tower::LogWitness::new()),
             )),

@@ -6,16 +6,34 @@ use super::{Engine, Held};
 use crate::event::Event;
 use crate::families::Client;
 use crate::identity::Identity;
-use crate::judge::Attach;
-use crate::record::Record;
+use crate::record::{Origin, Record};
+use crate::role::Strength;
 use crate::store::{StoreError, StoreErrorKind};
 use crate::time::Timestamp;
-use crate::verdict::{Stock, Verified};
-use crate::wire::{Attachment, Wire, WireCore};
+use crate::verdict::{By, Verified};
+use crate::wire::{Attachment, Ticket, Visit, Wire, WireCore};
 
 /// Sessions that one wire may carry. A client that ignores cookies makes one with each request, where the app hands them
 /// to everybody.
 const SESSIONS: usize = 16;
+
+/// How a session hangs on a wire.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Hold {
+    /// The wire is proved: what it goes back to, and by what.
+    Bound(Origin, By),
+    /// One request is proved, with this strength; the wire proves nothing.
+    Visit(Strength),
+}
+
+/// What is known of the session's tickets at that moment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hung {
+    /// The one that was shown or given.
+    pub(super) digest: Option<[u8; 16]>,
+    /// The current one.
+    pub(super) ticket: Ticket,
+}
 
 impl Engine {
     /// Attaches. The caller holds the subject's lock, and `record` is what the store holds now.
@@ -24,13 +42,19 @@ impl Engine {
         core: &Arc<WireCore>,
         record: &Held<Record>,
         identity: &Identity,
-        attach: Attach,
-        digest: Option<[u8; 16]>,
+        hold: Hold,
+        hung: Hung,
         now: Timestamp,
     ) -> Result<Verified, StoreError> {
         let record = &record.value;
         let live = self.live(record, identity, now)?;
         let subject = record.subject.clone();
+        let (origin, by, most) = match hold {
+            Hold::Bound(origin, by) => (origin, by, Strength::Device),
+            Hold::Visit(strength) => (Origin::Graft([0; 16]), By::Ticket, strength),
+        };
+        let most = record.carrier.most().min(most);
+        let strength = origin.stock().strength().min(most);
         let handle = self
             .bonds
             .join(live, core, record.seen, |handle| {
@@ -39,11 +63,16 @@ impl Engine {
                     subject.clone(),
                     record.authority.clone(),
                     handle,
-                    attach.stock,
-                    attach.by,
-                    digest,
-                );
-                attachment.at_most(record.carrier.most())
+                    origin,
+                    by,
+                    hung.digest,
+                )
+                .at_most(most, self.policy.above_user)
+                .with_ticket(Some(hung.ticket));
+                match hold {
+                    Hold::Bound(..) => attachment,
+                    Hold::Visit(_) => attachment.visiting(),
+                }
             })
             .ok_or_else(|| {
                 StoreError::because(
@@ -55,21 +84,52 @@ impl Engine {
             |_| record.role_at(identity.ceiling(), now),
             |standing| standing.role,
         );
-        self.tell(Event::Attached {
-            session: record.id,
-            wire: core.id,
-            by: attach.by,
-            stock: attach.stock,
-            family: core.lineage.map(|lineage| lineage.root),
-        });
-        self.keep_max_wires(record, core);
-        self.keep_few_sessions(core);
+        if matches!(hold, Hold::Bound(..)) {
+            self.tell(Event::Attached {
+                session: record.id,
+                wire: core.id,
+                by,
+                stock: origin.stock(),
+                family: core.lineage.map(|lineage| lineage.root),
+            });
+            self.keep_max_wires(record, core);
+            self.keep_few_sessions(core);
+        }
         Ok(Verified::new(
             record.id,
             subject,
-            role,
-            attach.stock.strength().min(record.carrier.most()),
+            role.usable_with(strength, self.policy.above_user),
+            strength,
         ))
+    }
+
+    /// One request was proved on a wire that proves nothing.
+    pub(super) fn visit(
+        &self,
+        wire: &Wire,
+        record: &Held<Record>,
+        identity: &Identity,
+        strength: Strength,
+        ticket: Ticket,
+        now: Timestamp,
+    ) -> Result<Visit, StoreError> {
+        let hung = Hung {
+            digest: None,
+            ticket,
+        };
+        self.attach(
+            &wire.core,
+            record,
+            identity,
+            Hold::Visit(strength),
+            hung,
+            now,
+        )?;
+        Ok(Visit {
+            core: Arc::clone(&wire.core),
+            bonds: Arc::clone(&wire.bonds),
+            session: record.value.id,
+        })
     }
 
     /// At the limit the oldest session leaves the wire; its next request has to prove it again.
@@ -83,7 +143,8 @@ impl Engine {
 
     /// At the limit the oldest idle wire is closed; if all are busy, the oldest.
     fn keep_max_wires(&self, record: &Record, newest: &Arc<WireCore>) {
-        let wires = self.bonds.wires(record.id);
+        let mut wires = self.bonds.wires(record.id);
+        wires.retain(|bound| !bound.visiting);
         let over = wires
             .len()
             .saturating_sub(usize::from(self.policy.max_wires.max(1)));
@@ -92,7 +153,7 @@ impl Engine {
         }
         let mut others: Vec<_> = wires
             .iter()
-            .filter(|bound| bound.wire.id != newest.id && bound.stock == Stock::Trunk)
+            .filter(|bound| bound.wire.id != newest.id && !bound.visiting)
             .collect();
         others.sort_by_key(|bound| (bound.wire.transport.in_flight() > 0, bound.wire.id));
         for bound in others.into_iter().take(over) {

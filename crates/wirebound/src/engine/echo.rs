@@ -135,7 +135,7 @@ impl Engine {
             .iter()
             .filter(|token| token.session == session)
             .collect();
-        let Some((_, stock)) = wire.attached_by(session) else {
+        let Some(origin) = wire.core.origin(session) else {
             return Ok(0);
         };
         if ours.is_empty() {
@@ -148,7 +148,7 @@ impl Engine {
         let mut record = held.value;
         let joined: Vec<_> = ours
             .iter()
-            .filter(|token| record.join(token.root, stock))
+            .filter(|token| record.join(token.root, origin))
             .collect();
         if joined.is_empty() {
             return Ok(0);
@@ -164,7 +164,7 @@ impl Engine {
                 session,
                 wire: token.wire,
                 by: By::Echo,
-                stock,
+                stock: origin.stock(),
                 family: Some(token.root),
             });
         }

@@ -2,15 +2,15 @@
 //!
 //! The new secret is offered; until it is shown, the old one works at the old role, so a lost answer harms nobody.
 
+use super::prove::side_text;
 use super::room::listed;
-use super::sign_in::no_entropy;
 use super::{Engine, TRIES, lost_race};
 use crate::cookie::CookieValue;
 use crate::event::Event;
 use crate::families::roots;
 use crate::record::{Carrier, Raised};
 use crate::role::{Role, Strength};
-use crate::secret::Secret;
+use crate::sequence::Holder;
 use crate::store::{Commit, Durability, Expect, StoreError, StoreErrorKind};
 use crate::time::{Lifetime, Timestamp};
 use crate::verdict::{Stock, Verified};
@@ -67,19 +67,24 @@ impl Engine {
         &self,
         wire: &Wire,
         verified: &Verified,
+        client: Holder,
         elevate: Elevate,
         now: Timestamp,
     ) -> Result<Elevated, NotElevated> {
         let session = verified.session();
         // What the wire is now counts, not what it was when the request was judged.
         let strength = wire.core.with(session, |attachment| attachment.strength);
-        if wire.is_shared()
+        let shared = self.policy.preset.binds_wires() && wire.is_shared();
+        if shared
             || verified
                 .strength()
                 .min(strength.unwrap_or(Strength::Bearer))
-                < Strength::Wire
+                < self.policy.above_user
         {
-            return Err(self.ignore(session, "the wire is weaker than `wire`"));
+            return Err(self.ignore(
+                session,
+                "the wire is weaker than what a role above `user` asks for",
+            ));
         }
         let _lock = self.lock(verified.subject()).await;
         for _ in 0..TRIES {
@@ -97,9 +102,13 @@ impl Engine {
             if elevate.role > identity.ceiling() {
                 return Err(self.ignore(session, "the role is above the identity's ceiling"));
             }
-            let secret = Secret::draw(self.entropy.as_ref()).map_err(no_entropy)?;
             let lost = || StoreError::new(StoreErrorKind::Corrupt);
-            let digest = self.keys.digest(record.epoch, &secret).ok_or_else(lost)?;
+            let holder = self.holder_of(&record, wire, client);
+            let side = side_text(&wire.core.side());
+            let from = record
+                .sequence
+                .offer_new(holder, &side, now)
+                .ok_or_else(lost)?;
             let longest = if elevate.role == Role::ADMIN {
                 self.policy.admin_role
             } else {
@@ -111,11 +120,10 @@ impl Engine {
             if record.carrier == Carrier::Guest {
                 record.carrier = Carrier::Http;
             }
-            record.offer(digest);
             record.raised = Some(Raised {
                 role: elevate.role,
                 until,
-                acknowledged: false,
+                from,
             });
             let Some(mut room) = self.make_room(&mut identity, &record, wire, now).await? else {
                 return Err(self.ignore(session, "the limit of sessions with this role is reached"));
@@ -140,7 +148,7 @@ impl Engine {
             }
             wire.core.set_hand_over(session, HandOverDebt::Owed);
             let cookie =
-                CookieValue::write(&self.keys, &session, record.epoch, &secret).ok_or_else(lost)?;
+                CookieValue::at(&self.keys, &session, record.epoch, from).ok_or_else(lost)?;
             return Ok(Elevated {
                 cookie,
                 role: if room.demoted {
@@ -164,10 +172,12 @@ impl Engine {
     /// When the store or the source of randomness cannot say.
     pub async fn renew(
         &self,
+        wire: &Wire,
         verified: &Verified,
+        client: Holder,
         now: Timestamp,
     ) -> Result<Option<(CookieValue, bool)>, StoreError> {
-        self.renew_as(verified, false, now).await
+        self.renew_as(wire, verified, client, false, now).await
     }
 
     /// As [`Engine::renew`], where the app answered what the operator named as its sign-in: a session that was taken in by
@@ -180,16 +190,17 @@ impl Engine {
         &self,
         wire: &Wire,
         verified: &Verified,
+        client: Holder,
         now: Timestamp,
     ) -> Result<Option<(CookieValue, bool)>, StoreError> {
         let session = verified.session();
-        let renewed = self.renew_as(verified, true, now).await?;
+        let renewed = self.renew_as(wire, verified, client, true, now).await?;
         if renewed.is_some() {
             let own: Vec<_> = roots(wire.core.lineage.as_ref()).collect();
             wire.core.raise(session);
             for bound in self.bonds.wires(session) {
                 let same = roots(bound.wire.lineage.as_ref()).any(|root| own.contains(&root));
-                if same && bound.stock == Stock::Trunk {
+                if same && bound.stock() == Stock::Trunk {
                     bound.wire.raise(session);
                 }
             }
@@ -199,7 +210,9 @@ impl Engine {
 
     async fn renew_as(
         &self,
+        wire: &Wire,
         verified: &Verified,
+        client: Holder,
         confirmed: bool,
         now: Timestamp,
     ) -> Result<Option<(CookieValue, bool)>, StoreError> {
@@ -214,9 +227,13 @@ impl Engine {
             };
             let (mut record, mut identity, version) =
                 (held.value, identity.value, identity.version);
-            let secret = Secret::draw(self.entropy.as_ref()).map_err(no_entropy)?;
             let lost = || StoreError::new(StoreErrorKind::Corrupt);
-            record.offer(self.keys.digest(record.epoch, &secret).ok_or_else(lost)?);
+            let holder = self.holder_of(&record, wire, client);
+            let side = side_text(&wire.core.side());
+            let position = record
+                .sequence
+                .offer_new(holder, &side, now)
+                .ok_or_else(lost)?;
             let mut changes = Vec::new();
             let was_unsigned = record.carrier.is_unsigned();
             let signs_in = confirmed && record.carrier == Carrier::Imported;
@@ -240,7 +257,7 @@ impl Engine {
                 if was_unsigned && !record.carrier.is_unsigned() {
                     self.guests.gone(session);
                 }
-                let cookie = CookieValue::write(&self.keys, &session, record.epoch, &secret)
+                let cookie = CookieValue::at(&self.keys, &session, record.epoch, position)
                     .ok_or_else(lost)?;
                 return Ok(Some((cookie, record.persistent)));
             }

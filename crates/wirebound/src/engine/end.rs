@@ -133,7 +133,7 @@ impl Engine {
             for root in roots(bound.wire.lineage.as_ref()) {
                 self.families.ended(&root, session);
             }
-            if !bound.wire.carries_others(session) && closes(ending) {
+            if !bound.visiting && !bound.wire.carries_others(session) && closes(ending) {
                 bound.wire.transport.close();
             }
         }
@@ -207,7 +207,7 @@ impl Engine {
                 ending,
                 ended: now,
                 epoch: record.value.epoch,
-                digest: record.value.current().copied(),
+                current: record.value.sequence.current(),
             };
             changes.push(self.put(
                 Tombstone::key(&id),

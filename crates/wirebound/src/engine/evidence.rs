@@ -10,12 +10,27 @@ use super::turn_away::earlier;
 use crate::bonds::Bound;
 use crate::families::roots;
 use crate::identity::Identity;
-use crate::judge::{Company, Facts, Offered, Proof, Recourse};
-use crate::record::{Record, SecretState};
-use crate::role::Role;
-use crate::time::Timestamp;
+use crate::ids::SessionId;
+use crate::judge::{Company, Facts, Nonce, Offered, Proof, Recourse, Renewal};
+use crate::record::{Origin, Record};
+use crate::sequence::{Again, Holder, Moment, Position, Standing};
+use crate::time::{Lifetime, Timestamp};
 use crate::verdict::{Ending, Stock};
 use crate::wire::{Recognised, Wire};
+
+/// A genuine ticket of a session: where it stands, and what that means at this moment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shown {
+    pub(super) position: Position,
+    pub(super) standing: Standing,
+    pub(super) moment: Moment,
+    /// As whom it is shown.
+    pub(super) holder: Holder,
+    /// What its wire goes back to, if it is proved.
+    pub(super) origin: Option<Origin>,
+    /// What a wire that this ticket would attach goes back to.
+    pub(super) graft: Origin,
+}
 
 impl Engine {
     pub(super) fn facts(
@@ -28,11 +43,23 @@ impl Engine {
         now: Timestamp,
     ) -> Facts {
         let record = &found.record.value;
-        let shown = offer
+        let nonce = offer
             .nonce
             .as_ref()
             .and_then(|nonce| self.keys.digest(record.epoch, nonce));
-        let offered = self.offered(record, offer);
+        let Some(shown) = &found.shown else {
+            // Not one of this session's: nothing else of it matters.
+            return Facts {
+                blocked: found.identity.blocked,
+                ..self.blank(offer, Offered::Bad)
+            };
+        };
+        let ceiling = found.identity.ceiling();
+        let offered = if shown.standing.is_good() {
+            Offered::Current
+        } else {
+            Offered::Old
+        };
         Facts {
             blocked: found.identity.blocked,
             over: self.over(record, &found.identity, now),
@@ -40,46 +67,136 @@ impl Engine {
             shared,
             elsewhere: self.is_elsewhere(record, wire, offer, now),
             company,
-            nonce: self.nonce(record, &wire.core, shown.as_ref(), now),
+            grafted: record.is_grafted(),
+            estranged: offered == Offered::Old && !record.sequence.is_last(shown.holder),
+            renewal: self.renewal(record, shown),
+            nonce: self.nonce(record, &wire.core, nonce.as_ref(), now),
             recourse: self.recourse(wire, offer),
-            role: self.role_shown(record, found.identity.ceiling(), offer, now),
-            ceiling: found.identity.ceiling(),
+            role: record.role_of(shown.position, ceiling, now),
+            ceiling,
             most: record.carrier.most(),
             ..self.blank(offer, offered)
         }
     }
 
-    #[expect(clippy::unused_self, reason = "reads as a question to the engine")]
-    pub(super) fn offered(&self, record: &Record, offer: &Offer<'_>) -> Offered {
+    /// The ticket that a request shows; nothing if it is not one of this session's. A session belongs to the authority it
+    /// was made for; at another its cookie is one of a stranger.
+    pub(super) fn shown(
+        &self,
+        record: &Record,
+        wire: &Wire,
+        offer: &Offer<'_>,
+        now: Timestamp,
+    ) -> Option<Shown> {
         let presented = offer.presented;
-        // A session belongs to the authority it was made for; at another its cookie is one of a stranger.
         if record.epoch != presented.epoch || record.authority != *offer.authority {
-            return Offered::Bad;
+            return None;
         }
-        match record.secret(&presented.digest) {
-            Some(SecretState::Current | SecretState::Offered) => Offered::Current,
-            Some(SecretState::Old) => Offered::Old,
-            // It opened, so it is this session's, however long ago it was forgotten.
-            None if presented.is_sealed() => Offered::Old,
-            None => Offered::Bad,
+        let position = presented.position(&self.keys)?;
+        let graft = match wire.core.lineage {
+            Some(lineage) if self.policy.preset.binds_wires() => {
+                Origin::Graft(*lineage.root.as_bytes())
+            }
+            _ => client_origin(offer.client),
+        };
+        let origin = self
+            .origin(record, wire)
+            .or_else(|| self.handed_over(record, wire, offer, now));
+        let holder = origin.unwrap_or(graft).holder();
+        let (standing, moment) = self.standing(record, wire, position, now);
+        Some(Shown {
+            position,
+            standing,
+            moment,
+            holder,
+            origin,
+            graft,
+        })
+    }
+
+    /// What the wire goes back to that offered the nonce which this request shows.
+    fn handed_over(
+        &self,
+        record: &Record,
+        wire: &Wire,
+        offer: &Offer<'_>,
+        now: Timestamp,
+    ) -> Option<Origin> {
+        let nonce = self.keys.digest(record.epoch, offer.nonce.as_ref()?)?;
+        let open = matches!(
+            self.nonce(record, &wire.core, Some(&nonce), now),
+            Nonce::Open(_)
+        );
+        record
+            .hand_over
+            .as_ref()
+            .filter(|_| open)
+            .map(|offer| offer.origin)
+    }
+
+    /// What a genuine ticket is at this moment. How long a round trip takes is asked only where it decides something.
+    pub(super) fn standing(
+        &self,
+        record: &Record,
+        wire: &Wire,
+        position: Position,
+        now: Timestamp,
+    ) -> (Standing, Moment) {
+        let rules = &self.policy.tickets;
+        let mut moment = Moment {
+            now,
+            window: rules.window,
+            seen: self.last_seen(record),
+        };
+        let mut standing = record.sequence.standing(position, &moment, rules);
+        if standing == Standing::Recent {
+            moment.window = self.window(wire);
+            standing = record.sequence.standing(position, &moment, rules);
+        }
+        (standing, moment)
+    }
+
+    /// How long a superseded ticket is good on this wire.
+    pub(super) fn window(&self, wire: &Wire) -> Lifetime {
+        let rules = &self.policy.tickets;
+        match (rules.again, wire.core.transport.trip()) {
+            (Again::Family, Some(trip)) => rules.measured(trip, self.times.making()),
+            // To a proxy it is a millisecond, whatever lies behind.
+            (Again::Client, _) | (Again::Family, None) => rules.window,
         }
     }
 
-    /// The role that this request's secret is good for: an offered secret acknowledges the elevation it came with.
-    #[expect(clippy::unused_self, reason = "reads as a question to the engine")]
-    pub(super) fn role_shown(
-        &self,
-        record: &Record,
-        ceiling: Role,
-        offer: &Offer<'_>,
-        now: Timestamp,
-    ) -> Role {
-        if record.secret(&offer.presented.digest) == Some(SecretState::Offered) {
-            let mut after = record.clone();
-            after.acknowledge(&offer.presented.digest);
-            return after.role_at(ceiling, now);
+    pub(super) fn last_seen(&self, record: &Record) -> Timestamp {
+        let here = self.bonds.last_active(record.id).unwrap_or_default();
+        record.seen.max(here)
+    }
+
+    /// What this wire goes back to, if it was attached before or belongs to a family of the session.
+    pub(super) fn origin(&self, record: &Record, wire: &Wire) -> Option<Origin> {
+        if !self.policy.preset.binds_wires() {
+            return None;
         }
-        record.role_at(ceiling, now)
+        let attached = wire.core.origin(record.id);
+        attached.or_else(|| {
+            let of_families =
+                roots(wire.core.lineage.as_ref()).filter_map(|root| record.origin(&root));
+            of_families.max_by_key(|origin| origin.stock())
+        })
+    }
+
+    /// Whether a ticket that is the proof is kept up.
+    fn renewal(&self, record: &Record, shown: &Shown) -> Renewal {
+        let (rules, now) = (&self.policy.tickets, shown.moment.now);
+        let renewed = record.sequence.since().max(shown.moment.seen);
+        if now.since(renewed) > rules.expiry {
+            Renewal::Expired
+        } else if shown.standing != Standing::Next
+            && record.sequence.is_not_taken(shown.holder, now, rules)
+        {
+            Renewal::NotTaken
+        } else {
+            Renewal::Fine
+        }
     }
 
     /// Why the session is over, if it is: by its own time or its identity's.
@@ -89,9 +206,7 @@ impl Engine {
         identity: &Identity,
         now: Timestamp,
     ) -> Option<Ending> {
-        let seen = record
-            .seen
-            .max(self.bonds.last_active(record.id).unwrap_or_default());
+        let seen = self.last_seen(record);
         // What was granted before a removal or a block stays over, also where ending it failed half-way.
         let revoked = record.generation < identity.generation;
         if identity.removed || revoked {
@@ -122,9 +237,8 @@ impl Engine {
             Recognised::OtherSecret(strength) => return Proof::Attached(strength),
             Recognised::Over | Recognised::Stranger => {}
         }
-        let stock = roots(wire.core.lineage.as_ref())
-            .filter_map(|root| record.stock(&root))
-            .max();
+        let origins = roots(wire.core.lineage.as_ref()).filter_map(|root| record.origin(&root));
+        let stock = origins.map(Origin::stock).max();
         stock.map_or(Proof::Nothing, Proof::Lineage)
     }
 
@@ -164,22 +278,46 @@ impl Engine {
         shared: bool,
         now: Timestamp,
     ) -> Company {
-        let strange = matches!(self.proof(record, wire, offer, now), Proof::Nothing) || shared;
-        let matters = !strange || self.recourse(wire, offer) == Recourse::Exhausted;
-        if !matters || self.offered(record, offer) == Offered::Bad {
+        if !self.policy.preset.binds_wires() {
             return Company::Nobody;
         }
+        let strange = matches!(self.proof(record, wire, offer, now), Proof::Nothing) || shared;
+        let matters = !strange || self.recourse(wire, offer) == Recourse::Exhausted;
+        if !matters || self.shown(record, wire, offer, now).is_none() {
+            return Company::Nobody;
+        }
+        let own = self.origin(record, wire);
         let others: Vec<_> = self
             .bonds
             .wires(record.id)
             .into_iter()
-            .filter(|bound| bound.wire.id != wire.core.id)
+            .filter(|bound| bound.wire.id != wire.core.id && !bound.visiting)
+            // Of one graft's wires none speaks against another.
+            .filter(|bound| bound.stock() == Stock::Trunk || Some(bound.origin) != own)
             .collect();
-        if strange {
+        if strange || own.is_some_and(|own| own != Origin::Trunk) {
             heard(others).await
         } else {
-            strongest(others.iter().map(|bound| bound.stock))
+            strongest(others.iter().map(Bound::stock))
         }
+    }
+}
+
+impl Engine {
+    /// Whether a trunk wire of a session is connected and answers.
+    pub(super) async fn has_trunk(&self, session: SessionId) -> bool {
+        let mut wires = self.bonds.wires(session);
+        wires.retain(|bound| bound.stock() == Stock::Trunk && !bound.visiting);
+        heard(wires).await == Company::Trunk
+    }
+}
+
+/// What a wire without TLS, or a client where there are no wires, goes back to.
+pub(super) const fn client_origin(client: Holder) -> Origin {
+    match client {
+        Holder::Line(line) => Origin::Graft(line),
+        // Nobody is told apart.
+        Holder::Trunk => Origin::Graft([0; 16]),
     }
 }
 
@@ -211,10 +349,10 @@ async fn heard(others: Vec<Bound>) -> Company {
                         bound.wire.transport.close();
                         continue;
                     }
-                    if bound.stock == Stock::Trunk {
+                    if bound.stock() == Stock::Trunk {
                         return Poll::Ready(Company::Trunk);
                     }
-                    alive.push(bound.stock);
+                    alive.push(bound.stock());
                 }
             }
         }

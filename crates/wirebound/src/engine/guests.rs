@@ -8,22 +8,20 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::PoisonError;
 
+use super::attach::{Hold, Hung};
 use super::prove::{Accepted, Offer, Outcome, refused, side_text};
 use super::room::listed;
 use super::{Engine, Held, NotSignedIn, SignIn, SignedIn, TRIES};
-use crate::cookie::{CookieValue, Presented, Sealed, ToSeal};
-use crate::event::Event;
+use crate::cookie::{AFTER_SEALED, CookieValue, Presented, Sealed, ToSeal};
 use crate::identity::Identity;
 use crate::ids::{Authority, SessionId, Subject};
-use crate::judge::Attach;
-use crate::record::{Carrier, Record, SecretEntry, SecretState, Tombstone};
+use crate::record::{Carrier, Origin, Record, Tombstone};
 use crate::role::Role;
-use crate::store::{
-    Change, Commit, Durability, Expect, Space, StoreError, StoreErrorKind, Version,
-};
+use crate::sequence::{Holder, Position, Sequence};
+use crate::store::{Change, Commit, Durability, Expect, Space, StoreError, Version};
 use crate::sync::{Mutex, MutexGuard};
 use crate::time::{EntropyError, Lifetime, Timestamp};
-use crate::verdict::{By, Ending, Refusal, Stock};
+use crate::verdict::{By, Ending, Refusal, Verified};
 use crate::wire::{Wire, WireCore};
 
 /// How long a sealed cookie can be brought back. Long enough to sign in at a provider that an app sends its visitors to at
@@ -113,6 +111,7 @@ impl Engine {
         &self,
         wire: &Wire,
         guest: Guest,
+        client: Holder,
         now: Timestamp,
     ) -> Result<SignedIn, NotSignedIn> {
         let request = SignIn {
@@ -124,6 +123,7 @@ impl Engine {
             absolute: guest.absolute,
             vault: Some(guest.vault),
             carries_hand_over: false,
+            client,
         };
         let signed_in = self.begin(wire, request, Carrier::Guest, &[], now).await?;
         let session = signed_in.verified.session();
@@ -142,17 +142,19 @@ impl Engine {
         now: Timestamp,
     ) -> Option<(CookieValue, Option<Lifetime>)> {
         let sealed = presented.sealed.as_ref()?;
-        // While the sealed cookie is the current secret of a guest, nothing newer was ever given out.
-        let standing = self.recall(presented, now)?.ok()?;
+        let (id, epoch) = (&presented.id, presented.epoch);
+        // While what it began with is current, and it is a guest's, nothing newer was ever given out.
+        let first = self.keys.ticket(epoch, id, Position::default())?;
+        let first = self.keys.digest(epoch, &first)?.short();
+        let standing = self
+            .bonds
+            .table()
+            .check_by_id(presented.place, *id, &first, now)?
+            .ok()?;
         if standing.role != Role::GUEST {
             return None;
         }
-        let cookie = CookieValue::write(
-            &self.keys,
-            &presented.id,
-            presented.epoch,
-            &sealed.successor,
-        )?;
+        let cookie = CookieValue::at(&self.keys, id, epoch, AFTER_SEALED)?;
         let keep = sealed.persistent.then(|| sealed.absolute.since(now));
         Some((cookie, keep))
     }
@@ -203,7 +205,7 @@ impl Engine {
         let session = offer.presented.id;
         // Before the commit: a client that hangs up in the middle of it leaves nobody uncounted.
         let seat = self.sit(wire, session, now);
-        let made = self.make_guest(wire, offer.presented, sealed, offer.authority, now);
+        let made = self.make_guest(wire, offer, sealed, now);
         let Some((held, identity)) = made.await? else {
             let there = self.load_record(&session).await?.is_some();
             return Ok(if there {
@@ -216,7 +218,10 @@ impl Engine {
         seat.settled();
         self.make_way(wire, session, now).await;
         let (role, strength) = (accepted.verified.role(), accepted.verified.strength());
-        let need = offer.need.met_by(role, identity.ceiling(), strength);
+        let above_user = self.policy.above_user;
+        let need = offer
+            .need
+            .met_by(role, identity.ceiling(), strength, above_user);
         Ok(Redeemed::Now(match need {
             Ok(()) => Outcome::Accepted(accepted),
             Err(refusal) => Outcome::NotAllowed(accepted, refusal),
@@ -227,17 +232,22 @@ impl Engine {
     async fn make_guest(
         &self,
         wire: &Wire,
-        presented: &Presented,
+        offer: &Offer<'_>,
         sealed: &Sealed,
-        authority: &Authority,
         now: Timestamp,
     ) -> Result<Option<(Held<Record>, Identity)>, StoreError> {
+        let (presented, authority) = (offer.presented, offer.authority);
         let _lock = self.lock(&sealed.subject).await;
-        let lost = || StoreError::new(StoreErrorKind::Corrupt);
-        let next = self
-            .keys
-            .digest(presented.epoch, &sealed.successor)
-            .ok_or_else(lost)?;
+        let side = side_text(&wire.core.side());
+        let holder = if self.binds(Carrier::Guest) {
+            Holder::Trunk
+        } else {
+            offer.client
+        };
+        let mut sequence = Sequence::begin(holder, now);
+        // What takes the sealed cookie's place is the first that is ever offered.
+        let next = sequence.offer_new(holder, &side, now);
+        debug_assert_eq!(next, Some(AFTER_SEALED));
         let expires = now.after(self.policy.identity).max(sealed.absolute);
         let mut identity = Identity::new(sealed.subject.clone(), expires, now);
         let record = Record {
@@ -254,19 +264,10 @@ impl Engine {
             seen: now,
             role: Role::GUEST,
             raised: None,
-            secrets: vec![
-                SecretEntry {
-                    digest: presented.digest,
-                    state: SecretState::Current,
-                },
-                SecretEntry {
-                    digest: next,
-                    state: SecretState::Offered,
-                },
-            ],
+            sequence,
             families: self.first_families(wire),
             hand_over: None,
-            last_side: side_text(&wire.core.side()),
+            last_side: side,
         };
         identity.sessions.push(listed(&record));
         let changes = vec![
@@ -298,27 +299,31 @@ impl Engine {
         identity: &Identity,
         now: Timestamp,
     ) -> Result<Accepted, StoreError> {
-        let attach = Attach {
-            stock: Stock::Trunk,
-            by: By::SignIn,
-        };
-        let digest = offer.presented.digest.short();
-        let verified = self.attach(&wire.core, held, identity, attach, Some(digest), now)?;
         let record = &held.value;
-        if wire.core.changes_session(record.id) {
-            self.takes_turns(wire, record.id, &record.subject);
-        }
-        self.tell(Event::SignedIn {
-            session: record.id,
-            subject: record.subject.clone(),
-            role: verified.role(),
-            side: wire.core.side(),
-        });
+        let ticket = self.ticket_of(record, Holder::Trunk)?;
+        let (verified, visit) = if self.binds(record.carrier) {
+            let hold = Hold::Bound(Origin::Trunk, By::SignIn);
+            let digest = Some(offer.presented.digest.short());
+            let hung = Hung { digest, ticket };
+            let verified = self.attach(&wire.core, held, identity, hold, hung, now)?;
+            if wire.core.changes_session(record.id) {
+                self.takes_turns(wire, record.id, &record.subject);
+            }
+            (verified, None)
+        } else {
+            let strength = self.unbound(record.carrier);
+            let role = record.role_at(identity.ceiling(), now);
+            let verified = Verified::new(record.id, record.subject.clone(), role, strength);
+            let visit = self.visit(wire, held, identity, strength, ticket, now)?;
+            (verified, Some(visit))
+        };
+        self.tell_signed_in(wire, record, &verified);
         Ok(Accepted {
             verified,
             nonce_spent: false,
             hand_on: false,
-            redeemed: true,
+            newcomer: true,
+            visit,
         })
     }
 

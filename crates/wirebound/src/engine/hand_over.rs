@@ -5,20 +5,32 @@
 //! that it is spent once, whatever happens to the process.
 
 use super::Engine;
+use crate::cookie::CookieValue;
 use crate::event::Event;
 use crate::families::roots;
 use crate::judge::Nonce;
 use crate::keys::Digest;
-use crate::record::{HandOver, Record};
+use crate::record::{HandOver, Origin, Record};
 use crate::secret::Secret;
 use crate::store::{Commit, Durability, Expect, StoreError};
-use crate::time::Timestamp;
+use crate::time::{Lifetime, Timestamp};
 use crate::verdict::Verified;
 use crate::wire::{HandOverDebt, Wire, WireCore};
 
+/// What the answer that hands its client over carries.
+#[derive(Debug)]
+#[expect(clippy::exhaustive_structs, reason = "plain facts")]
+pub struct HandOverOffer {
+    /// The nonce.
+    pub nonce: Secret,
+    /// The session's next ticket, and for how long a browser that keeps it is to keep it.
+    pub ticket: Option<(CookieValue, Option<Lifetime>)>,
+}
+
 impl Engine {
-    /// Offers a hand-over on an attached wire: the nonce to put into the jar. The caller opens one ticket grant for the
-    /// client's address and server name, and closes the wire after the answer that carries the nonce.
+    /// Offers a hand-over on an attached wire: the nonce to put into the jar, and a new ticket beside it. The caller opens
+    /// one grant of TLS tickets for the client's address and server name, and closes the wire after the answer that carries
+    /// them. Whoever takes it goes back to what this wire goes back to.
     ///
     /// `None` if the session is gone or the wire is not attached to it.
     ///
@@ -30,31 +42,41 @@ impl Engine {
         wire: &Wire,
         verified: &Verified,
         now: Timestamp,
-    ) -> Result<Option<Secret>, StoreError> {
+    ) -> Result<Option<HandOverOffer>, StoreError> {
         let _lock = self.lock(verified.subject()).await;
         let Some(held) = self.load_record(&verified.session()).await? else {
             return Ok(None);
         };
-        if wire.attached_by(verified.session()).is_none() {
+        let Some(origin) = wire.core.origin(verified.session()) else {
             return Ok(None);
-        }
+        };
         let mut record = held.value;
-        let Some((nonce, offer)) = self.draw_hand_over(record.epoch, now)? else {
+        let Some((nonce, offer)) = self.draw_hand_over(record.epoch, origin, now)? else {
             return Ok(None);
         };
         record.hand_over = Some(offer);
+        let side = super::prove::side_text(&wire.core.side());
+        let cookie = record
+            .sequence
+            .offer_new(origin.holder(), &side, now)
+            .and_then(|position| CookieValue::at(&self.keys, &record.id, record.epoch, position));
         let put = self.put_record(&record, Expect::At(held.version));
         // An offer need not be durable: a nonce that is lost is made again.
         if self.store.commit(vec![put], Durability::Soon).await? == Commit::Stale {
             return Ok(None);
         }
         self.hand_over_offered(wire, record.id, now);
-        Ok(Some(nonce))
+        let keep = record.persistent.then(|| record.absolute.since(now));
+        Ok(Some(HandOverOffer {
+            nonce,
+            ticket: cookie.map(|cookie| (cookie, keep)),
+        }))
     }
 
     pub(super) fn draw_hand_over(
         &self,
         epoch: u32,
+        origin: Origin,
         now: Timestamp,
     ) -> Result<Option<(Secret, HandOver)>, StoreError> {
         let nonce = Secret::draw(self.entropy.as_ref()).map_err(super::sign_in::no_entropy)?;
@@ -67,6 +89,7 @@ impl Engine {
                 digest,
                 made: now,
                 hops: 0,
+                origin,
                 spent: None,
             },
         )))
@@ -103,7 +126,7 @@ impl Engine {
             Some(root) if roots(core.lineage.as_ref()).any(|own| own == root) => Nonce::Nothing,
             Some(_) => Nonce::SpentElsewhere,
             None if !ticketed(core) && offer.hops >= self.policy.hand_over_hops => Nonce::Nothing,
-            None => Nonce::Open,
+            None => Nonce::Open(offer.origin.stock()),
         }
     }
 }

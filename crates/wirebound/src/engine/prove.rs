@@ -1,5 +1,7 @@
 //! The slow path: a wire that cannot say by itself. The store is asked, the judge judges, a proved wire is attached.
 
+use super::attach::{Hold, Hung};
+use super::evidence::Shown;
 use super::guests::Redeemed;
 use super::hand_over::{take_nonce, ticketed};
 use super::{Engine, Held, TRIES, lost_race};
@@ -9,17 +11,17 @@ use crate::event::Side;
 use crate::families::roots;
 use crate::identity::Identity;
 use crate::judge::{
-    Attach, Company, Consequence, Facts, Judgement, Known, Nonce, Offered, Proof, Recourse,
-    Verdict, attachment, judge,
+    Company, Consequence, Facts, Judgement, Known, Nonce, Offered, Proof, Proved, Recourse,
+    Renewal, Verdict, judge,
 };
-use crate::policy::Policy;
-use crate::record::{Record, SecretState};
+use crate::record::{Origin, Record};
 use crate::role::{Role, Strength};
 use crate::secret::Secret;
+use crate::sequence::Holder;
 use crate::store::{Commit, Durability, Expect, StoreError};
 use crate::time::{Lifetime, Timestamp};
-use crate::verdict::{Need, Refusal, Verified};
-use crate::wire::Wire;
+use crate::verdict::{By, Need, Refusal, Verified};
+use crate::wire::{Visit, Wire};
 
 use super::echo::EchoToken;
 
@@ -43,6 +45,8 @@ pub struct Offer<'a> {
     pub surprise: bool,
     /// Its client calls itself otherwise than its family did: the wire proves nothing for it.
     pub other_client: bool,
+    /// Its client, by what it says of itself ([`crate::Keys::client`]): tells clients apart where there are no wires.
+    pub client: Holder,
     /// The authority it asks for.
     pub authority: &'a crate::ids::Authority,
     /// What the route asks for.
@@ -59,8 +63,11 @@ pub struct Accepted {
     pub nonce_spent: bool,
     /// This wire has no tickets: serve, close it, and open one more ticket grant.
     pub hand_on: bool,
-    /// A guest's sealed cookie came back for the first time: the session was made by this very request.
-    pub redeemed: bool,
+    /// The wire was attached just now, by a guest's sealed cookie that came back for the first time or by a ticket: it owes
+    /// its client a hand-over, and must live until then.
+    pub newcomer: bool,
+    /// This request was proved by itself, on a wire that proves nothing: hold it while anything is sent.
+    pub visit: Option<Visit>,
 }
 
 /// What came of asking the store.
@@ -88,6 +95,8 @@ pub enum Outcome {
 pub(super) struct Found {
     pub(super) record: Held<Record>,
     pub(super) identity: Identity,
+    /// The ticket that the request shows, if it is one of this session's.
+    pub(super) shown: Option<Shown>,
 }
 
 impl Engine {
@@ -125,11 +134,7 @@ impl Engine {
         now: Timestamp,
     ) -> Result<Option<Outcome>, StoreError> {
         let presented = offer.presented;
-        let shared = self.is_shared(&wire.core).await?;
-        if shared {
-            self.keep_mark(wire, now).await?;
-        }
-        let shared = shared || offer.other_client;
+        let shared = self.is_shared_for(wire, offer, now).await?;
         let mut first = self.load_record(&presented.id).await?;
         if first.is_none() {
             match self.redeem(wire, offer, shared, now).await? {
@@ -154,36 +159,56 @@ impl Engine {
             return Ok(Some(refused(Refusal::Unauthenticated, false)));
         };
         let mut found = Found {
+            shown: self.shown(&record.value, wire, offer, now),
             record,
             identity: identity.value,
         };
         let mut facts = self.facts(&found, wire, offer, shared, company, now);
-        if is_proved(&self.policy, &facts) && self.is_turn(wire, &found.record.value) {
+        let mut judgement = judge(&self.policy, &facts);
+        if judgement.proved.is_some()
+            && self.policy.preset.binds_wires()
+            && self.is_turn(wire, &found.record.value)
+        {
             // Somebody in the middle: what this wire proved, it proved for all of its users.
             self.keep_mark(wire, now).await?;
             facts.shared = true;
+            judgement = judge(&self.policy, &facts);
         }
-        let judgement = judge(&self.policy, &facts);
-        let attach = attachment(&self.policy, &facts);
-        if !is_proved(&self.policy, &facts) {
+        if let Some((control, would)) = judgement.shadowed {
+            self.tell_shadowed(wire, presented.id, control, would, now);
+        }
+        let (Some(proved), Some(shown)) = (judgement.proved, found.shown) else {
             return self
                 .turn_away(wire, offer, &found, &facts, judgement, now)
                 .await
                 .map(Some);
-        }
-        let accepted = self
-            .let_in(wire, offer, &mut found, &facts, attach, now)
-            .await?;
-        let Some(accepted) = accepted else {
-            return Ok(None);
         };
-        if judgement.consequence == Consequence::CutGraft {
-            self.cut_grafts(presented.id);
-        }
-        Ok(Some(match judgement.verdict {
+        let accepted = self
+            .let_in(
+                wire, offer, &mut found, &facts, &judgement, proved, &shown, now,
+            )
+            .await?;
+        Ok(accepted.map(|accepted| match judgement.verdict {
             Verdict::Refuse(refusal) => Outcome::NotAllowed(accepted, refusal),
             Verdict::Accept { .. } | Verdict::Challenge => Outcome::Accepted(accepted),
         }))
+    }
+
+    /// Whether the wire proves nothing for this request, because it is shared or its client is another than before.
+    async fn is_shared_for(
+        &self,
+        wire: &Wire,
+        offer: &Offer<'_>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        if !self.policy.preset.binds_wires() {
+            return Ok(false);
+        }
+        let shared = self.is_shared(&wire.core).await?;
+        if shared {
+            self.keep_mark(wire, now).await?;
+        }
+        Ok(shared || offer.other_client)
     }
 
     /// There is no such live session: it may have ended.
@@ -196,25 +221,20 @@ impl Engine {
         let presented = offer.presented;
         self.found_gone(presented.id).await?;
         let tombstone = self.load_tombstone(&presented.id).await?;
-        let genuine = tombstone.as_ref().is_some_and(|held| {
-            held.value.epoch == presented.epoch
-                && held
-                    .value
-                    .digest
-                    .is_some_and(|digest| digest.matches(&presented.digest))
-        });
+        let position = tombstone
+            .as_ref()
+            .filter(|held| held.value.epoch == presented.epoch)
+            .and_then(|_| presented.position(&self.keys));
+        let offered = match (&tombstone, position) {
+            (Some(held), Some(position)) if position >= held.value.current => Offered::Current,
+            (Some(_), Some(_)) => Offered::Old,
+            _ => Offered::Bad,
+        };
+        let genuine = offered == Offered::Current;
         let known = tombstone.map_or(Known::Unknown, |held| Known::Ended(held.value.ending));
         let facts = Facts {
             known,
-            ..self.blank(
-                offer,
-                match (genuine, presented.is_sealed()) {
-                    (true, _) => Offered::Current,
-                    // It opened, so it was this session's; by which secret it was followed does not matter.
-                    (false, true) => Offered::Old,
-                    (false, false) => Offered::Bad,
-                },
-            )
+            ..self.blank(offer, offered)
         };
         let Judgement { verdict, .. } = judge(&self.policy, &facts);
         let refusal = match verdict {
@@ -237,6 +257,9 @@ impl Engine {
             shared: false,
             elsewhere: false,
             company: Company::Nobody,
+            grafted: false,
+            estranged: false,
+            renewal: Renewal::Fine,
             nonce: Nonce::Nothing,
             recourse: Recourse::CannotFollow,
             role: Role::GUEST,
@@ -246,135 +269,171 @@ impl Engine {
         }
     }
 
-    /// The wire is proved: write down what changed, attach it, tell it the secret it showed.
+    /// The request is proved: write down what changed, attach its wire if it is that, tell it the ticket it showed.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is a fact of its own, and there is one caller"
+    )]
     async fn let_in(
         &self,
         wire: &Wire,
         offer: &Offer<'_>,
         found: &mut Found,
         facts: &Facts,
-        attach: Option<Attach>,
+        judgement: &Judgement,
+        proved: Proved,
+        shown: &Shown,
         now: Timestamp,
     ) -> Result<Option<Accepted>, StoreError> {
-        let presented = offer.presented;
         let idle = self.idle_of(&found.record.value);
-        let mut durability = Durability::Soon;
-        let mut changed = false;
         let record = &mut found.record.value;
-        if record.secret(&presented.digest) == Some(SecretState::Offered) {
-            record.acknowledge(&presented.digest);
-            (changed, durability) = (true, Durability::Durable);
-        }
+        let session = record.id;
+        let side = side_text(&wire.core.side());
+        let before = record.sequence.current();
+        // What cut off a graft: where that was, before this wire takes its place.
+        let grafts =
+            (judgement.consequence == Consequence::CutGraft).then(|| self.graft_side(record));
+        let rules = &self.policy.tickets;
+        let taken = record
+            .sequence
+            .show(shown.position, shown.holder, &side, &shown.moment, rules);
+        let mut changed = taken.changed;
+        let mut durable = taken.changed;
         let mut hand_on = false;
         let mut nonce_spent = false;
-        if let Some(attach) = attach {
-            if facts.nonce == Nonce::Open {
+        let origin = proved.attach.map(|attach| match attach.by {
+            By::Ticket => shown.graft,
+            By::SignIn | By::Lineage | By::HandOver | By::Echo => {
+                shown.origin.unwrap_or(shown.graft)
+            }
+        });
+        if let Some(origin) = origin {
+            if matches!(facts.nonce, Nonce::Open(_)) {
                 hand_on = take_nonce(record, &wire.core);
                 nonce_spent = !hand_on;
-                (changed, durability) = (true, Durability::Durable);
+                (changed, durable) = (true, true);
             }
             if ticketed(&wire.core) {
+                let mut joined = false;
                 for root in roots(wire.core.lineage.as_ref()) {
-                    changed |= record.join(root, attach.stock);
+                    joined |= record.join(root, origin);
                 }
-                if changed {
-                    durability = Durability::Durable;
-                }
+                changed |= joined;
+                durable |= changed;
             }
-            let stale = now.since(record.seen).as_millis() > idle.as_millis() / 16;
-            let side = side_text(&wire.core.side());
-            let moved = self.note_address(record, wire, now);
-            changed |= moved;
-            if stale || (changed && record.last_side != side) {
-                record.last_side = side;
-                changed = true;
-            }
+        }
+        if grafts.is_some() {
+            record.prune(now);
+            (changed, durable) = (true, true);
+        }
+        let attached = origin.is_some();
+        let stale = now.since(record.seen).as_millis() > idle.as_millis() / 16;
+        let moved = attached && self.note_address(record, wire, now);
+        changed |= moved || stale;
+        if changed && record.last_side != side && (attached || taken.acknowledged) {
+            record.last_side = side;
         }
         if changed {
             record.seen = record.seen.max(now);
+            let durability = if durable {
+                Durability::Durable
+            } else {
+                Durability::Soon
+            };
             let put = self.put_record(record, Expect::At(found.record.version));
+            let raised = record.raised.is_some_and(|raised| {
+                before < raised.from && record.sequence.current() >= raised.from
+            });
             if self.store.commit(vec![put], durability).await? == Commit::Stale {
                 return Ok(None);
             }
             found.record.version = found.record.version.next();
+            if raised {
+                // The tickets of before carry less than the session has now.
+                for bound in self.bonds.wires(session) {
+                    bound.wire.unlearn(session);
+                }
+            }
         }
-        self.enter(wire, presented, found, attach, now)
-            .map(|verified| {
-                Some(Accepted {
-                    verified,
-                    nonce_spent,
-                    hand_on,
-                    redeemed: false,
-                })
-            })
+        self.tell_taken(wire, session, &taken, now);
+        if let Some(graft) = grafts {
+            self.cut_grafts(session);
+            self.tell_settled(wire, &found.record.value, graft, shown, now);
+        }
+        let newcomer = proved.attach.is_some_and(|attach| attach.by == By::Ticket);
+        let (verified, visit) = self.enter(wire, offer, found, proved, origin, shown, now)?;
+        if judgement.consequence != Consequence::CutGraft {
+            // Of a control in shadow.
+            self.follow(wire, found, facts, judgement.consequence, now)
+                .await?;
+        }
+        Ok(Some(Accepted {
+            verified,
+            nonce_spent,
+            hand_on,
+            newcomer,
+            visit,
+        }))
     }
 
     /// The part of letting in that is in memory only.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is a fact of its own, and there is one caller"
+    )]
     fn enter(
         &self,
         wire: &Wire,
-        presented: &Presented,
+        offer: &Offer<'_>,
         found: &Found,
-        attach: Option<Attach>,
+        proved: Proved,
+        origin: Option<Origin>,
+        shown: &Shown,
         now: Timestamp,
-    ) -> Result<Verified, StoreError> {
-        let record = &found.record;
-        let digest = presented.digest.short();
-        let Some(attach) = attach else {
-            let strength = wire
-                .core
-                .with(record.value.id, |attachment| attachment.strength)
-                .unwrap_or(Strength::Bearer);
-            let live = self.live(&record.value, &found.identity, now)?;
-            self.bonds.update(record.value.id, |there| {
-                let last_active = there.last_active.max(live.last_active);
-                *there = crate::table::Live {
-                    last_active,
-                    ..live
-                };
-            });
-            wire.core.learn(record.value.id, digest);
-            let role = record.value.role_at(found.identity.ceiling(), now);
-            return Ok(Verified::new(
-                record.value.id,
-                record.value.subject.clone(),
-                role,
-                strength,
-            ));
-        };
-        self.attach(
-            &wire.core,
-            record,
-            &found.identity,
-            attach,
-            Some(digest),
-            now,
-        )
+    ) -> Result<(Verified, Option<Visit>), StoreError> {
+        let record = &found.record.value;
+        let session = record.id;
+        let ticket = self.ticket_of(record, shown.holder)?;
+        // A ticket of before an elevation is judged each time: the wire alone would give it the new role.
+        let carries_all = record
+            .raised()
+            .is_none_or(|raised| shown.position >= raised.from);
+        let digest = carries_all.then(|| offer.presented.digest.short());
+        if let (Some(attach), Some(origin)) = (proved.attach, origin) {
+            let hold = Hold::Bound(origin, attach.by);
+            let hung = Hung { digest, ticket };
+            let verified =
+                self.attach(&wire.core, &found.record, &found.identity, hold, hung, now)?;
+            return Ok((verified, None));
+        }
+        let role = record.role_of(shown.position, found.identity.ceiling(), now);
+        let strength = proved.strength;
+        let verified = Verified::new(
+            session,
+            record.subject.clone(),
+            role.usable_with(strength, self.policy.above_user),
+            strength,
+        );
+        let attached = wire.core.origin(session).is_some() && self.policy.preset.binds_wires();
+        if !attached {
+            let visit = self.visit(wire, &found.record, &found.identity, strength, ticket, now)?;
+            return Ok((verified, Some(visit)));
+        }
+        let live = self.live(record, &found.identity, now)?;
+        self.bonds.update(session, |there| {
+            let last_active = there.last_active.max(live.last_active);
+            *there = crate::table::Live {
+                last_active,
+                ..live
+            };
+        });
+        wire.core.learn(session, digest, ticket);
+        Ok((verified, None))
     }
 }
 
 pub(super) const fn refused(refusal: Refusal, told: bool) -> Outcome {
     Outcome::Refused { refusal, told }
-}
-
-/// Whether the request is the session's, whatever its route asks for.
-fn is_proved(policy: &Policy, facts: &Facts) -> bool {
-    let judgement = judge(policy, facts);
-    matches!(judgement.verdict, Verdict::Accept { .. })
-        || attachment(policy, facts).is_some()
-        || is_attached_and_refused_for_need(facts, judgement)
-}
-
-/// An attached wire that is refused only because the route asks for more is still let in, so that its new secret is
-/// learnt.
-fn is_attached_and_refused_for_need(facts: &Facts, judgement: Judgement) -> bool {
-    let for_need = matches!(
-        judgement.verdict,
-        Verdict::Refuse(
-            Refusal::InsufficientRole | Refusal::InsufficientStrength | Refusal::StepUpRequired
-        )
-    );
-    for_need && matches!(facts.proof, Proof::Attached(_))
 }
 
 pub(super) fn side_text(side: &Side) -> String {

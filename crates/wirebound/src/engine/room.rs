@@ -196,7 +196,7 @@ impl Engine {
         let held_here = |core: &WireCore| {
             core.id == wire.core.id || roots(core.lineage.as_ref()).any(|root| own.contains(&root))
         };
-        let same_family = own.iter().any(|root| evicted.stock(root).is_some())
+        let same_family = own.iter().any(|root| evicted.origin(root).is_some())
             || self
                 .bonds
                 .wires(evicted.id)

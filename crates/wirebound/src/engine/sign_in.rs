@@ -5,6 +5,7 @@
 
 use core::fmt;
 
+use super::attach::{Hold, Hung};
 use super::room::listed;
 use super::{Engine, Held, TRIES, lost_race};
 use crate::cookie::CookieValue;
@@ -12,15 +13,15 @@ use crate::event::Event;
 use crate::families::roots;
 use crate::identity::Identity;
 use crate::ids::{Authority, SessionId, Subject};
-use crate::judge::Attach;
-use crate::keys::Digest;
-use crate::record::{Carrier, Family, HandOver, Raised, Record, SecretEntry, SecretState};
-use crate::role::Role;
+use crate::policy::Preset;
+use crate::record::{Carrier, Family, HandOver, Origin, Raised, Record};
+use crate::role::{Role, Strength};
 use crate::secret::Secret;
+use crate::sequence::{Holder, Position, Sequence};
 use crate::store::{Change, Commit, Durability, Expect, StoreError, StoreErrorKind};
 use crate::time::{EntropyError, Lifetime, Timestamp};
 use crate::verdict::{By, Ending, Stock, Verified};
-use crate::wire::{Wire, WireCore};
+use crate::wire::{Visit, Wire, WireCore};
 
 /// What the app vouched for, and how the session is to live.
 #[derive(Clone, Debug)]
@@ -42,6 +43,8 @@ pub struct SignIn {
     pub vault: Option<Vec<u8>>,
     /// The answer itself can carry the hand-over (a redirect to our own authority).
     pub carries_hand_over: bool,
+    /// The client, as in [`super::Offer::client`].
+    pub client: Holder,
 }
 
 /// A session that just began.
@@ -56,6 +59,8 @@ pub struct SignedIn {
     pub hand_over: Option<Secret>,
     /// When it is over whatever happens on it.
     pub absolute: Timestamp,
+    /// Where wires prove nothing: this request is the new session's as long as it is held.
+    pub visit: Option<Visit>,
 }
 
 /// Why nobody was signed in.
@@ -95,8 +100,6 @@ pub(super) fn no_entropy(error: EntropyError) -> StoreError {
 /// A session about to be stored, with what only its holder gets.
 struct Draft {
     record: Record,
-    secret: Secret,
-    digest: Digest,
     hand_over: Option<Secret>,
 }
 
@@ -145,6 +148,7 @@ impl Engine {
             absolute: None,
             vault: None,
             carries_hand_over: false,
+            client: Holder::Trunk,
         };
         let signed_in = self.begin(wire, request, Carrier::Raw, &[], now).await?;
         wire.core.set_hand_over(
@@ -172,7 +176,8 @@ impl Engine {
             .wires(named.session())
             .into_iter()
             .filter(|bound| {
-                bound.stock == Stock::Trunk
+                bound.stock() == Stock::Trunk
+                    && !bound.visiting
                     && bound.wire.id != wire.core.id
                     && same_family(&bound.wire)
             })
@@ -279,11 +284,10 @@ impl Engine {
         let policy = &self.policy;
         let id = self.draw_id().map_err(no_entropy)?;
         let epoch = self.keys.epoch();
-        let lost = || StoreError::new(StoreErrorKind::Corrupt);
-        let secret = Secret::draw(self.entropy.as_ref()).map_err(no_entropy)?;
-        let digest = self.keys.digest(epoch, &secret).ok_or_else(lost)?;
-        let (nonce, hand_over): (Option<Secret>, Option<HandOver>) = if request.carries_hand_over {
-            self.draw_hand_over(epoch, now)?.unzip()
+        let binds = self.binds(carrier);
+        let carries = request.carries_hand_over && binds;
+        let (nonce, hand_over): (Option<Secret>, Option<HandOver>) = if carries {
+            self.draw_hand_over(epoch, Origin::Trunk, now)?.unzip()
         } else {
             (None, None)
         };
@@ -311,34 +315,34 @@ impl Engine {
             raised: is_admin.then(|| Raised {
                 role,
                 until: now.after(policy.admin_role),
-                acknowledged: true,
+                from: Position::default(),
             }),
-            secrets: vec![SecretEntry {
-                digest,
-                state: SecretState::Current,
-            }],
+            sequence: Sequence::begin(if binds { Holder::Trunk } else { request.client }, now),
             families: self.first_families(wire),
             hand_over,
             last_side: side,
         };
         Ok(Draft {
             record,
-            secret,
-            digest,
             hand_over: nonce,
         })
     }
 
+    /// Whether such a session lives on wires.
+    pub(super) const fn binds(&self, carrier: Carrier) -> bool {
+        self.policy.preset.binds_wires() || matches!(carrier, Carrier::Raw)
+    }
+
     /// A family counts from the start only if its tickets are with the client already.
-    #[expect(clippy::unused_self, reason = "reads as a question to the engine")]
     pub(super) fn first_families(&self, wire: &Wire) -> Vec<Family> {
-        if !super::hand_over::ticketed(&wire.core) || wire.is_shared() {
+        let binds = self.policy.preset.binds_wires();
+        if !binds || !super::hand_over::ticketed(&wire.core) || wire.is_shared() {
             return Vec::new();
         }
         roots(wire.core.lineage.as_ref())
             .map(|root| Family {
                 root,
-                stock: Stock::Trunk,
+                origin: Origin::Trunk,
             })
             .collect()
     }
@@ -352,34 +356,49 @@ impl Engine {
         siblings: &[std::sync::Arc<WireCore>],
         now: Timestamp,
     ) -> Result<SignedIn, StoreError> {
-        let Draft {
-            record,
-            secret,
-            digest,
-            hand_over,
-        } = draft;
+        let Draft { record, hand_over } = draft;
         let held = Held {
             value: record,
             version: crate::store::Version::FIRST,
         };
-        let attach = Attach {
-            stock: Stock::Trunk,
-            by: By::SignIn,
+        let lost = || StoreError::new(StoreErrorKind::Corrupt);
+        let record = &held.value;
+        let current = record.sequence.current();
+        let cookie = CookieValue::at(&self.keys, &record.id, record.epoch, current);
+        let cookie = cookie.ok_or_else(lost)?;
+        let ticket = self.ticket_of(record, Holder::Trunk)?;
+        if !self.binds(record.carrier) {
+            let strength = self.unbound(record.carrier);
+            let role = record.role_at(identity.ceiling(), now);
+            let verified = Verified::new(
+                record.id,
+                record.subject.clone(),
+                role.usable_with(strength, self.policy.above_user),
+                strength,
+            );
+            let visit = self.visit(wire, &held, identity, strength, ticket, now)?;
+            self.tell_signed_in(wire, record, &verified);
+            return Ok(SignedIn {
+                verified,
+                cookie,
+                hand_over: None,
+                absolute: record.absolute,
+                visit: Some(visit),
+            });
+        }
+        let hold = Hold::Bound(Origin::Trunk, By::SignIn);
+        let hung = Hung {
+            digest: Some(ticket.digest),
+            ticket,
         };
-        let verified = self.attach(
-            &wire.core,
-            &held,
-            identity,
-            attach,
-            Some(digest.short()),
-            now,
-        )?;
+        let verified = self.attach(&wire.core, &held, identity, hold, hung, now)?;
         for core in siblings {
-            let attach = Attach {
-                stock: Stock::Trunk,
-                by: By::Lineage,
+            let hold = Hold::Bound(Origin::Trunk, By::Lineage);
+            let hung = Hung {
+                digest: None,
+                ticket,
             };
-            self.attach(core, &held, identity, attach, None, now)?;
+            self.attach(core, &held, identity, hold, hung, now)?;
         }
         let record = held.value;
         if hand_over.is_some() {
@@ -391,31 +410,57 @@ impl Engine {
         if wire.core.changes_session(record.id) {
             self.takes_turns(wire, record.id, &record.subject);
         }
-        self.tell(Event::SignedIn {
-            session: record.id,
-            subject: record.subject,
-            role: verified.role(),
-            side: wire.core.side(),
-        });
-        let cookie = CookieValue::write(&self.keys, &record.id, record.epoch, &secret)
-            .ok_or_else(|| StoreError::new(StoreErrorKind::Corrupt))?;
+        self.tell_signed_in(wire, &record, &verified);
         Ok(SignedIn {
             verified,
             cookie,
             hand_over,
             absolute: record.absolute,
+            visit: None,
         })
+    }
+
+    /// What a request proves where wires do not.
+    pub(super) fn unbound(&self, carrier: Carrier) -> Strength {
+        let of_preset = match self.policy.preset {
+            Preset::Bearer => Strength::Bearer,
+            Preset::Strict | Preset::Balanced | Preset::Portable => Strength::Ticket,
+        };
+        of_preset.min(carrier.most())
+    }
+
+    pub(super) fn tell_signed_in(&self, wire: &Wire, record: &Record, verified: &Verified) {
+        self.tell(Event::SignedIn {
+            session: record.id,
+            subject: record.subject.clone(),
+            role: verified.role(),
+            side: wire.core.side(),
+        });
     }
 }
 
 /// The session of a sign-in that came with a cookie it did not prove.
 impl Engine {
-    /// A sign-in arrived with the genuine cookie of an older session that its wire does not prove. In `strict` both
-    /// stand; the operator is told.
-    pub fn note_older_session(&self, wire: &Wire, session: SessionId) {
-        self.tell(Event::OlderSessionStands {
-            session,
-            side: wire.core.side(),
-        });
+    /// A sign-in arrived with the genuine cookie of an older session that its wire does not prove. That one ends, unless
+    /// its owner is connected or, under `strict`, may come back by more than a cookie: then both stand, and the operator is
+    /// told.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot say.
+    pub async fn replace_older(
+        &self,
+        wire: &Wire,
+        session: SessionId,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let side = wire.core.side();
+        let stands = self.policy.preset == Preset::Strict || self.has_trunk(session).await;
+        if !stands && self.end(session, Ending::Replaced, now).await? {
+            self.tell(Event::OlderSessionEnded { session, side });
+        } else if stands {
+            self.tell(Event::OlderSessionStands { session, side });
+        }
+        Ok(())
     }
 }

@@ -60,9 +60,7 @@ impl Engine {
         let last_active = record
             .seen
             .max(self.bonds.last_active(id).unwrap_or_default());
-        let raised = record
-            .raised
-            .filter(|raised| raised.acknowledged && now < raised.until);
+        let raised = record.raised().filter(|raised| now < raised.until);
         Ok(Some(SessionSummary {
             id,
             role: record.role_at(identity.value.ceiling(), now),

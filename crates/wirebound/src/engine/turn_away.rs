@@ -1,12 +1,15 @@
 //! A request that was not proved: challenged, or refused with what follows for the session.
 
 use super::Engine;
+use super::evidence::Shown;
 use super::prove::{Found, Offer, Outcome, refused};
+use crate::bonds::Bound;
 use crate::event::{Event, Side};
 use crate::ids::SessionId;
 use crate::judge::{Consequence, Facts, Judgement, Offered, Verdict};
-use crate::policy::BoundToIp;
+use crate::policy::{BoundToIp, Control};
 use crate::record::Record;
+use crate::sequence::Taken;
 use crate::store::StoreError;
 use crate::time::Timestamp;
 use crate::verdict::{Ending, Refusal, Stock};
@@ -97,14 +100,22 @@ impl Engine {
                 }
             }
             Consequence::Theft { ends } => {
-                let subject = record.subject.clone();
-                self.tell(Event::Theft {
-                    session,
-                    subject,
-                    newcomer,
-                    holder,
-                    ended: ends,
-                });
+                if let Some(unreported) = self.alarms.ring(session, "theft", now) {
+                    let position = found.shown.map(|shown| shown.position);
+                    let position = position.unwrap_or_default();
+                    let (parted_at, moved_on) = record.sequence.parted(position);
+                    self.tell(Event::Theft {
+                        session,
+                        subject: record.subject.clone(),
+                        newcomer,
+                        holder,
+                        parted_at,
+                        moved_on,
+                        at: now,
+                        ended: ends,
+                        unreported,
+                    });
+                }
                 if ends {
                     self.end_locked(&found.record, Ending::Theft, now).await?;
                 }
@@ -112,18 +123,106 @@ impl Engine {
             Consequence::Expire(ending) => {
                 self.end_locked(&found.record, ending, now).await?;
             }
-            // No preset makes grafts yet; a graft that is met all the same loses its wires.
-            Consequence::CutGraft => self.cut_grafts(session),
+            // Only of what was let in, which saw to it.
+            Consequence::CutGraft => {}
         }
         Ok(())
     }
 
+    /// Closes the wires of every graft; what still streams over them is cut.
     pub(super) fn cut_grafts(&self, session: SessionId) {
-        for bound in self.bonds.wires(session) {
-            if bound.stock == Stock::Graft {
-                self.bonds.leave(session, &bound.wire);
+        let grafts = |bound: &Bound| bound.stock() == Stock::Graft && !bound.visiting;
+        let wires = self.bonds.wires(session);
+        if wires.iter().any(grafts) {
+            self.bonds.role_fell(session);
+        }
+        for bound in wires.iter().filter(|bound| grafts(bound)) {
+            self.bonds.leave(session, &bound.wire);
+            if !bound.wire.carries_others(session) {
                 bound.wire.transport.close();
             }
+        }
+    }
+
+    /// Where a graft is, or was when it last moved the sequence on.
+    pub(super) fn graft_side(&self, record: &Record) -> Side {
+        let wires = self.bonds.wires(record.id);
+        let graft = wires
+            .iter()
+            .find(|bound| bound.stock() == Stock::Graft && !bound.visiting);
+        graft.map_or_else(|| earlier(record), |bound| bound.wire.side())
+    }
+
+    /// The trunk is back and somebody had used the session by a ticket: that one is cut off, the trunk goes on.
+    pub(super) fn tell_settled(
+        &self,
+        wire: &Wire,
+        record: &Record,
+        graft: Side,
+        shown: &Shown,
+        now: Timestamp,
+    ) {
+        let Some(unreported) = self.alarms.ring(record.id, "theft", now) else {
+            return;
+        };
+        self.tell(Event::Theft {
+            session: record.id,
+            subject: record.subject.clone(),
+            newcomer: graft,
+            holder: wire.core.side(),
+            parted_at: shown.position.n,
+            moved_on: None,
+            at: now,
+            ended: false,
+            unreported,
+        });
+    }
+
+    /// What showing a ticket brought to light.
+    pub(super) fn tell_taken(
+        &self,
+        wire: &Wire,
+        session: SessionId,
+        taken: &Taken,
+        now: Timestamp,
+    ) {
+        if taken.behind > 0 {
+            self.tell(Event::RecordBehind {
+                session,
+                by: taken.behind,
+            });
+        }
+        if let Some(fork) = &taken.fork
+            && self.alarms.ring(session, "fork", now).is_some()
+        {
+            self.tell(Event::Fork {
+                session,
+                parted_at: fork.n,
+                taken: wire.core.side(),
+                at: now,
+                other: fork.other.clone(),
+                other_at: fork.at,
+            });
+        }
+    }
+
+    /// A control that is not enforced would have said no.
+    pub(super) fn tell_shadowed(
+        &self,
+        wire: &Wire,
+        session: SessionId,
+        control: Control,
+        would: Option<Refusal>,
+        now: Timestamp,
+    ) {
+        if let Some(unreported) = self.alarms.ring(session, control.alarm(), now) {
+            self.tell(Event::Shadowed {
+                session,
+                control: control.name(),
+                would: would.map_or("challenge", Refusal::name),
+                side: wire.core.side(),
+                unreported,
+            });
         }
     }
 

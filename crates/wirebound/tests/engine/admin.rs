@@ -1,5 +1,6 @@
 //! One admin session in force per subject, whoever races, whatever the clock does.
 
+use crate::strict;
 use std::sync::{Arc, Barrier};
 
 use futures_executor::block_on;
@@ -27,7 +28,7 @@ fn of_sixty_four_admin_sign_ins_at_once_exactly_one_survives() {
     for _round in 0..20 {
         let mut w = with(Policy {
             freeze_after: 0,
-            ..Policy::default()
+            ..strict()
         });
         admins_may(&w, "root");
         let lines: Vec<Line> = (0..RACERS).map(|_| w.full()).collect();
@@ -190,7 +191,7 @@ fn a_user_sign_in_at_its_limit_does_not_evict_the_admin() {
     };
     let mut w = with(Policy {
         max_sessions: vec![limit],
-        ..Policy::default()
+        ..strict()
     });
     admins_may(&w, "root");
     let (desk, admin, _) = takes_over(&mut w);
@@ -222,7 +223,7 @@ fn deny_refuses_the_newcomer_but_not_because_of_sessions_that_are_long_over() {
     };
     let mut w = with(Policy {
         max_sessions: vec![limit],
-        ..Policy::default()
+        ..strict()
     });
     let line = w.full();
     let first = w
@@ -257,7 +258,7 @@ fn a_lapsed_admin_does_not_come_back_with_the_clock_beside_the_new_one() {
 fn the_list_of_an_identity_never_loses_a_session() {
     let mut w = with(Policy {
         freeze_after: 0,
-        ..Policy::default()
+        ..strict()
     });
     admins_may(&w, "root");
     let lines: Vec<Line> = (0..150).map(|_| w.full()).collect();

@@ -35,8 +35,16 @@ use wirebound::Policy;
 use wirebound::store::MemoryStore;
 use world::World;
 
+/// The purest preset; what the others add is in `tickets`.
+fn strict() -> Policy {
+    Policy {
+        preset: wirebound::Preset::Strict,
+        ..Policy::default()
+    }
+}
+
 fn world() -> World {
-    with(Policy::default())
+    with(strict())
 }
 
 fn with(policy: Policy) -> World {

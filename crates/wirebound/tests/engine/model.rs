@@ -1,5 +1,6 @@
 //! Random lives of two subjects against a model that is plain enough to be right.
 
+use crate::strict;
 use std::collections::BTreeMap;
 
 use futures_executor::block_on;
@@ -115,7 +116,7 @@ impl Run {
     fn new() -> Self {
         let policy = Policy {
             freeze_after: 0,
-            ..Policy::default()
+            ..strict()
         };
         let model = Model {
             sessions: Vec::new(),
@@ -136,7 +137,7 @@ impl Run {
 
     fn is_over(&self, at: usize) -> bool {
         let known = &self.m.sessions[at].1;
-        let idle = self.w.now.since(known.last) >= Policy::default().idle;
+        let idle = self.w.now.since(known.last) >= strict().idle;
         known.ended || idle || self.w.now >= known.absolute
     }
 

@@ -1,5 +1,6 @@
 //! The store fails at every call in turn: the answer is never "accept", nothing is lost, nothing comes back.
 
+use crate::strict;
 use futures_executor::block_on;
 use wirebound::engine::Scope;
 use wirebound::store::Store;
@@ -13,7 +14,7 @@ fn over(store: &std::sync::Arc<Faulty>) -> World {
     World::new(
         Policy {
             freeze_after: 0,
-            ..Policy::default()
+            ..strict()
         },
         store,
     )

@@ -1,5 +1,6 @@
 //! What must hold of sessions on the wire, clock by clock and ending by ending.
 
+use crate::strict;
 use futures_executor::block_on;
 use wirebound::engine::{NotSignedIn, Scope};
 use wirebound::{
@@ -19,7 +20,7 @@ fn verified(w: &World, line: &Line) -> Verified {
 
 #[test]
 fn idle_ends_a_session_to_the_millisecond_on_the_wire_and_off_it() {
-    let idle = Policy::default().idle;
+    let idle = strict().idle;
     for attached in [true, false] {
         let mut w = world();
         let mut line = w.settle("alice", Role::USER);
@@ -56,7 +57,7 @@ fn idle_ends_a_session_to_the_millisecond_on_the_wire_and_off_it() {
 fn nothing_extends_the_absolute_limit() {
     let mut w = world();
     let line = w.settle("alice", Role::USER);
-    let end = w.now.after(Policy::default().absolute);
+    let end = w.now.after(strict().absolute);
     while w.now.after(Lifetime::from_hours(7)) < end {
         w.step(Lifetime::from_hours(7));
         assert!(w.get(&line, &w.browser.cookie).is_in());
@@ -414,7 +415,7 @@ fn a_raw_session_is_over_with_its_socket_and_may_begin_again_after_it_expired() 
 fn at_the_limit_of_wires_the_oldest_idle_one_is_closed() {
     let mut w = with(Policy {
         max_wires: 2,
-        ..Policy::default()
+        ..strict()
     });
     let busy = w.settle("alice", Role::USER);
     busy.plug
@@ -439,7 +440,7 @@ fn a_session_that_is_held_to_its_address_is_proved_from_there_only_and_nothing_e
     ] {
         let mut w = with(Policy {
             bound_to_ip,
-            ..Policy::default()
+            ..strict()
         });
         let home = w.settle("alice", Role::USER);
         let (family, cookie) = (w.browser.family.unwrap(), w.browser.cookie.clone());
@@ -574,7 +575,7 @@ fn a_clock_that_goes_back_revives_nobody() {
     let mut w = world();
     let line = w.settle("alice", Role::USER);
     let start = w.now;
-    w.step(Policy::default().idle);
+    w.step(strict().idle);
     assert_eq!(w.get(&line, &w.browser.cookie).refusal(), EXPIRED_IDLE);
     w.now = start;
     assert_eq!(w.get(&line, &w.browser.cookie).refusal(), EXPIRED_IDLE);
@@ -671,7 +672,7 @@ fn a_clock_that_goes_back_signs_nobody_out_and_brings_nothing_ended_back() {
     assert!(w.get(&w.resumed(family), &cookie).is_in(), "and by lineage");
     assert!(!w.get(&gone, &bob).is_in(), "what ended stays ended");
     // Put right again: nothing was lengthened meanwhile.
-    let absolute = Policy::default().absolute;
+    let absolute = strict().absolute;
     w.now = w.now.after(Lifetime::from_days(30)).after(absolute);
     assert!(
         !w.get(&w.resumed(family), &cookie).is_in(),

@@ -1,5 +1,7 @@
 //! Slow requests: a pause between what was judged and what is written, while the session ends.
 
+use crate::strict;
+use crate::world::client;
 use core::pin::{Pin, pin};
 use core::task::{Context, Poll, Waker};
 use std::sync::Arc;
@@ -7,14 +9,14 @@ use std::sync::Arc;
 use futures_executor::block_on;
 use wirebound::engine::{Authorized, Offer, Scope};
 use wirebound::store::{Durability, Space, Store, Version};
-use wirebound::{Authority, Ending, Need, Policy, Refusal, Role};
+use wirebound::{Authority, Ending, Need, Refusal, Role};
 
 use crate::store::{At, Behind, Paused};
 use crate::world::{HOST, World, sign_in, subject};
 
 fn over(store: &Arc<Paused>) -> World {
     let store: Arc<dyn Store> = Arc::clone(store) as _;
-    World::new(Policy::default(), store)
+    World::new(strict(), store)
 }
 
 fn poll<T>(future: Pin<&mut impl Future<Output = T>>) -> Poll<T> {
@@ -50,6 +52,7 @@ fn a_logout_stands_against_a_slow_request_that_was_read_before_it() {
             held: true,
             surprise: false,
             other_client: false,
+            client: client("browser"),
             authority: &authority,
             need: Need::NOTHING,
         };
@@ -218,11 +221,16 @@ fn a_sibling_that_is_dropped_while_its_session_is_replaced_holds_nothing() {
 #[test]
 fn who_hangs_up_while_his_proof_is_written_does_not_make_his_next_request_fail() {
     let store = Behind::new();
-    let mut w = World::new(Policy::default(), Arc::clone(&store) as Arc<dyn Store>);
+    let mut w = World::new(strict(), Arc::clone(&store) as Arc<dyn Store>);
     let line = w.settle("alice", Role::USER);
     let old = w.browser.cookie.clone();
     let verified = w.get(&line, &old).verified().unwrap().clone();
-    let renewed = block_on(w.engine.renew(&verified, w.now)).unwrap().unwrap();
+    let renewed = block_on(
+        w.engine
+            .renew(&line.wire, &verified, client("browser"), w.now),
+    )
+    .unwrap()
+    .unwrap();
     let cookie = renewed.0.expose().to_owned();
     let presented = w.engine.read(cookie.as_bytes()).unwrap();
     let authority = Authority::of(HOST);
@@ -235,6 +243,7 @@ fn who_hangs_up_while_his_proof_is_written_does_not_make_his_next_request_fail()
         held: false,
         surprise: false,
         other_client: false,
+        client: client("browser"),
         authority: &authority,
         need: Need::NOTHING,
     };

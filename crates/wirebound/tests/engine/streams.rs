@@ -1,6 +1,7 @@
 //! What is being sent when something happens to its session: nothing is missed between the judgement and the watch, time is
 //! heard as well, and half-open wires are asked side by side.
 
+use crate::strict;
 use core::future::Future;
 use core::pin::Pin;
 use core::task::Poll;
@@ -8,9 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use futures_executor::block_on;
 use wirebound::engine::Scope;
-use wirebound::{
-    Connected, Cut, Ending, Lifetime, Lineage, Policy, Refusal, Role, Transport, Verified,
-};
+use wirebound::{Connected, Cut, Ending, Lifetime, Lineage, Refusal, Role, Transport, Verified};
 
 use crate::world::{Line, World, subject};
 use crate::{with, world};
@@ -85,7 +84,7 @@ fn an_elevation_that_lapses_is_heard_at_its_time_and_not_at_the_next_request() {
 
 #[test]
 fn a_session_is_ended_at_its_time_though_nobody_asks() {
-    let idle = Policy::default().idle;
+    let idle = strict().idle;
     let mut w = world();
     let line = w.settle("alice", Role::USER);
     let judged = verified(&w, &line);
@@ -115,7 +114,7 @@ fn no_stream_outlives_the_absolute_time() {
     let line = w.settle("alice", Role::USER);
     let session = verified(&w, &line).session();
     let watch = w.engine.watch(session).unwrap();
-    let end = w.now.after(Policy::default().absolute);
+    let end = w.now.after(strict().absolute);
     while w.now.after(Lifetime::from_hours(7)) < end {
         w.step(Lifetime::from_hours(7));
         assert!(w.engine.touch(&line.wire, session, w.now));
@@ -159,11 +158,15 @@ impl Transport for HalfOpen {
             Poll::Pending
         }))
     }
+
+    fn trip(&self) -> Option<Lifetime> {
+        None
+    }
 }
 
 #[test]
 fn many_half_open_wires_are_asked_side_by_side() {
-    let mut w = with(Policy::default());
+    let mut w = with(strict());
     let first = w.settle("alice", Role::USER);
     let cookie = w.browser.cookie.clone();
     let asked = Arc::new(Mutex::new(Asked::default()));

@@ -1,5 +1,6 @@
 //! A copied cookie is not enough: replay, lineage, hand-over, echo, shared families.
 
+use crate::strict;
 use futures_executor::block_on;
 use wirebound::engine::{Client, Sign};
 use wirebound::{By, Ending, Lifetime, NotOurs, Policy, Refusal, Role, Secret, Stock, Strength};
@@ -560,7 +561,7 @@ fn a_mark_that_is_met_is_renewed_since_a_proxy_never_stops_resuming() {
 fn one_contest_is_told_in_a_minute_and_the_rest_are_counted() {
     let mut w = with(Policy {
         echo_tries: 0,
-        ..Policy::default()
+        ..strict()
     });
     let _owner = w.settle("alice", Role::USER);
     let cookie = w.browser.cookie.clone();

@@ -8,7 +8,7 @@ use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread;
 use wirebound::modelled::{Core, World};
 use wirebound::table::Live;
-use wirebound::{Connected, Cut, Ending, Transport, Wire};
+use wirebound::{Connected, Cut, Ending, Lifetime, Transport, Wire};
 
 use super::{at, check, live};
 
@@ -24,6 +24,10 @@ impl Transport for Unplugged {
 
     fn alive(&self) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
         Box::pin(core::future::ready(true))
+    }
+
+    fn trip(&self) -> Option<Lifetime> {
+        None
     }
 }
 

@@ -85,8 +85,20 @@ fn what_weakens_protection_is_refused_with_key_and_line() {
             "w.toml:2: listen.kind = \"behind\" is refused: the presets",
         ),
         (
-            "[session]\npreset = \"balanced\"",
-            "w.toml:2: session.preset = \"balanced\" is not there yet: only `strict`",
+            "[session]\nadvance_interval = \"5s\"",
+            "w.toml:2: session.advance_interval = \"5s\" is refused: a ticket is good",
+        ),
+        (
+            "[session]\nout_of_sequence_status = 200",
+            "w.toml:2: session.out_of_sequence_status = 200 is refused",
+        ),
+        (
+            "[session]\nshadow = [\"all\"]",
+            "w.toml:2: session.shadow = \"all\" is refused: there is no such control",
+        ),
+        (
+            "[listen]\nkind = \"behind\"\n[session]\npreset = \"portable\"\n[session_token]\nbound_to_ip = \"exact\"",
+            "w.toml:6: session_token.bound_to_ip",
         ),
         (
             "[session]\nidle_timeout = \"15d\"",

@@ -1,0 +1,687 @@
+//! The sequence of a session's tickets, as a pure state machine: positions and a time in, what they mean out.
+//!
+//! A ticket stands at a [`Position`]. One position is current; an answer may *offer* a successor, which becomes current
+//! when a request shows it (it is *acknowledged*). So a lost answer harms nobody. What was superseded stays good for one
+//! window, because requests in parallel and late answers are honest; past it, two parties hold the session.
+//!
+//! Whatever heals a client whose jar fell back by one also feeds a thief who is one step behind: both send the same
+//! bytes. Only where a request comes from parts them. So a ticket is set again only for the [`Holder`] that acknowledged,
+//! and whoever else shows the current ticket is offered a branch of its own.
+//!
+//! Nothing here reads a clock, a store or a key. The model of `tests/sequence.rs` and the simulation in the test kit call
+//! these very functions.
+
+use crate::codec::{Reader, Writer};
+use crate::time::{Lifetime, Timestamp};
+
+/// Acknowledged positions that are remembered. With one advance per window there are two.
+const TRAIL: usize = 16;
+/// Holders of whom an open offer is remembered.
+const OFFERS: usize = 8;
+/// Holders that acknowledged, and are set a ticket again.
+const HOLDERS: usize = 4;
+/// Branches count tenths of a second since the number became current, so that one that a crash forgot is not made twice.
+const BRANCH_STEP: u64 = 100;
+
+/// Where a ticket stands: which request number, and which of the tickets that were made with it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "the form of a ticket knows these two"
+)]
+pub struct Position {
+    /// The session's request number. Unsigned, from 0.
+    pub n: u64,
+    /// Parts tickets of one number: later ones have higher branches.
+    pub branch: u32,
+}
+
+/// Who shows a ticket, as far as a ticket is set again for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "each must be met")]
+pub enum Holder {
+    /// A wire that goes back to the sign-in.
+    Trunk,
+    /// One graft (by the family that it grew from), or one client where there are no wires.
+    Line([u8; 16]),
+}
+
+/// When a request moves the sequence on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "each must be met")]
+pub enum Advance {
+    /// At most once in an interval, whatever the method.
+    #[default]
+    Interval,
+    /// Each GET; other methods use the current ticket without moving it.
+    Get,
+    /// Each request.
+    Every,
+}
+
+impl Advance {
+    /// Its name in the configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Interval => "interval",
+            Self::Get => "get",
+            Self::Every => "every",
+        }
+    }
+}
+
+/// For whom a ticket is set again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "each must be met")]
+pub enum Again {
+    /// For the family that acknowledged last: where clients connect directly.
+    #[default]
+    Family,
+    /// For a client that ever acknowledged in this session: behind a proxy, where families are the proxy's.
+    Client,
+}
+
+/// The rules of a sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "configuration builds it")]
+pub struct Rules {
+    /// When it moves on.
+    pub advance: Advance,
+    /// Least time between two advances under [`Advance::Interval`]. 60 s; never less than the longest window.
+    pub interval: Lifetime,
+    /// The longest window. 30 s. For so long a holder is offered the same successor.
+    pub window: Lifetime,
+    /// Least window at the edge. 10 s.
+    pub window_least: Lifetime,
+    /// A position superseded less than this before the session was last seen may be what a crashed browser saved. 60 s.
+    pub lapse: Lifetime,
+    /// Offers to one holder without an acknowledgement, after which its ticket is refused. 8.
+    pub offers: u8,
+    /// How long a ticket may go unrenewed while nothing of its session is connected. 1 h.
+    pub expiry: Lifetime,
+    /// For whom it is set again.
+    pub again: Again,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            advance: Advance::Interval,
+            interval: Lifetime::from_secs(60),
+            window: Lifetime::from_secs(30),
+            window_least: Lifetime::from_secs(10),
+            lapse: Lifetime::from_secs(60),
+            offers: 8,
+            expiry: Lifetime::from_hours(1),
+            again: Again::Family,
+        }
+    }
+}
+
+impl Rules {
+    /// Whether a request moves on a sequence whose current position was acknowledged at `since`.
+    #[must_use]
+    pub fn is_due(&self, get: bool, since: Timestamp, now: Timestamp) -> bool {
+        match self.advance {
+            Advance::Interval => now.since(since) >= self.interval.max(self.window),
+            Advance::Get => get,
+            Advance::Every => true,
+        }
+    }
+
+    /// The window at the edge: eight times the measured time of a round trip with its variance, and the times to seal and
+    /// open a ticket, within the bounds.
+    ///
+    /// `trip` is the smoothed round-trip time plus four times its variance (RFC 6298 section 2).
+    #[must_use]
+    pub fn measured(&self, trip: Lifetime, making: Lifetime) -> Lifetime {
+        let measured = trip
+            .as_millis()
+            .saturating_mul(8)
+            .saturating_add(making.as_millis());
+        Lifetime::from_millis(measured)
+            .max(self.window_least)
+            .min(self.window)
+    }
+}
+
+/// The moment of a request: what a position is measured against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "plain facts")]
+pub struct Moment {
+    /// Now.
+    pub now: Timestamp,
+    /// How long a superseded ticket is good.
+    pub window: Lifetime,
+    /// When the session was last seen before this request.
+    pub seen: Timestamp,
+}
+
+/// What a genuine ticket is at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "a judge must meet each")]
+pub enum Standing {
+    /// The current one.
+    Current,
+    /// A successor: showing it acknowledges it.
+    Next,
+    /// Further ahead than a successor: the record is behind (a store that lost its last writes). Counts as a successor.
+    Ahead,
+    /// Superseded, or a sibling of what was acknowledged, less than a window ago.
+    Recent,
+    /// Superseded longer ago, but so shortly before the session was last seen that a browser which crashed may never have
+    /// saved its successor.
+    Lapsed,
+    /// Superseded longer ago: two parties hold the session.
+    Old,
+}
+
+impl Standing {
+    /// Whether it is no evidence of a second party.
+    #[must_use]
+    pub const fn is_good(self) -> bool {
+        !matches!(self, Self::Old)
+    }
+}
+
+/// Two parties were offered successors of one number, and one of them was shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "plain facts for an event")]
+pub struct Fork {
+    /// The number at which they parted.
+    pub n: u64,
+    /// Where the other one was, as text: address and client.
+    pub other: String,
+    /// When the other one was offered its successor.
+    pub at: Timestamp,
+}
+
+/// What showing a ticket did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "plain facts")]
+pub struct Taken {
+    /// The sequence was changed and must be stored, durably, before the request is answered.
+    pub changed: bool,
+    /// A successor was acknowledged.
+    pub acknowledged: bool,
+    /// By so many numbers was the record behind.
+    pub behind: u64,
+    /// A second party had been offered a successor of the same number.
+    pub fork: Option<Fork>,
+}
+
+/// What the answer to a request may set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "each must be met")]
+pub enum Given {
+    /// Nothing.
+    Nothing,
+    /// This ticket; nothing is to be stored.
+    Same(Position),
+    /// This ticket; the sequence was changed and is to be stored (it need not be durable).
+    Made(Position),
+}
+
+impl Given {
+    /// The ticket, if there is one.
+    #[must_use]
+    pub const fn position(self) -> Option<Position> {
+        match self {
+            Self::Nothing => None,
+            Self::Same(position) | Self::Made(position) => Some(position),
+        }
+    }
+}
+
+/// An acknowledged position and when it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Step {
+    position: Position,
+    at: Timestamp,
+}
+
+/// A successor that was given out and not yet shown.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Offer {
+    position: Position,
+    holder: Holder,
+    /// When this successor was made.
+    at: Timestamp,
+    /// When this holder was first offered one of this number.
+    first: Timestamp,
+    /// How many were made for this holder.
+    times: u8,
+    /// Where it was, as text.
+    side: String,
+}
+
+/// One session's sequence.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Sequence {
+    /// Acknowledged positions, oldest first; the last is the current one.
+    trail: Vec<Step>,
+    /// Open offers, all of the number after the current one.
+    offers: Vec<Offer>,
+    /// The highest branch given out with the next number.
+    branch: Option<u32>,
+    /// A lapse that was granted: it stays one until something is acknowledged.
+    excused: Option<Position>,
+    /// Who acknowledged, the latest last.
+    holders: Vec<Holder>,
+}
+
+impl Sequence {
+    /// The sequence of a session that begins now, whose ticket 0 goes to this holder.
+    #[must_use]
+    pub fn begin(holder: Holder, now: Timestamp) -> Self {
+        Self {
+            trail: vec![Step {
+                position: Position::default(),
+                at: now,
+            }],
+            offers: Vec::new(),
+            branch: None,
+            excused: None,
+            holders: vec![holder],
+        }
+    }
+
+    /// The current position.
+    #[must_use]
+    pub fn current(&self) -> Position {
+        self.step().position
+    }
+
+    /// When it became current.
+    #[must_use]
+    pub fn since(&self) -> Timestamp {
+        self.step().at
+    }
+
+    fn step(&self) -> Step {
+        // There is always one: `begin`, `renew` and `decode` see to it.
+        self.trail.last().copied().unwrap_or(Step {
+            position: Position::default(),
+            at: Timestamp::ZERO,
+        })
+    }
+
+    /// Whether this holder was the last to acknowledge.
+    #[must_use]
+    pub fn is_last(&self, holder: Holder) -> bool {
+        self.holders.last() == Some(&holder)
+    }
+
+    /// Whether a graft or another client than the trunk acknowledged last.
+    #[must_use]
+    pub fn is_astray(&self) -> bool {
+        !self.is_last(Holder::Trunk)
+    }
+
+    /// What a genuine ticket at this position is. Changes nothing.
+    #[must_use]
+    pub fn standing(&self, shown: Position, moment: &Moment, rules: &Rules) -> Standing {
+        let current = self.current();
+        if shown == current {
+            return Standing::Current;
+        }
+        if shown.n > current.n {
+            let next = shown.n.checked_sub(1) == Some(current.n);
+            return if next {
+                Standing::Next
+            } else {
+                Standing::Ahead
+            };
+        }
+        let Some(past) = self.superseded(shown) else {
+            return Standing::Old;
+        };
+        if moment.now.since(past.at) <= moment.window {
+            return Standing::Recent;
+        }
+        let lapsed = past.was_current && moment.seen.since(past.at) < rules.lapse;
+        if lapsed || self.excused == Some(shown) {
+            return Standing::Lapsed;
+        }
+        Standing::Old
+    }
+
+    /// When a position that is not current any more stopped being good to show; nothing if it is older than the trail.
+    fn superseded(&self, shown: Position) -> Option<Past> {
+        let mut later = None;
+        for step in self.trail.iter().rev() {
+            if step.position.n < shown.n {
+                // Between two steps: skipped when the record was behind, or thinned out. Good for as long as any was.
+                return later.map(|at| Past {
+                    at,
+                    was_current: true,
+                });
+            }
+            if step.position.n == shown.n {
+                let was_current = step.position.branch == shown.branch;
+                return Some(Past {
+                    at: later.filter(|_| was_current).unwrap_or(step.at),
+                    was_current,
+                });
+            }
+            later = Some(step.at);
+        }
+        None
+    }
+
+    /// Where whoever shows an old ticket and whoever holds the session parted: the last number that both had, and when the
+    /// other moved on (nothing if that is longer ago than is remembered).
+    #[must_use]
+    pub fn parted(&self, shown: Position) -> (u64, Option<Timestamp>) {
+        let past = self.superseded(shown);
+        let was_current = past.as_ref().is_none_or(|past| past.was_current);
+        let n = if was_current {
+            shown.n
+        } else {
+            shown.n.saturating_sub(1)
+        };
+        (n, past.map(|past| past.at))
+    }
+
+    /// Whether this holder was offered a successor as often, or for as long, as one is, without ever showing it.
+    #[must_use]
+    pub fn is_not_taken(&self, holder: Holder, now: Timestamp, rules: &Rules) -> bool {
+        self.offers.iter().any(|offer| {
+            let too_often = offer.times >= rules.offers && now.since(offer.at) > rules.window;
+            offer.holder == holder && (too_often || now.since(offer.first) > rules.expiry)
+        })
+    }
+
+    /// A request that showed this ticket was accepted.
+    pub fn show(
+        &mut self,
+        shown: Position,
+        holder: Holder,
+        side: &str,
+        moment: &Moment,
+        rules: &Rules,
+    ) -> Taken {
+        match self.standing(shown, moment, rules) {
+            Standing::Next | Standing::Ahead => self.acknowledge(shown, holder, side, moment.now),
+            Standing::Lapsed if self.excused != Some(shown) => {
+                self.excused = Some(shown);
+                Taken {
+                    changed: true,
+                    ..Taken::default()
+                }
+            }
+            Standing::Current | Standing::Recent | Standing::Lapsed | Standing::Old => {
+                Taken::default()
+            }
+        }
+    }
+
+    fn acknowledge(
+        &mut self,
+        shown: Position,
+        holder: Holder,
+        side: &str,
+        now: Timestamp,
+    ) -> Taken {
+        let before = self.current();
+        let own = self.offers.iter().find(|offer| offer.position == shown);
+        let own = own.map(|offer| offer.holder);
+        let other = self
+            .offers
+            .iter()
+            .find(|offer| offer.position != shown && offer.side != side && offer.holder != holder);
+        let fork = other.map(|offer| Fork {
+            n: before.n,
+            other: offer.side.clone(),
+            at: offer.at,
+        });
+        self.offers.clear();
+        self.branch = None;
+        self.excused = None;
+        self.trail.push(Step {
+            position: shown,
+            at: now,
+        });
+        self.thin_out(now);
+        // It was offered to one and shown by another: the two share one live jar.
+        if let Some(offered_to) = own {
+            self.admit(offered_to);
+        }
+        self.admit(holder);
+        Taken {
+            changed: true,
+            acknowledged: true,
+            behind: shown.n.saturating_sub(before.n).saturating_sub(1),
+            fork,
+        }
+    }
+
+    fn admit(&mut self, holder: Holder) {
+        self.holders.retain(|other| *other != holder);
+        self.holders.push(holder);
+        if self.holders.len() > HOLDERS {
+            self.holders.remove(0);
+        }
+    }
+
+    /// What was superseded so long before the newest acknowledgement that it can be neither recent nor lapsed goes; of
+    /// more than fit, every second one, which makes nothing old that was not.
+    fn thin_out(&mut self, now: Timestamp) {
+        const KEPT: Lifetime = Lifetime::from_secs(120);
+        while let [_, next, _, ..] = self.trail.as_slice()
+            && now.since(next.at) > KEPT
+        {
+            self.trail.remove(0);
+        }
+        if self.trail.len() > TRAIL {
+            let newest = self.trail.len().saturating_sub(2);
+            let mut at = 0_usize;
+            self.trail.retain(|_| {
+                let keep = at == 0 || at >= newest || at % 2 == 0;
+                at = at.saturating_add(1);
+                keep
+            });
+        }
+    }
+
+    /// What the answer to an accepted request that showed this ticket may set. Call it when the head of the answer leaves.
+    /// `get`: the request was a GET.
+    pub fn offer(
+        &mut self,
+        shown: Position,
+        holder: Holder,
+        side: &str,
+        get: bool,
+        moment: &Moment,
+        rules: &Rules,
+    ) -> Given {
+        let known = self.is_known(holder, rules);
+        match self.standing(shown, moment, rules) {
+            Standing::Current => {
+                let due = rules.is_due(get, self.since(), moment.now);
+                if due || !known {
+                    self.successor(holder, side, moment.now, rules)
+                } else {
+                    Given::Nothing
+                }
+            }
+            Standing::Recent if known => Given::Same(self.current()),
+            Standing::Lapsed => self.successor(holder, side, moment.now, rules),
+            // The trunk is proved by more than its ticket.
+            Standing::Old if holder == Holder::Trunk => Given::Same(self.current()),
+            // Nothing that was not acknowledged first.
+            Standing::Next | Standing::Ahead | Standing::Recent | Standing::Old => Given::Nothing,
+        }
+    }
+
+    /// Whether a ticket is set again for this holder, instead of a branch of its own.
+    #[must_use]
+    pub fn is_known(&self, holder: Holder, rules: &Rules) -> bool {
+        match (holder, rules.again) {
+            (Holder::Trunk, _) => true,
+            (Holder::Line(_), Again::Family) => self.is_last(holder),
+            (Holder::Line(_), Again::Client) => self.holders.contains(&holder),
+        }
+    }
+
+    /// The successor of this holder: the same for a window, then one of another branch, since the first may have arrived.
+    fn successor(&mut self, holder: Holder, side: &str, now: Timestamp, rules: &Rules) -> Given {
+        let there = self.offers.iter().find(|offer| offer.holder == holder);
+        if let Some(offer) = there {
+            if now.since(offer.at) < rules.window {
+                return Given::Same(offer.position);
+            }
+            if offer.times >= rules.offers {
+                return Given::Nothing;
+            }
+        }
+        let (first, times) = there.map_or((now, 0), |offer| (offer.first, offer.times));
+        let Some(position) = self.next(now) else {
+            return Given::Nothing;
+        };
+        self.offers.retain(|offer| offer.holder != holder);
+        if self.offers.len() >= OFFERS {
+            self.offers.remove(0);
+        }
+        self.offers.push(Offer {
+            position,
+            holder,
+            at: now,
+            first,
+            times: times.saturating_add(1),
+            side: side.to_owned(),
+        });
+        Given::Made(position)
+    }
+
+    /// A position that was never given out; nothing when numbers or branches are used up, which no session lives to see.
+    fn next(&mut self, now: Timestamp) -> Option<Position> {
+        let current = self.step();
+        let by_time = now.since(current.at).as_millis() / BRANCH_STEP;
+        let by_time = u32::try_from(by_time).unwrap_or(u32::MAX);
+        let branch = match self.branch {
+            Some(last) => by_time.max(last.checked_add(1)?),
+            None => by_time,
+        };
+        let n = current.position.n.checked_add(1)?;
+        self.branch = Some(branch);
+        Some(Position { n, branch })
+    }
+
+    /// A successor for an elevation, a sign-in or a hand-over, whether one is due or not, apart from every one that was
+    /// offered before: only what is at or after it acknowledges what it stands for.
+    pub fn offer_new(&mut self, holder: Holder, side: &str, now: Timestamp) -> Option<Position> {
+        let position = self.next(now)?;
+        self.offers.retain(|offer| offer.holder != holder);
+        if self.offers.len() >= OFFERS {
+            self.offers.remove(0);
+        }
+        self.offers.push(Offer {
+            position,
+            holder,
+            at: now,
+            first: now,
+            times: 1,
+            side: side.to_owned(),
+        });
+        Some(position)
+    }
+
+    /// Every ticket is renewed at once: the trunk is back, and somebody else has used the session. Nothing given out
+    /// before is good any more, not for a window; this holder is to be set the new one.
+    pub fn renew(&mut self, holder: Holder, now: Timestamp) -> Position {
+        // Past the offers too, which are one ahead.
+        let position = Position {
+            n: self.current().n.saturating_add(2),
+            branch: 0,
+        };
+        *self = Self {
+            trail: vec![Step { position, at: now }],
+            ..Self::begin(holder, now)
+        };
+        position
+    }
+
+    pub(crate) fn encode(&self, out: &mut Writer) {
+        let holder = |out: &mut Writer, holder: &Holder| match holder {
+            Holder::Trunk => out.byte(1),
+            Holder::Line(line) => {
+                out.byte(2);
+                out.array(line);
+            }
+        };
+        out.list(&self.trail, |out, step| {
+            step.position.encode(out);
+            out.time(step.at);
+        });
+        out.list(&self.offers, |out, offer| {
+            offer.position.encode(out);
+            holder(out, &offer.holder);
+            out.time(offer.at);
+            out.time(offer.first);
+            out.byte(offer.times);
+            out.bytes(offer.side.as_bytes());
+        });
+        out.option(self.branch.as_ref(), |out, branch| {
+            out.number(u64::from(*branch));
+        });
+        out.option(self.excused.as_ref(), |out, position| position.encode(out));
+        out.list(&self.holders, holder);
+    }
+
+    pub(crate) fn decode(from: &mut Reader<'_>) -> Option<Self> {
+        let holder = |from: &mut Reader<'_>| match from.byte()? {
+            1 => Some(Holder::Trunk),
+            2 => from.array().map(Holder::Line),
+            _ => None,
+        };
+        let sequence = Self {
+            trail: from.list(|from| {
+                Some(Step {
+                    position: Position::decode(from)?,
+                    at: from.time()?,
+                })
+            })?,
+            offers: from.list(|from| {
+                Some(Offer {
+                    position: Position::decode(from)?,
+                    holder: holder(from)?,
+                    at: from.time()?,
+                    first: from.time()?,
+                    times: from.byte()?,
+                    side: from.text()?.to_owned(),
+                })
+            })?,
+            branch: from.option(|from| u32::try_from(from.number()?).ok())?,
+            excused: from.option(Position::decode)?,
+            holders: from.list(holder)?,
+        };
+        (!sequence.trail.is_empty()).then_some(sequence)
+    }
+}
+
+/// A position that is not current any more.
+struct Past {
+    /// When it was superseded.
+    at: Timestamp,
+    /// It was the acknowledged one, not a sibling of it.
+    was_current: bool,
+}
+
+impl Position {
+    pub(crate) fn encode(self, out: &mut Writer) {
+        out.number(self.n);
+        out.number(u64::from(self.branch));
+    }
+
+    pub(crate) fn decode(from: &mut Reader<'_>) -> Option<Self> {
+        Some(Self {
+            n: from.number()?,
+            branch: u32::try_from(from.number()?).ok()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,1 @@
+//! The sequence, case by case.
