@@ -244,7 +244,7 @@ pub(crate) fn judge(policy: &Policy, facts: &Facts) -> Judgement {
                 ..Judgement::of(denied.verdict, denied.consequence)
             };
         }
-        shadowed = shadowed.or(Some((denied.control, denied.refusal())));
+        shadowed = shadowed.or_else(|| Some((denied.control, denied.refusal())));
         match denied.control {
             // Looked away from; the rest is judged.
             Control::Address => facts.elsewhere = false,

@@ -235,7 +235,7 @@ impl Given {
 }
 
 /// An acknowledged position and when it was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 struct Step {
     position: Position,
     at: Timestamp,
@@ -301,10 +301,7 @@ impl Sequence {
 
     fn step(&self) -> Step {
         // There is always one: `begin`, `renew` and `decode` see to it.
-        self.trail.last().copied().unwrap_or(Step {
-            position: Position::default(),
-            at: Timestamp::ZERO,
-        })
+        self.trail.last().copied().unwrap_or_default()
     }
 
     /// Whether this holder was the last to acknowledge.
@@ -478,7 +475,7 @@ impl Sequence {
             let newest = self.trail.len().saturating_sub(2);
             let mut at = 0_usize;
             self.trail.retain(|_| {
-                let keep = at == 0 || at >= newest || at % 2 == 0;
+                let keep = at == 0 || at >= newest || at.is_multiple_of(2);
                 at = at.saturating_add(1);
                 keep
             });

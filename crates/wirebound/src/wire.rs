@@ -208,9 +208,11 @@ impl Wire {
     /// What attached it to a session, if it is attached.
     #[must_use]
     pub fn attached_by(&self, session: SessionId) -> Option<(By, Stock)> {
-        self.core.with(session, |attachment| {
-            (attachment.by, attachment.origin.stock())
-        })
+        let bound = |attachment: &Attachment| {
+            let proved = (attachment.by, attachment.origin.stock());
+            (!attachment.is_visiting()).then_some(proved)
+        };
+        self.core.with(session, bound).flatten()
     }
 
     /// Where its peer stands.

@@ -392,7 +392,10 @@ impl Gate {
         if !carries(parts, read) {
             return Ok(None);
         }
-        let Some(offer) = engine.offer_hand_over(&wired.wire, verified, now).await? else {
+        let Some(offer) = engine
+            .offer_hand_over(&wired.wire, verified, read.takes_secret, now)
+            .await?
+        else {
             return Ok(None);
         };
         if kind == HandOverKind::Renewal {

@@ -32,6 +32,8 @@ impl Engine {
     /// one grant of TLS tickets for the client's address and server name, and closes the wire after the answer that carries
     /// them. Whoever takes it goes back to what this wire goes back to.
     ///
+    /// `ticket`: the answer may carry one, since a browser reads it as a document or by a script.
+    ///
     /// `None` if the session is gone or the wire is not attached to it.
     ///
     /// # Errors
@@ -41,6 +43,7 @@ impl Engine {
         &self,
         wire: &Wire,
         verified: &Verified,
+        ticket: bool,
         now: Timestamp,
     ) -> Result<Option<HandOverOffer>, StoreError> {
         let _lock = self.lock(verified.subject()).await;
@@ -56,9 +59,10 @@ impl Engine {
         };
         record.hand_over = Some(offer);
         let side = super::prove::side_text(&wire.core.side());
-        let cookie = record
-            .sequence
-            .offer_new(origin.holder(), &side, now)
+        let position = ticket
+            .then(|| record.sequence.offer_new(origin.holder(), &side, now))
+            .flatten();
+        let cookie = position
             .and_then(|position| CookieValue::at(&self.keys, &record.id, record.epoch, position));
         let put = self.put_record(&record, Expect::At(held.version));
         // An offer need not be durable: a nonce that is lost is made again.

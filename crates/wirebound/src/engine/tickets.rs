@@ -91,7 +91,8 @@ impl Engine {
             }
         });
         let each = |whole: Duration| {
-            u64::try_from(whole.as_nanos() / u128::from(ROUNDS)).unwrap_or(u64::MAX)
+            let each = whole.checked_div(ROUNDS).unwrap_or_default();
+            u64::try_from(each.as_nanos()).unwrap_or(u64::MAX)
         };
         self.times.seal.store(each(seal), Ordering::Relaxed);
         self.times.open.store(each(open), Ordering::Relaxed);

@@ -25,11 +25,15 @@ fn facts() -> Facts {
     }
 }
 
-fn strict() -> Policy {
+fn of(preset: Preset) -> Policy {
     Policy {
-        preset: Preset::Strict,
+        preset,
         ..Policy::default()
     }
+}
+
+fn strict() -> Policy {
+    of(Preset::Strict)
 }
 
 /// One word per outcome, so that the table below reads as a table.
@@ -92,46 +96,223 @@ nothing   old     graft  nothing   exhausted    | refuse out_of_sequence; theft,
 nothing   bad     graft  elsewhere exhausted    | refuse unauthenticated
 ";
 
+/// The same, in `balanced`: what differs.
+const BALANCED: &str = "
+attached  old     nobody nothing   exhausted    | accept wire, attached
+trunk     old     graft  nothing   exhausted    | accept wire, trunk by lineage; graft cut
+graft     current nobody nothing   exhausted    | accept ticket, graft by lineage
+graft     old     nobody nothing   exhausted    | accept ticket, graft by lineage
+graft     current graft  nothing   exhausted    | refuse phantom_session; theft, ends
+graft     old     graft  nothing   exhausted    | refuse out_of_sequence; theft, ends
+graft     current trunk  nothing   exhausted    | refuse not_proven; event not_proven
+nothing   current nobody nothing   echo         | challenge
+nothing   current nobody nothing   cannot       | refuse not_proven
+nothing   old     nobody nothing   cannot       | refuse not_proven
+nothing   current nobody nothing   exhausted    | accept ticket, graft by ticket
+nothing   old     nobody nothing   exhausted    | refuse out_of_sequence; theft, ends
+nothing   bad     nobody nothing   exhausted    | refuse unauthenticated
+nothing   current trunk  nothing   exhausted    | refuse contested; event contested
+nothing   old     trunk  nothing   exhausted    | refuse out_of_sequence; event not_proven
+nothing   bad     trunk  nothing   exhausted    | refuse unauthenticated
+nothing   current graft  nothing   exhausted    | refuse phantom_session; theft, ends
+nothing   old     graft  nothing   exhausted    | refuse out_of_sequence; theft, ends
+nothing   bad     graft  nothing   exhausted    | refuse unauthenticated
+nothing   current nobody elsewhere exhausted    | refuse phantom_session; theft, ends
+nothing   current nobody grafted   echo         | accept ticket, graft by hand_over
+nothing   current trunk  grafted   echo         | refuse not_proven; event not_proven
+";
+
+/// In `portable`: no wire proves anything, and none speaks against anybody.
+const PORTABLE: &str = "
+trunk     current nobody nothing   echo         | accept ticket, attached
+nothing   current nobody nothing   cannot       | accept ticket, attached
+nothing   current trunk  elsewhere echo         | accept ticket, attached
+nothing   old     nobody nothing   echo         | refuse out_of_sequence; theft, ends
+nothing   bad     nobody nothing   echo         | refuse unauthenticated
+";
+
+/// In `bearer`: whoever holds the string.
+const BEARER: &str = "
+nothing   current nobody nothing   echo         | accept bearer, attached
+trunk     current nobody nothing   echo         | accept bearer, attached
+nothing   old     nobody nothing   echo         | refuse out_of_sequence; event not_proven
+nothing   bad     nobody nothing   echo         | refuse unauthenticated
+";
+
+fn row_facts(given: &str) -> Facts {
+    let words: Vec<&str> = given.split_whitespace().collect();
+    Facts {
+        proof: match words[0] {
+            "attached" => Proof::Attached(Strength::Wire),
+            "trunk" => Proof::Lineage(Stock::Trunk),
+            "graft" => Proof::Lineage(Stock::Graft),
+            _ => Proof::Nothing,
+        },
+        offered: match words[1] {
+            "current" => Offered::Current,
+            "old" => Offered::Old,
+            _ => Offered::Bad,
+        },
+        company: match words[2] {
+            "trunk" => Company::Trunk,
+            "graft" => Company::Graft,
+            _ => Company::Nobody,
+        },
+        nonce: match words[3] {
+            "open" => Nonce::Open(Stock::Trunk),
+            "grafted" => Nonce::Open(Stock::Graft),
+            "elsewhere" => Nonce::SpentElsewhere,
+            _ => Nonce::Nothing,
+        },
+        recourse: match words[4] {
+            "echo" => Recourse::Echo,
+            "cannot" => Recourse::CannotFollow,
+            _ => Recourse::Exhausted,
+        },
+        ..facts()
+    }
+}
+
 #[test]
 fn who_is_heard_when_two_meet() {
-    let policy = strict();
-    let mut rows = 0;
-    for row in TABLE.lines().filter(|line| !line.trim().is_empty()) {
-        let (given, expected) = row.split_once('|').unwrap();
-        let words: Vec<&str> = given.split_whitespace().collect();
-        let facts = Facts {
-            proof: match words[0] {
-                "attached" => Proof::Attached(Strength::Wire),
-                "trunk" => Proof::Lineage(Stock::Trunk),
-                "graft" => Proof::Lineage(Stock::Graft),
-                _ => Proof::Nothing,
-            },
-            offered: match words[1] {
-                "current" => Offered::Current,
-                "old" => Offered::Old,
-                _ => Offered::Bad,
-            },
-            company: match words[2] {
-                "trunk" => Company::Trunk,
-                "graft" => Company::Graft,
-                _ => Company::Nobody,
-            },
-            nonce: match words[3] {
-                "open" => Nonce::Open(Stock::Trunk),
-                "elsewhere" => Nonce::SpentElsewhere,
-                _ => Nonce::Nothing,
-            },
-            recourse: match words[4] {
-                "echo" => Recourse::Echo,
-                "cannot" => Recourse::CannotFollow,
-                _ => Recourse::Exhausted,
-            },
-            ..facts()
-        };
-        assert_eq!(outcome(&policy, &facts), expected.trim(), "{row}");
-        rows += 1;
+    for (preset, table, expected_rows) in [
+        (Preset::Strict, TABLE, 30),
+        (Preset::Balanced, BALANCED, 22),
+        (Preset::Portable, PORTABLE, 5),
+        (Preset::Bearer, BEARER, 4),
+    ] {
+        let policy = of(preset);
+        let mut rows = 0;
+        for row in table.lines().filter(|line| !line.trim().is_empty()) {
+            let (given, expected) = row.split_once('|').unwrap();
+            let facts = row_facts(given);
+            assert_eq!(
+                outcome(&policy, &facts),
+                expected.trim(),
+                "{preset:?}: {row}"
+            );
+            rows += 1;
+        }
+        assert_eq!(rows, expected_rows, "{preset:?}");
     }
-    assert_eq!(rows, 30);
+}
+
+#[test]
+fn a_trunk_that_comes_back_cuts_off_a_graft_that_is_not_connected_either() {
+    let facts = Facts {
+        proof: Proof::Lineage(Stock::Trunk),
+        grafted: true,
+        ..facts()
+    };
+    assert_eq!(
+        outcome(&of(Preset::Balanced), &facts),
+        "accept wire, trunk by lineage; graft cut"
+    );
+}
+
+#[test]
+fn an_old_ticket_over_the_lineage_of_a_graft_whose_place_another_took_is_theft() {
+    let facts = Facts {
+        proof: Proof::Lineage(Stock::Graft),
+        offered: Offered::Old,
+        estranged: true,
+        ..facts()
+    };
+    assert_eq!(
+        outcome(&of(Preset::Balanced), &facts),
+        "refuse out_of_sequence; theft, ends"
+    );
+}
+
+#[test]
+fn a_ticket_that_is_the_proof_must_be_kept_up_and_nothing_ends_where_it_is_not() {
+    for (renewal, expected) in [
+        (Renewal::Expired, "refuse session_expired"),
+        (Renewal::NotTaken, "refuse ticket_not_taken"),
+    ] {
+        let facts = Facts { renewal, ..facts() };
+        for preset in [Preset::Balanced, Preset::Portable] {
+            assert_eq!(outcome(&of(preset), &facts), expected);
+        }
+        // Lineage is not subject to it.
+        let trunk = Facts {
+            proof: Proof::Lineage(Stock::Trunk),
+            ..facts
+        };
+        assert_eq!(
+            outcome(&of(Preset::Balanced), &trunk),
+            "accept wire, trunk by lineage"
+        );
+    }
+}
+
+#[test]
+fn a_control_in_shadow_is_judged_and_told_and_lets_in_as_a_bearer_only() {
+    let contest = Facts {
+        company: Company::Trunk,
+        ..facts()
+    };
+    let stolen = Facts {
+        offered: Offered::Old,
+        ..facts()
+    };
+    let strange = Facts {
+        recourse: Recourse::Echo,
+        ..facts()
+    };
+    let elsewhere = Facts {
+        elsewhere: true,
+        proof: Proof::Lineage(Stock::Trunk),
+        ..facts()
+    };
+    let stale = Facts {
+        renewal: Renewal::Expired,
+        ..facts()
+    };
+    for (control, facts, expected, would) in [
+        (
+            Control::Contest,
+            contest,
+            "accept bearer, attached; event contested",
+            Some("contested"),
+        ),
+        (
+            Control::Theft,
+            stolen,
+            "accept bearer, attached; theft, stands",
+            Some("out_of_sequence"),
+        ),
+        (Control::Proof, strange, "accept bearer, attached", None),
+        (
+            Control::Address,
+            elsewhere,
+            "accept wire, trunk by lineage",
+            Some("not_proven"),
+        ),
+        (
+            Control::Renewal,
+            stale,
+            "accept ticket, graft by ticket",
+            Some("session_expired"),
+        ),
+    ] {
+        let policy = Policy {
+            shadow: vec![control],
+            ..of(Preset::Balanced)
+        };
+        assert_eq!(outcome(&policy, &facts), expected, "{control:?}");
+        let shadowed = judge(&policy, &facts).shadowed;
+        assert_eq!(
+            shadowed.map(|(control, would)| (control, would.map(Refusal::name))),
+            Some((control, would))
+        );
+        // A control that is not in shadow is enforced beside it.
+        let bad = Facts {
+            offered: Offered::Bad,
+            ..facts
+        };
+        assert_eq!(outcome(&policy, &bad), "refuse unauthenticated");
+    }
 }
 
 /// Every combination of facts: 3 x 3 x 2 x 3 x 2 x 4 x 2 x 3 x 3 x 3 of them.
@@ -185,38 +366,69 @@ fn every(mut visit: impl FnMut(Facts)) {
 
 #[test]
 fn whatever_the_facts_only_the_proved_holder_of_a_genuine_secret_is_accepted() {
-    let policy = strict();
-    every(|facts| {
-        let accepted = matches!(judge(&policy, &facts).verdict, Verdict::Accept { .. });
-        if accepted {
+    for preset in Preset::ALL {
+        let policy = of(preset);
+        every(|facts| {
+            let Verdict::Accept { strength, attach } = judge(&policy, &facts).verdict else {
+                return;
+            };
             assert_eq!(facts.known, Known::Live, "{facts:?}");
             assert_ne!(facts.offered, Offered::Bad, "{facts:?}");
             assert!(
-                !facts.blocked && facts.over.is_none() && !facts.surprise && !facts.shared,
+                !facts.blocked && facts.over.is_none() && !facts.surprise,
                 "{facts:?}"
             );
-            assert!(
-                facts.proof != Proof::Nothing || facts.nonce == Nonce::Open(Stock::Trunk),
-                "{facts:?}"
-            );
+            let proved = matches!(facts.nonce, Nonce::Open(_)) || facts.proof != Proof::Nothing;
+            if preset == Preset::Strict {
+                assert!(proved && !facts.shared, "{facts:?}");
+            } else if preset == Preset::Balanced {
+                // Else by a current ticket, at its strength, with nobody connected.
+                let by_ticket = strength == Strength::Ticket
+                    && facts.offered == Offered::Current
+                    && facts.company == Company::Nobody;
+                assert!(!facts.shared && (proved || by_ticket), "{facts:?}");
+            } else {
+                assert!(
+                    strength <= Strength::Ticket && attach.is_none(),
+                    "{facts:?}"
+                );
+                assert_eq!(facts.offered, Offered::Current, "{facts:?}");
+            }
+        });
+    }
+}
+
+#[test]
+fn nothing_attached_by_a_ticket_is_ever_more_than_a_ticket() {
+    let policy = of(Preset::Balanced);
+    every(|facts| {
+        if let Some(proved) = judge(&policy, &facts).proved
+            && let Some(attach) = proved.attach
+        {
+            let from_graft = facts.proof == Proof::Lineage(Stock::Graft);
+            if attach.by == By::Ticket || (from_graft && attach.by == By::Lineage) {
+                assert_eq!(attach.stock, Stock::Graft, "{facts:?}");
+                assert_eq!(proved.strength, Strength::Ticket, "{facts:?}");
+            }
         }
     });
 }
 
 #[test]
 fn a_bad_secret_ends_nothing_and_raises_nothing() {
-    let policy = strict();
-    every(|facts| {
-        if facts.offered == Offered::Bad {
-            let judgement = judge(&policy, &facts);
-            assert_eq!(
-                judgement.verdict,
-                Verdict::Refuse(Refusal::Unauthenticated),
-                "{facts:?}"
-            );
-            assert_eq!(judgement.consequence, Consequence::Nothing, "{facts:?}");
-        }
-    });
+    for policy in Preset::ALL.map(of) {
+        every(|facts| {
+            if facts.offered == Offered::Bad {
+                let judgement = judge(&policy, &facts);
+                assert_eq!(
+                    judgement.verdict,
+                    Verdict::Refuse(Refusal::Unauthenticated),
+                    "{facts:?}"
+                );
+                assert_eq!(judgement.consequence, Consequence::Nothing, "{facts:?}");
+            }
+        });
+    }
 }
 
 #[test]

@@ -662,7 +662,7 @@ fn an_imported_cookie_counts_once_and_proves_no_more_than_bearer() {
     assert_eq!(w.ask(&line, &ask).refusal(), refused);
     // Nor by the family that the hand-over made, nor after a restart.
     let verified = answer.verified().unwrap().clone();
-    let nonce = block_on(w.engine.offer_hand_over(&line.wire, &verified, w.now)).unwrap();
+    let nonce = block_on(w.engine.offer_hand_over(&line.wire, &verified, true, w.now)).unwrap();
     let (granted, root) = w.granted();
     let taking = Ask {
         nonce: nonce.as_ref().map(|offer| &offer.nonce),

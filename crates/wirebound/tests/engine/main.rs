@@ -26,6 +26,7 @@ mod slow;
 mod store;
 mod streams;
 mod theft;
+mod tickets;
 #[path = "../../../wirebound-testkit/src/world.rs"]
 mod world;
 

@@ -1,0 +1,882 @@
+//! Rolling tickets from outside: what survives a browser restart, what a copy of one is worth, and how it is found out.
+//!
+//! Each test is a story in `balanced` or `portable`. What the sequence does by itself is in `sequence`; here it meets wires,
+//! lineage, the store and the clock.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use futures_executor::block_on;
+use wirebound::engine::{Leaving, Ticketed};
+use wirebound::sequence::{Advance, Again, Rules};
+use wirebound::store::MemoryStore;
+use wirebound::{
+    By, Control, Ending, Event, Lifetime, Need, OnTheft, Policy, Preset, Refusal, Role, Secret,
+    Stock, Strength,
+};
+
+use crate::with;
+use crate::world::{Answer, Ask, Line, World, client};
+
+fn balanced() -> Policy {
+    Policy {
+        preset: Preset::Balanced,
+        ..Policy::default()
+    }
+}
+
+fn portable() -> Policy {
+    Policy {
+        preset: Preset::Portable,
+        tickets: Rules {
+            again: Again::Client,
+            ..Rules::default()
+        },
+        ..Policy::default()
+    }
+}
+
+fn secs(n: u64) -> Lifetime {
+    Lifetime::from_secs(n)
+}
+
+/// A document: accepted, and what its answer sets goes into the jar.
+fn document(w: &World, line: &Line, jar: &mut String, who: &str) -> Answer {
+    let answer = w.ask(
+        line,
+        &Ask {
+            client: client(who),
+            ..Ask::new(jar)
+        },
+    );
+    if let Some(ticket) = set_by(w, line, &answer, jar, who) {
+        *jar = ticket;
+    }
+    answer
+}
+
+/// What the answer to an accepted request sets.
+fn set_by(w: &World, line: &Line, answer: &Answer, cookie: &str, who: &str) -> Option<String> {
+    let verified = answer.verified()?.clone();
+    let presented = w.engine.read(cookie.as_bytes()).unwrap();
+    let leaving = Leaving {
+        presented: &presented,
+        client: client(who),
+        get: true,
+        came: w.now,
+    };
+    let given = block_on(w.engine.ticket(&line.wire, &verified, &leaving, w.now)).unwrap();
+    given.map(|(cookie, _): Ticketed| cookie.expose().to_owned())
+}
+
+/// A stranger follows every challenge to its end; the wire that it ends on.
+fn insist(w: &mut World, cookie: &str) -> (Line, Answer) {
+    let mut echoes = Vec::new();
+    loop {
+        let line = w.full();
+        let ask = Ask {
+            echoes: &echoes,
+            ..Ask::new(cookie)
+        };
+        match w.ask(&line, &ask) {
+            Answer::Challenge(text) => echoes.push(text),
+            other => return (line, other),
+        }
+    }
+}
+
+/// The hand-over that a wire owes: from here on the client comes by this family.
+fn hand_over(w: &mut World, line: Line, cookie: &mut String) -> (Line, wirebound::Root) {
+    let verified = w.get(&line, cookie).verified().unwrap().clone();
+    let offer = block_on(w.engine.offer_hand_over(&line.wire, &verified, true, w.now))
+        .unwrap()
+        .unwrap();
+    drop(line);
+    let (ticket, _) = offer.ticket.unwrap();
+    *cookie = ticket.expose().to_owned();
+    let (next, root) = w.granted();
+    let ask = Ask {
+        nonce: Some(&offer.nonce),
+        ..Ask::new(cookie)
+    };
+    let answer = w.ask(&next, &ask);
+    assert!(answer.is_in(), "{answer:?}");
+    (next, root)
+}
+
+fn thefts(w: &World) -> Vec<Event> {
+    let mut all = w.log.all();
+    all.retain(|event| event.name() == "theft");
+    all
+}
+
+/// Alice, settled, and the jar as it stands after her first page.
+fn alice(policy: Policy) -> (World, Line, String) {
+    let mut w = with(policy);
+    let line = w.settle("alice", Role::USER);
+    let jar = w.browser.cookie.clone();
+    (w, line, jar)
+}
+
+#[test]
+fn on_an_attached_wire_the_ticket_moves_on_with_documents_once_a_minute() {
+    let (mut w, line, mut jar) = alice(balanced());
+    let first = jar.clone();
+    document(&w, &line, &mut jar, "browser");
+    assert_eq!(jar, first, "not yet");
+    w.step(secs(60));
+    document(&w, &line, &mut jar, "browser");
+    assert_ne!(jar, first);
+    let second = jar.clone();
+    w.step(secs(59));
+    assert!(document(&w, &line, &mut jar, "browser").is_in());
+    assert_eq!(jar, second, "it was acknowledged a second ago");
+    // Whoever copied the first a minute ago has an old one; the owner's other tab is healed.
+    let mut tab = first;
+    w.step(secs(60));
+    assert!(document(&w, &line, &mut tab, "browser").is_in());
+    assert_eq!(tab, second, "set again");
+}
+
+#[test]
+fn a_browser_that_restarted_comes_back_as_a_graft_and_no_admin() {
+    let (mut w, line, mut jar) = alice(balanced());
+    block_on(
+        w.engine
+            .set_ceiling(&crate::world::subject("alice"), Role::ADMIN, w.now),
+    )
+    .unwrap();
+    drop(line);
+    w.step(secs(600));
+    let (line, answer) = insist(&mut w, &jar);
+    let verified = answer.verified().unwrap().clone();
+    assert_eq!(verified.strength(), Strength::Ticket);
+    assert_eq!(
+        line.wire.attached_by(verified.session()),
+        Some((By::Ticket, Stock::Graft))
+    );
+    let admin = Ask {
+        need: Need::role(Role::ADMIN),
+        ..Ask::new(&jar)
+    };
+    assert_eq!(
+        w.ask(&line, &admin).refusal(),
+        Some(Refusal::StepUpRequired)
+    );
+    assert!(w.elevate(&line, &verified, Role::ADMIN).is_err());
+    // Its hand-over and what is resumed from there is a graft still: nothing raises it.
+    let (line, root) = hand_over(&mut w, line, &mut jar);
+    drop(line);
+    let back = w.resumed(root);
+    let answer = document(&w, &back, &mut jar, "browser");
+    assert_eq!(answer.verified().unwrap().strength(), Strength::Ticket);
+    assert_eq!(
+        back.wire.attached_by(verified.session()),
+        Some((By::Lineage, Stock::Graft))
+    );
+    assert_eq!(thefts(&w), []);
+}
+
+#[test]
+fn strength_is_not_laundered_by_asking_twice_on_the_same_wire() {
+    let (mut w, line, jar) = alice(balanced());
+    drop(line);
+    let (line, answer) = insist(&mut w, &jar);
+    assert!(answer.is_in());
+    let wire = Need {
+        role: None,
+        strength: Some(Strength::Wire),
+    };
+    for _ in 0..3 {
+        let ask = Ask {
+            need: wire,
+            ..Ask::new(&jar)
+        };
+        assert_eq!(
+            w.ask(&line, &ask).refusal(),
+            Some(Refusal::InsufficientStrength)
+        );
+        let hot = w.get(&line, &jar);
+        assert!(matches!(hot, Answer::Hot(_)));
+        assert_eq!(hot.verified().unwrap().strength(), Strength::Ticket);
+    }
+}
+
+#[test]
+fn strict_takes_no_ticket_after_a_restart_and_an_old_one_ends_nothing() {
+    let (mut w, line, mut jar) = alice(crate::strict());
+    let old = jar.clone();
+    w.step(secs(60));
+    document(&w, &line, &mut jar, "browser");
+    document(&w, &line, &mut jar, "browser");
+    let family = w.browser.family.unwrap();
+    w.step(secs(61));
+    document(&w, &line, &mut jar, "browser");
+    drop(line);
+    w.step(secs(120));
+    assert_eq!(insist(&mut w, &jar).1.refusal(), Some(Refusal::NotProven));
+    w.step(secs(120));
+    assert_eq!(
+        insist(&mut w, &old).1.refusal(),
+        Some(Refusal::OutOfSequence)
+    );
+    assert!(w.get(&w.resumed(family), &jar).is_in(), "the owner goes on");
+    assert_eq!(thefts(&w), []);
+}
+
+#[test]
+fn a_copy_used_while_the_owner_is_away_is_cut_off_at_her_return_whoever_is_connected() {
+    for thief_stays in [true, false] {
+        let (mut w, line, mut jar) = alice(balanced());
+        let family = w.browser.family.unwrap();
+        drop(line);
+        w.step(secs(600));
+        let mut copy = jar.clone();
+        let (thief, answer) = insist(&mut w, &copy);
+        assert!(answer.is_in());
+        // He goes on, moves the sequence, is handed over, and keeps his TLS tickets.
+        let (thief, his) = hand_over(&mut w, thief, &mut copy);
+        w.step(secs(60));
+        document(&w, &thief, &mut copy, "browser");
+        assert!(document(&w, &thief, &mut copy, "browser").is_in());
+        let thief = Some(thief).filter(|_| thief_stays);
+        w.step(secs(600));
+        let back = w.resumed(family);
+        let answer = document(&w, &back, &mut jar, "browser");
+        assert_eq!(answer.verified().unwrap().strength(), Strength::Wire);
+        if let Some(thief) = &thief {
+            assert!(thief.plug.is_closed());
+            assert!(!w.get(thief, &copy).is_in());
+        }
+        assert!(!w.get(&w.resumed(his), &copy).is_in(), "his family is out");
+        assert!(!insist(&mut w, &copy).1.is_in(), "his ticket is out");
+        assert!(
+            document(&w, &back, &mut jar, "browser").is_in(),
+            "she goes on"
+        );
+        let [Event::Theft { ended: false, .. }, ..] = thefts(&w)[..] else {
+            panic!("{:?}", thefts(&w));
+        };
+        // Away again: neither his family nor any ticket of his opens anything, and trying is theft.
+        drop((back, thief));
+        w.step(secs(600));
+        assert!(!w.get(&w.resumed(his), &copy).is_in());
+    }
+}
+
+#[test]
+fn a_thief_who_moved_on_once_and_fell_silent_looks_like_a_crash_and_is_found_out_when_he_comes_back()
+ {
+    let (mut w, line, mut jar) = alice(balanced());
+    drop(line);
+    w.step(secs(600));
+    let mut copy = jar.clone();
+    let (thief, answer) = insist(&mut w, &copy);
+    assert!(answer.is_in());
+    document(&w, &thief, &mut copy, "browser");
+    document(&w, &thief, &mut copy, "browser");
+    drop(thief);
+    w.step(secs(120));
+    // She restarted her browser, and her ticket is one behind. The session was last seen just after that: it may have been
+    // her own browser, which crashed before it saved its jar.
+    let (hers, answer) = insist(&mut w, &jar);
+    assert!(answer.is_in(), "a lapse");
+    document(&w, &hers, &mut jar, "browser");
+    assert!(document(&w, &hers, &mut jar, "browser").is_in());
+    assert_eq!(thefts(&w), []);
+    w.step(secs(61));
+    assert!(document(&w, &hers, &mut jar, "browser").is_in());
+    drop(hers);
+    w.step(secs(60));
+    let (_, answer) = insist(&mut w, &copy);
+    assert_eq!(answer.refusal(), Some(Refusal::OutOfSequence));
+    assert_eq!(thefts(&w).len(), 1);
+    assert!(!insist(&mut w, &jar).1.is_in(), "both are out");
+}
+
+#[test]
+fn with_lineage_gone_on_both_sides_both_are_out_and_the_event_shows_where_they_parted() {
+    let (mut w, line, jar) = alice(balanced());
+    drop(line);
+    w.step(secs(600));
+    let mut copy = jar.clone();
+    w.place = [198, 51, 100, 7].into();
+    let (thief, answer) = insist(&mut w, &copy);
+    let session = answer.verified().unwrap().session();
+    document(&w, &thief, &mut copy, "browser");
+    document(&w, &thief, &mut copy, "browser");
+    let moved_on = w.now;
+    w.step(secs(61));
+    assert!(document(&w, &thief, &mut copy, "browser").is_in());
+    drop(thief);
+    w.step(secs(120));
+    w.place = [192, 0, 2, 1].into();
+    let (_, answer) = insist(&mut w, &jar);
+    assert_eq!(answer.refusal(), Some(Refusal::OutOfSequence));
+    let [
+        Event::Theft {
+            newcomer,
+            holder,
+            parted_at,
+            moved_on: at,
+            ended: true,
+            ..
+        },
+    ] = &thefts(&w)[..]
+    else {
+        panic!("{:?}", thefts(&w));
+    };
+    assert_eq!(newcomer.address.unwrap().to_string(), "192.0.2.1");
+    assert_eq!(holder.address.unwrap().to_string(), "198.51.100.7");
+    assert_eq!((*parted_at, *at), (0, Some(moved_on)));
+    assert_eq!(
+        insist(&mut w, &copy).1.refusal(),
+        Some(Refusal::PhantomSession(Ending::Theft)),
+        "he is out as well"
+    );
+    assert!(w.engine.watch(session).is_none());
+}
+
+#[test]
+fn a_stranger_who_meets_a_live_graft_is_theft_and_both_are_out() {
+    let (mut w, line, mut jar) = alice(balanced());
+    drop(line);
+    let copy = jar.clone();
+    let (hers, answer) = insist(&mut w, &jar);
+    assert!(answer.is_in());
+    let (_hers, _) = hand_over(&mut w, hers, &mut jar);
+    assert_eq!(
+        insist(&mut w, &copy).1.refusal(),
+        Some(Refusal::PhantomSession(Ending::Theft))
+    );
+    assert_eq!(thefts(&w).len(), 1);
+    assert!(!insist(&mut w, &jar).1.is_in());
+}
+
+#[test]
+fn a_half_open_graft_does_not_make_its_owner_a_thief() {
+    let (mut w, line, jar) = alice(balanced());
+    drop(line);
+    let (hers, answer) = insist(&mut w, &jar);
+    assert!(answer.is_in());
+    hers.plug
+        .dead
+        .store(true, std::sync::atomic::Ordering::Relaxed);
+    let (_, answer) = insist(&mut w, &jar);
+    assert!(answer.is_in(), "{answer:?}");
+    assert_eq!(thefts(&w), []);
+}
+
+#[test]
+fn two_grafts_never_live_side_by_side_not_even_by_lineage() {
+    let (mut w, line, mut jar) = alice(balanced());
+    drop(line);
+    // She restarted; her graft has TLS tickets now. Then she goes away, and a copy is used.
+    let (hers, answer) = insist(&mut w, &jar);
+    assert!(answer.is_in());
+    let (hers, family) = hand_over(&mut w, hers, &mut jar);
+    drop(hers);
+    w.step(secs(300));
+    let copy = jar.clone();
+    let (thief, answer) = insist(&mut w, &copy);
+    assert!(answer.is_in());
+    let back = w.resumed(family);
+    let answer = w.get(&back, &jar);
+    assert_eq!(
+        answer.refusal(),
+        Some(Refusal::PhantomSession(Ending::Theft)),
+        "two parties at once"
+    );
+    assert!(thief.plug.is_closed());
+}
+
+#[test]
+fn a_graft_whose_place_another_took_is_found_out_by_its_own_lineage_too() {
+    let (mut w, line, mut jar) = alice(balanced());
+    drop(line);
+    let (hers, _) = insist(&mut w, &jar);
+    let (hers, family) = hand_over(&mut w, hers, &mut jar);
+    drop(hers);
+    w.step(secs(300));
+    let mut copy = jar.clone();
+    let (thief, _) = insist(&mut w, &copy);
+    document(&w, &thief, &mut copy, "browser");
+    document(&w, &thief, &mut copy, "browser");
+    w.step(secs(61));
+    document(&w, &thief, &mut copy, "browser");
+    drop(thief);
+    w.step(secs(120));
+    let answer = w.get(&w.resumed(family), &jar);
+    assert_eq!(answer.refusal(), Some(Refusal::OutOfSequence));
+    assert_eq!(thefts(&w).len(), 1);
+}
+
+#[test]
+fn a_crash_right_after_an_advance_is_a_lapse_and_not_a_theft() {
+    let (mut w, line, mut jar) = alice(balanced());
+    let saved = jar.clone();
+    w.step(secs(60));
+    document(&w, &line, &mut jar, "browser");
+    document(&w, &line, &mut jar, "browser");
+    assert_ne!(jar, saved);
+    drop(line);
+    // Hours later it would be too old to be a proof; half an hour later it is not.
+    w.step(secs(1800));
+    let (line, answer) = insist(&mut w, &saved);
+    assert!(answer.is_in(), "{answer:?}");
+    // The whole page asks with the same old ticket, over one wire and over a second one that was challenged meanwhile.
+    let mut again = saved.clone();
+    assert!(document(&w, &line, &mut again, "browser").is_in());
+    assert_ne!(again, saved, "a branch");
+    assert_ne!(again, jar);
+    w.step(secs(1));
+    assert!(document(&w, &line, &mut again, "browser").is_in());
+    assert_eq!(thefts(&w), []);
+    // What the crash forgot is a second party now, if anybody has it.
+    drop(line);
+    w.step(secs(200));
+    let (_, answer) = insist(&mut w, &jar);
+    assert!(
+        answer.is_in(),
+        "seen within a minute of the branch: a lapse once more"
+    );
+}
+
+#[test]
+fn a_lapse_whose_answer_was_lost_is_a_lapse_still() {
+    let (mut w, line, mut jar) = alice(portable());
+    let saved = jar.clone();
+    w.step(secs(60));
+    document(&w, &line, &mut jar, "browser");
+    document(&w, &line, &mut jar, "browser");
+    w.step(secs(1200));
+    for _ in 0..3 {
+        // Each time its answer is lost; each time it was itself seen just before.
+        let answer = w.get(&line, &saved);
+        assert!(answer.is_in(), "{answer:?}");
+        w.step(secs(300));
+    }
+    assert_eq!(thefts(&w), []);
+}
+
+#[test]
+fn a_lost_answer_harms_nobody() {
+    let (mut w, line, jar) = alice(portable());
+    for minute in 0..6 {
+        w.step(secs(60));
+        let answer = w.get(&line, &jar);
+        assert!(answer.is_in(), "{minute}");
+        // The answer sets a ticket, and never arrives.
+        assert!(set_by(&w, &line, &answer, &jar, "browser").is_some());
+    }
+    assert_eq!(thefts(&w), []);
+}
+
+#[test]
+fn a_client_that_keeps_no_cookies_is_told_so_in_the_end_and_nothing_ends() {
+    let (mut w, line, jar) = alice(portable());
+    let mut refused = None;
+    for minute in 0..20 {
+        w.step(secs(60));
+        let answer = w.get(&line, &jar);
+        if let Some(refusal) = answer.refusal() {
+            refused = Some((minute, refusal));
+            break;
+        }
+        set_by(&w, &line, &answer, &jar, "browser");
+    }
+    assert_eq!(refused, Some((8, Refusal::TicketNotTaken)));
+    // Another client of the same jar, say: nothing ended.
+    let other = Ask {
+        client: client("other"),
+        ..Ask::new(&jar)
+    };
+    assert!(w.ask(&line, &other).is_in());
+    assert_eq!(thefts(&w), []);
+}
+
+#[test]
+fn a_thiefs_untaken_offers_do_not_use_up_the_owners() {
+    let (mut w, line, mut jar) = alice(portable());
+    let copy = jar.clone();
+    for _ in 0..20 {
+        w.step(secs(31));
+        let ask = Ask {
+            client: client("thief"),
+            ..Ask::new(&copy)
+        };
+        let answer = w.ask(&line, &ask);
+        set_by(&w, &line, &answer, &copy, "thief");
+    }
+    let ask = Ask {
+        client: client("thief"),
+        ..Ask::new(&copy)
+    };
+    assert_eq!(w.ask(&line, &ask).refusal(), Some(Refusal::TicketNotTaken));
+    assert!(document(&w, &line, &mut jar, "browser").is_in());
+    assert_ne!(jar, copy);
+    assert!(document(&w, &line, &mut jar, "browser").is_in());
+}
+
+#[test]
+fn in_portable_a_copy_elsewhere_is_found_out_by_whoever_comes_second_past_the_window() {
+    let (mut w, line, mut jar) = alice(portable());
+    let copy = jar.clone();
+    w.step(secs(60));
+    document(&w, &line, &mut jar, "browser");
+    document(&w, &line, &mut jar, "browser");
+    let thief = Ask {
+        client: client("thief"),
+        ..Ask::new(&copy)
+    };
+    w.step(secs(29));
+    let answer = w.ask(&line, &thief);
+    assert!(answer.is_in(), "within the window, served");
+    assert_eq!(
+        set_by(&w, &line, &answer, &copy, "thief"),
+        None,
+        "but nothing is set for him"
+    );
+    w.step(secs(62));
+    document(&w, &line, &mut jar, "browser");
+    document(&w, &line, &mut jar, "browser");
+    assert_eq!(w.ask(&line, &thief).refusal(), Some(Refusal::OutOfSequence));
+    let answer = w.get(&line, &jar);
+    assert_eq!(
+        answer.refusal(),
+        Some(Refusal::PhantomSession(Ending::Theft))
+    );
+}
+
+#[test]
+fn a_copy_that_was_used_once_while_its_owner_was_away_leaves_a_fork() {
+    let (mut w, line, mut jar) = alice(portable());
+    let copy = jar.clone();
+    w.step(secs(120));
+    w.place = [198, 51, 100, 7].into();
+    let elsewhere = w.full();
+    let ask = Ask {
+        client: client("thief"),
+        ..Ask::new(&copy)
+    };
+    let answer = w.ask(&elsewhere, &ask);
+    assert!(set_by(&w, &elsewhere, &answer, &copy, "thief").is_some());
+    w.step(secs(600));
+    document(&w, &line, &mut jar, "browser");
+    document(&w, &line, &mut jar, "browser");
+    let forks: Vec<_> = w
+        .log
+        .all()
+        .into_iter()
+        .filter(|event| event.name() == "fork")
+        .collect();
+    let [
+        Event::Fork {
+            parted_at: 0,
+            taken,
+            other,
+            ..
+        },
+    ] = &forks[..]
+    else {
+        panic!("{forks:?}");
+    };
+    assert_eq!(taken.address.unwrap().to_string(), "192.0.2.1");
+    assert!(other.starts_with("198.51.100.7"), "{other}");
+    assert_eq!(thefts(&w), [], "it cannot be told from a lost answer");
+}
+
+#[test]
+fn a_forged_ticket_signs_nobody_out_whatever_it_looks_like() {
+    for policy in [balanced(), portable(), crate::strict()] {
+        let (mut w, line, jar) = alice(policy);
+        let (head, _) = jar.rsplit_once('.').unwrap();
+        for byte in 0..=255 {
+            let forged = format!("{head}.{}", Secret::from_bytes([byte; 32]).expose_text());
+            let stranger = w.full();
+            let answer = w.get(&stranger, &forged);
+            assert_eq!(answer.refusal(), Some(Refusal::Unauthenticated));
+        }
+        w.step(secs(61));
+        assert!(w.get(&line, &jar).is_in());
+        assert_eq!(thefts(&w), []);
+    }
+}
+
+#[test]
+fn a_ticket_that_went_unrenewed_for_an_hour_is_no_proof_but_lineage_is() {
+    let (mut w, line, jar) = alice(balanced());
+    let family = w.browser.family.unwrap();
+    drop(line);
+    w.step(secs(3600));
+    w.step(secs(1));
+    let (_, answer) = insist(&mut w, &jar);
+    assert_eq!(answer.refusal(), Some(Refusal::SecretExpired));
+    assert!(w.get(&w.resumed(family), &jar).is_in());
+}
+
+#[test]
+fn idle_and_absolute_limits_hold_however_often_a_ticket_is_renewed() {
+    let policy = Policy {
+        absolute: Lifetime::from_hours(2),
+        ..portable()
+    };
+    let (mut w, line, mut jar) = alice(policy);
+    let mut minutes = 0;
+    while document(&w, &line, &mut jar, "browser").is_in() {
+        w.step(secs(60));
+        minutes += 1;
+        assert!(minutes <= 121);
+    }
+    assert_eq!(minutes, 120);
+    assert_eq!(
+        w.get(&line, &jar).refusal(),
+        Some(Refusal::SessionExpired(Ending::ExpiredAbsolute))
+    );
+}
+
+#[test]
+fn many_at_once_are_offered_one_successor() {
+    let (mut w, line, jar) = alice(portable());
+    w.step(secs(60));
+    let mut given = BTreeSet::new();
+    for _ in 0..64 {
+        let answer = w.get(&line, &jar);
+        given.extend(set_by(&w, &line, &answer, &jar, "browser"));
+    }
+    assert_eq!(given.len(), 1);
+}
+
+#[test]
+fn a_restart_forgets_no_acknowledgement_and_what_an_old_ticket_means() {
+    let (mut w, line, mut jar) = alice(portable());
+    let old = jar.clone();
+    for _ in 0..3 {
+        w.step(secs(61));
+        document(&w, &line, &mut jar, "browser");
+    }
+    document(&w, &line, &mut jar, "browser");
+    drop(line);
+    w.step(secs(60));
+    w.restart();
+    let line = w.full();
+    assert_eq!(w.get(&line, &old).refusal(), Some(Refusal::OutOfSequence));
+    assert_eq!(thefts(&w).len(), 1);
+}
+
+#[test]
+fn a_store_that_lost_its_last_writes_accuses_nobody() {
+    let store = Arc::new(MemoryStore::new());
+    let mut w = World::new(portable(), Arc::clone(&store) as _);
+    let line = w.settle("alice", Role::USER);
+    let mut jar = w.browser.cookie.clone();
+    let verified = w.get(&line, &jar).verified().unwrap().clone();
+    let key = wirebound::store::Key::new(
+        wirebound::store::Space::Session,
+        verified.session().as_bytes(),
+    );
+    // What an earlier process of the same secret knew: another world with the same beginning, further on.
+    for _ in 0..5 {
+        w.step(secs(61));
+        document(&w, &line, &mut jar, "browser");
+    }
+    document(&w, &line, &mut jar, "browser");
+    let mut behind = World::new(portable(), Arc::new(MemoryStore::new()));
+    let line = behind.settle("alice", Role::USER);
+    behind.now = w.now;
+    assert!(key.name().len() > 2);
+    let answer = document(&behind, &line, &mut jar, "browser");
+    assert!(answer.is_in(), "{answer:?}");
+    assert_eq!(behind.log.count("record_behind"), 1);
+    assert_eq!(thefts(&behind), []);
+}
+
+#[test]
+fn an_operator_chooses_what_an_old_ticket_does() {
+    for (on_theft, ends) in [
+        (OnTheft::End, true),
+        (OnTheft::Refuse, false),
+        (OnTheft::Alert, false),
+    ] {
+        let policy = Policy {
+            on_theft,
+            ..portable()
+        };
+        let (mut w, line, mut jar) = alice(policy);
+        let old = jar.clone();
+        for _ in 0..3 {
+            w.step(secs(61));
+            document(&w, &line, &mut jar, "browser");
+        }
+        document(&w, &line, &mut jar, "browser");
+        w.step(secs(61));
+        assert!(document(&w, &line, &mut jar, "browser").is_in());
+        for _ in 0..50 {
+            // Old tickets lie about in logs and backups: one event a minute.
+            assert!(!w.get(&line, &old).is_in());
+        }
+        assert_eq!(w.get(&line, &jar).is_in(), !ends, "{on_theft:?}");
+        assert_eq!(thefts(&w).len(), 1, "{on_theft:?}");
+    }
+}
+
+#[test]
+fn a_theft_in_shadow_is_told_and_serves_as_a_bearer() {
+    let policy = Policy {
+        shadow: vec![Control::Theft],
+        ..portable()
+    };
+    let (mut w, line, mut jar) = alice(policy);
+    let old = jar.clone();
+    for _ in 0..3 {
+        w.step(secs(61));
+        document(&w, &line, &mut jar, "browser");
+    }
+    document(&w, &line, &mut jar, "browser");
+    w.step(secs(61));
+    document(&w, &line, &mut jar, "browser");
+    let answer = w.get(&line, &old);
+    assert_eq!(answer.verified().unwrap().strength(), Strength::Bearer);
+    assert_eq!(
+        set_by(&w, &line, &answer, &old, "browser"),
+        None,
+        "nothing is set for it"
+    );
+    assert_eq!((w.log.count("shadowed"), thefts(&w).len()), (1, 1));
+    assert!(
+        document(&w, &line, &mut jar, "browser").is_in(),
+        "nothing ended"
+    );
+}
+
+#[test]
+fn an_answer_that_took_long_sets_no_ticket() {
+    let (mut w, line, jar) = alice(portable());
+    w.step(secs(60));
+    let answer = w.get(&line, &jar);
+    let verified = answer.verified().unwrap().clone();
+    let presented = w.engine.read(jar.as_bytes()).unwrap();
+    let leaving = Leaving {
+        presented: &presented,
+        client: client("browser"),
+        get: true,
+        came: w.now,
+    };
+    w.step(secs(16));
+    let late = block_on(w.engine.ticket(&line.wire, &verified, &leaving, w.now)).unwrap();
+    assert!(late.is_none());
+}
+
+#[test]
+fn under_get_only_gets_move_the_ticket_and_posts_use_it() {
+    let policy = Policy {
+        tickets: Rules {
+            advance: Advance::Get,
+            ..portable().tickets
+        },
+        ..portable()
+    };
+    let (w, line, jar) = alice(policy);
+    let answer = w.get(&line, &jar);
+    let verified = answer.verified().unwrap().clone();
+    let presented = w.engine.read(jar.as_bytes()).unwrap();
+    let given = |get| {
+        let leaving = Leaving {
+            presented: &presented,
+            client: client("browser"),
+            get,
+            came: w.now,
+        };
+        block_on(w.engine.ticket(&line.wire, &verified, &leaving, w.now)).unwrap()
+    };
+    assert!(given(false).is_none());
+    assert!(given(true).is_some());
+}
+
+#[test]
+fn bearer_takes_the_string_wherever_it_comes_from_and_never_moves_it() {
+    let policy = Policy {
+        preset: Preset::Bearer,
+        ..Policy::default()
+    };
+    let (mut w, line, mut jar) = alice(policy);
+    let first = jar.clone();
+    w.step(secs(600));
+    let answer = document(&w, &line, &mut jar, "browser");
+    assert_eq!(answer.verified().unwrap().strength(), Strength::Bearer);
+    assert!(document(&w, &w.plain(), &mut jar, "anybody").is_in());
+    assert_eq!(jar, first);
+}
+
+#[test]
+fn where_wires_prove_nothing_none_stays_attached_and_an_ending_reaches_what_is_being_sent() {
+    let (w, line, jar) = alice(portable());
+    let answer = w.get(&line, &jar);
+    let Answer::Proved(accepted) = answer else {
+        panic!("{answer:?}")
+    };
+    let session = accepted.verified.session();
+    let watch = w.engine.watch(session).unwrap();
+    let second = w.get(&line, &jar);
+    assert!(
+        !matches!(second, Answer::Hot(_)),
+        "the wire says nothing by itself"
+    );
+    assert_eq!(line.wire.attached_by(session), None);
+    drop(second);
+    block_on(w.engine.end(session, Ending::Revoked, w.now)).unwrap();
+    assert!(matches!(
+        watch.now(),
+        Some(wirebound::Cut::Ended(Ending::Revoked))
+    ));
+    assert!(
+        !line.plug.is_closed(),
+        "other people's requests go on over it"
+    );
+    drop(accepted);
+    assert_eq!(w.engine.connected(), 0);
+}
+
+#[test]
+fn an_older_session_whose_owner_is_away_ends_at_a_sign_in_that_names_it() {
+    let (mut w, line, jar) = alice(balanced());
+    let session = w.get(&line, &jar).verified().unwrap().session();
+    let other = w.full();
+    block_on(w.engine.replace_older(&other.wire, session, w.now)).unwrap();
+    assert!(
+        w.get(&line, &jar).is_in(),
+        "its owner is connected: both stand"
+    );
+    assert_eq!(w.log.count("older_session_stands"), 1);
+    drop(line);
+    block_on(w.engine.replace_older(&other.wire, session, w.now)).unwrap();
+    assert_eq!(w.log.count("older_session_ended"), 1);
+    let (_, answer) = insist(&mut w, &jar);
+    assert_eq!(
+        answer.refusal(),
+        Some(Refusal::PhantomSession(Ending::Replaced))
+    );
+}
+
+#[test]
+fn the_ticket_of_before_an_elevation_keeps_the_old_role_also_on_the_owners_wire() {
+    let (w, line, jar) = alice(balanced());
+    block_on(
+        w.engine
+            .set_ceiling(&crate::world::subject("alice"), Role::ranked(200), w.now),
+    )
+    .unwrap();
+    let verified = w.get(&line, &jar).verified().unwrap().clone();
+    let raised = w.elevate(&line, &verified, Role::ranked(200)).unwrap();
+    let new = raised.cookie.expose().to_owned();
+    assert_eq!(w.get(&line, &jar).role(), Some(Role::USER), "not shown yet");
+    assert_eq!(w.get(&line, &new).role(), Some(Role::ranked(200)));
+    for _ in 0..2 {
+        assert_eq!(
+            w.get(&line, &jar).role(),
+            Some(Role::USER),
+            "the old one, for a window"
+        );
+        assert_eq!(w.get(&line, &new).role(), Some(Role::ranked(200)));
+    }
+}
