@@ -78,7 +78,7 @@ pub enum Again {
     /// For the family that acknowledged last: where clients connect directly.
     #[default]
     Family,
-    /// For a client that ever acknowledged in this session: behind a proxy, where families are the proxy's.
+    /// For the client that acknowledged last and those that share its jar: behind a proxy, where families are the proxy's.
     Client,
 }
 
@@ -270,7 +270,7 @@ pub struct Sequence {
     branch: Option<u32>,
     /// A lapse that was granted: it stays one until something is acknowledged.
     excused: Option<Position>,
-    /// Who acknowledged, the latest last.
+    /// Who acknowledged last, and who was seen to share that one's jar; the latest last.
     holders: Vec<Holder>,
 }
 
@@ -461,17 +461,24 @@ impl Sequence {
             excused,
         });
         self.thin_out(now);
-        // It was offered to one and shown by another: the two share one live jar.
-        if let Some(offered_to) = own {
-            self.admit(offered_to);
-        }
-        self.admit(holder);
+        self.take_over(own, holder);
         Taken {
             changed: true,
             acknowledged: true,
             behind: shown.n.saturating_sub(before.n).saturating_sub(1),
             fork,
         }
+    }
+
+    /// Who is set a ticket again from here on. Where one who is known shows what a stranger was offered, the two share one
+    /// live jar: the string went from the unknown to the known. The other way it may have been copied.
+    fn take_over(&mut self, offered_to: Option<Holder>, holder: Holder) {
+        if !self.holders.contains(&holder) {
+            self.holders.clear();
+        } else if let Some(stranger) = offered_to {
+            self.admit(stranger);
+        }
+        self.admit(holder);
     }
 
     fn admit(&mut self, holder: Holder) {
