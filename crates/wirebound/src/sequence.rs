@@ -8,7 +8,7 @@
 //! bytes. Only where a request comes from parts them. So a ticket is set again only for the [`Holder`] that acknowledged,
 //! and whoever else shows the current ticket is offered a branch of its own.
 //!
-//! Nothing here reads a clock, a store or a key. The model of `tests/sequence.rs` and the simulation in the test kit call
+//! Nothing here reads a clock, a store or a key. The model of `tests/sequence` and the simulation in the test kit call
 //! these very functions.
 
 use crate::codec::{Reader, Writer};
@@ -239,6 +239,9 @@ impl Given {
 struct Step {
     position: Position,
     at: Timestamp,
+    /// The lapse that was granted when it was acknowledged. For the browser that crashed, *that* is what this superseded.
+    /// What was current it never had, or lost for good: whoever shows it is somebody else, and it does not lapse.
+    excused: Option<Position>,
 }
 
 /// A successor that was given out and not yet shown.
@@ -279,6 +282,7 @@ impl Sequence {
             trail: vec![Step {
                 position: Position::default(),
                 at: now,
+                excused: None,
             }],
             offers: Vec::new(),
             branch: None,
@@ -337,7 +341,7 @@ impl Sequence {
         if moment.now.since(past.at) <= moment.window {
             return Standing::Recent;
         }
-        let lapsed = past.was_current && moment.seen.since(past.at) < rules.lapse;
+        let lapsed = past.may_lapse && moment.seen.since(past.at) < rules.lapse;
         if lapsed || self.excused == Some(shown) {
             return Standing::Lapsed;
         }
@@ -346,23 +350,31 @@ impl Sequence {
 
     /// When a position that is not current any more stopped being good to show; nothing if it is older than the trail.
     fn superseded(&self, shown: Position) -> Option<Past> {
-        let mut later = None;
+        let excused = |step: &&Step| step.excused == Some(shown);
+        if let Some(step) = self.trail.iter().rfind(excused) {
+            return Some(Past {
+                at: step.at,
+                may_lapse: true,
+            });
+        }
+        let mut later: Option<&Step> = None;
         for step in self.trail.iter().rev() {
-            if step.position.n < shown.n {
-                // Between two steps: skipped when the record was behind, or thinned out. Good for as long as any was.
-                return later.map(|at| Past {
-                    at,
-                    was_current: true,
-                });
-            }
-            if step.position.n == shown.n {
-                let was_current = step.position.branch == shown.branch;
+            let was_current = step.position == shown;
+            // Between two steps: skipped when the record was behind, or thinned out. Good for as long as any was.
+            let between = step.position.n < shown.n;
+            if let Some(by) = later.filter(|_| was_current || between) {
                 return Some(Past {
-                    at: later.filter(|_| was_current).unwrap_or(step.at),
-                    was_current,
+                    at: by.at,
+                    may_lapse: by.excused.is_none(),
                 });
             }
-            later = Some(step.at);
+            if step.position.n <= shown.n {
+                return (!between).then_some(Past {
+                    at: step.at,
+                    may_lapse: false,
+                });
+            }
+            later = Some(step);
         }
         None
     }
@@ -372,8 +384,11 @@ impl Sequence {
     #[must_use]
     pub fn parted(&self, shown: Position) -> (u64, Option<Timestamp>) {
         let past = self.superseded(shown);
-        let was_current = past.as_ref().is_none_or(|past| past.was_current);
-        let n = if was_current {
+        let sibling = self
+            .trail
+            .iter()
+            .any(|step| step.position.n == shown.n && step.position.branch != shown.branch);
+        let n = if !sibling {
             shown.n
         } else {
             shown.n.saturating_sub(1)
@@ -400,7 +415,9 @@ impl Sequence {
         rules: &Rules,
     ) -> Taken {
         match self.standing(shown, moment, rules) {
-            Standing::Next | Standing::Ahead => self.acknowledge(shown, holder, side, moment.now),
+            Standing::Next | Standing::Ahead => {
+                self.acknowledge(shown, holder, side, moment.now, rules)
+            }
             Standing::Lapsed if self.excused != Some(shown) => {
                 self.excused = Some(shown);
                 Taken {
@@ -420,14 +437,16 @@ impl Sequence {
         holder: Holder,
         side: &str,
         now: Timestamp,
+        rules: &Rules,
     ) -> Taken {
         let before = self.current();
         let own = self.offers.iter().find(|offer| offer.position == shown);
         let own = own.map(|offer| offer.holder);
-        let other = self
-            .offers
-            .iter()
-            .find(|offer| offer.position != shown && offer.side != side && offer.holder != holder);
+        // A family is proved, wherever it is. Headers of a client are not: there the place is enough.
+        let weak = rules.again == Again::Client;
+        let other = self.offers.iter().find(|offer| {
+            offer.position != shown && offer.side != side && (weak || offer.holder != holder)
+        });
         let fork = other.map(|offer| Fork {
             n: before.n,
             other: offer.side.clone(),
@@ -435,10 +454,11 @@ impl Sequence {
         });
         self.offers.clear();
         self.branch = None;
-        self.excused = None;
+        let excused = self.excused.take();
         self.trail.push(Step {
             position: shown,
             at: now,
+            excused,
         });
         self.thin_out(now);
         // It was offered to one and shown by another: the two share one live jar.
@@ -504,11 +524,18 @@ impl Sequence {
                 }
             }
             Standing::Recent if known => Given::Same(self.current()),
-            Standing::Lapsed => self.successor(holder, side, moment.now, rules),
+            // Not one that was recent when it was judged, whose head left late.
+            Standing::Lapsed if self.excused == Some(shown) => {
+                self.successor(holder, side, moment.now, rules)
+            }
             // The trunk is proved by more than its ticket.
             Standing::Old if holder == Holder::Trunk => Given::Same(self.current()),
             // Nothing that was not acknowledged first.
-            Standing::Next | Standing::Ahead | Standing::Recent | Standing::Old => Given::Nothing,
+            Standing::Next
+            | Standing::Ahead
+            | Standing::Recent
+            | Standing::Lapsed
+            | Standing::Old => Given::Nothing,
         }
     }
 
@@ -522,14 +549,19 @@ impl Sequence {
         }
     }
 
-    /// The successor of this holder: the same for a window, then one of another branch, since the first may have arrived.
+    /// The successor of this holder: the same for a window, then nothing, then one of another branch.
+    ///
+    /// For two windows nothing: one in which the last answer with the first branch may still arrive, and one in which what
+    /// was asked before it did is answered. Else an answer with one branch could arrive after the other was shown, and a
+    /// jar with a sibling of the current ticket is, a window later, what a thief has.
     fn successor(&mut self, holder: Holder, side: &str, now: Timestamp, rules: &Rules) -> Given {
-        let there = self.offers.iter().find(|offer| offer.holder == holder);
+        let there = self.offers.iter().rfind(|offer| offer.holder == holder);
         if let Some(offer) = there {
-            if now.since(offer.at) < rules.window {
+            let age = now.since(offer.at);
+            if age < rules.window {
                 return Given::Same(offer.position);
             }
-            if offer.times >= rules.offers {
+            if age < rules.window.times(3) || offer.times >= rules.offers {
                 return Given::Nothing;
             }
         }
@@ -537,7 +569,9 @@ impl Sequence {
         let Some(position) = self.next(now) else {
             return Given::Nothing;
         };
-        self.offers.retain(|offer| offer.holder != holder);
+        // What was offered to the same headers at another place is the other side of a fork.
+        self.offers
+            .retain(|offer| offer.holder != holder || offer.side != side);
         if self.offers.len() >= OFFERS {
             self.offers.remove(0);
         }
@@ -594,7 +628,11 @@ impl Sequence {
             branch: 0,
         };
         *self = Self {
-            trail: vec![Step { position, at: now }],
+            trail: vec![Step {
+                position,
+                at: now,
+                excused: None,
+            }],
             ..Self::begin(holder, now)
         };
         position
@@ -611,6 +649,7 @@ impl Sequence {
         out.list(&self.trail, |out, step| {
             step.position.encode(out);
             out.time(step.at);
+            out.option(step.excused.as_ref(), |out, position| position.encode(out));
         });
         out.list(&self.offers, |out, offer| {
             offer.position.encode(out);
@@ -638,6 +677,7 @@ impl Sequence {
                 Some(Step {
                     position: Position::decode(from)?,
                     at: from.time()?,
+                    excused: from.option(Position::decode)?,
                 })
             })?,
             offers: from.list(|from| {
@@ -662,8 +702,8 @@ impl Sequence {
 struct Past {
     /// When it was superseded.
     at: Timestamp,
-    /// It was the acknowledged one, not a sibling of it.
-    was_current: bool,
+    /// It was the acknowledged one, not a sibling of it, and nobody who crashed has moved past it.
+    may_lapse: bool,
 }
 
 impl Position {

@@ -84,6 +84,12 @@ impl Lifetime {
         Self::from_hours(days.saturating_mul(24))
     }
 
+    /// So many times this long.
+    #[must_use]
+    pub const fn times(self, times: u64) -> Self {
+        Self(self.0.saturating_mul(times))
+    }
+
     /// In milliseconds.
     #[must_use]
     pub const fn as_millis(self) -> u64 {

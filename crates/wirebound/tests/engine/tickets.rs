@@ -436,10 +436,8 @@ fn a_crash_right_after_an_advance_is_a_lapse_and_not_a_theft() {
     drop(line);
     w.step(secs(200));
     let (_, answer) = insist(&mut w, &jar);
-    assert!(
-        answer.is_in(),
-        "seen within a minute of the branch: a lapse once more"
-    );
+    // Her browser lost it, or saved it after all: it never comes back beside the branch. It is no second lapse.
+    assert_eq!(answer.refusal(), Some(Refusal::OutOfSequence));
 }
 
 #[test]
@@ -462,10 +460,10 @@ fn a_lapse_whose_answer_was_lost_is_a_lapse_still() {
 #[test]
 fn a_lost_answer_harms_nobody() {
     let (mut w, line, jar) = alice(portable());
-    for minute in 0..6 {
-        w.step(secs(60));
+    for round in 0..6 {
+        w.step(secs(120));
         let answer = w.get(&line, &jar);
-        assert!(answer.is_in(), "{minute}");
+        assert!(answer.is_in(), "{round}");
         // The answer sets a ticket, and never arrives.
         assert!(set_by(&w, &line, &answer, &jar, "browser").is_some());
     }
@@ -485,7 +483,7 @@ fn a_client_that_keeps_no_cookies_is_told_so_in_the_end_and_nothing_ends() {
         }
         set_by(&w, &line, &answer, &jar, "browser");
     }
-    assert_eq!(refused, Some((8, Refusal::TicketNotTaken)));
+    assert_eq!(refused, Some((15, Refusal::TicketNotTaken)));
     // Another client of the same jar, say: nothing ended.
     let other = Ask {
         client: client("other"),
@@ -500,7 +498,7 @@ fn a_thiefs_untaken_offers_do_not_use_up_the_owners() {
     let (mut w, line, mut jar) = alice(portable());
     let copy = jar.clone();
     for _ in 0..20 {
-        w.step(secs(31));
+        w.step(secs(91));
         let ask = Ask {
             client: client("thief"),
             ..Ask::new(&copy)
