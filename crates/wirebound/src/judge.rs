@@ -370,6 +370,12 @@ fn of_stock(
         (Stock::Trunk, Company::Graft) => Ok((attached, Consequence::CutGraft)),
         (Stock::Trunk, _) if facts.grafted => Ok((attached, Consequence::CutGraft)),
         (Stock::Trunk, Company::Nobody | Company::Trunk) => Ok((attached, Consequence::Nothing)),
+        // A family that another preset left behind.
+        (Stock::Graft, _) if policy.preset == Preset::Strict => Err(Denied::refuse(
+            Control::Proof,
+            Refusal::NotProven,
+            Consequence::NotProven,
+        )),
         (Stock::Graft, Company::Trunk) => Err(Denied::refuse(
             Control::Proof,
             Refusal::NotProven,

@@ -85,6 +85,11 @@ impl Control {
         }
     }
 
+    /// Whether in shadow it lets a request in by its string alone; the others only look away from one fact.
+    pub(crate) const fn lets_in(self) -> bool {
+        matches!(self, Self::Proof | Self::Contest | Self::Theft)
+    }
+
     /// Under which its events are counted, apart from those of the control itself.
     pub(crate) const fn alarm(self) -> &'static str {
         match self {

@@ -139,6 +139,8 @@ pub(crate) struct Record {
     pub(crate) sequence: Sequence,
     pub(crate) families: Vec<Family>,
     pub(crate) hand_over: Option<HandOver>,
+    /// A wire was attached by a ticket since the trunk was last heard.
+    pub(crate) grafted: bool,
     /// Where it was last proved from, for events: address and client, as text.
     pub(crate) last_side: String,
 }
@@ -174,7 +176,8 @@ impl Record {
 
     /// Whether somebody used it by a ticket, aside of the trunk, since the trunk was last heard.
     pub(crate) fn is_grafted(&self) -> bool {
-        self.sequence.is_astray()
+        self.grafted
+            || self.sequence.is_astray()
             || self
                 .families
                 .iter()
@@ -189,6 +192,7 @@ impl Record {
             .hand_over
             .take()
             .filter(|offer| offer.origin == Origin::Trunk);
+        self.grafted = false;
         let before = self.sequence.current();
         let position = self.sequence.renew(Holder::Trunk, now);
         // An elevation that was never taken is not taken by this.
@@ -209,11 +213,23 @@ impl Record {
         self.role_of(self.sequence.current(), ceiling, now)
     }
 
+    /// Whether a ticket carries a raised role: the one that was made for it, or one after that was taken.
+    fn carries(&self, shown: Position, raised: &Raised) -> bool {
+        let taken = self.sequence.current() >= raised.from;
+        shown == raised.from || (taken && shown.n > raised.from.n)
+    }
+
+    /// Whether a ticket carries all that the session has.
+    pub(crate) fn carries_all(&self, shown: Position) -> bool {
+        self.raised()
+            .is_none_or(|raised| self.carries(shown, &raised))
+    }
+
     /// The role that a ticket at this position carries.
     pub(crate) fn role_of(&self, shown: Position, ceiling: Role, now: Timestamp) -> Role {
         let raised = self
             .raised
-            .filter(|raised| shown >= raised.from && now < raised.until);
+            .filter(|raised| self.carries(shown, raised) && now < raised.until);
         ceiling.min(raised.map_or(self.role, |raised| raised.role.max(self.role)))
     }
 
@@ -255,6 +271,7 @@ impl Record {
                 out.array(root.as_bytes());
             });
         });
+        out.flag(self.grafted);
         out.bytes(self.last_side.as_bytes());
         out.finish()
     }
@@ -306,6 +323,7 @@ impl Record {
                     spent: from.option(|from| from.array().map(Root::from_bytes))?,
                 })
             })?,
+            grafted: from.flag()?,
             last_side: from.text()?.to_owned(),
         };
         from.finish()?;
@@ -388,6 +406,7 @@ mod tests {
                 origin: Origin::Graft([5; 16]),
                 spent: Some(Root::from_bytes([8; 16])),
             }),
+            grafted: true,
             last_side: "127.0.0.1".into(),
         }
     }

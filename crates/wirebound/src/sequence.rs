@@ -523,7 +523,11 @@ impl Sequence {
         let known = self.is_known(holder, rules);
         match self.standing(shown, moment, rules) {
             Standing::Current => {
-                let due = rules.is_due(get, self.since(), moment.now);
+                // One that was made for an elevation is given again until it is shown, due or not.
+                let open = self.offers.iter().any(|offer| {
+                    offer.holder == holder && moment.now.since(offer.at) < rules.window
+                });
+                let due = open || rules.is_due(get, self.since(), moment.now);
                 if due || !known {
                     self.successor(holder, side, moment.now, rules)
                 } else {

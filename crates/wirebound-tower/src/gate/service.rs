@@ -299,7 +299,10 @@ impl Gate {
             }
         };
         if let Some(verified) = &verified {
-            match self.hand_over(wired, parts, &read, verified, now).await {
+            match self
+                .hand_over(wired, parts, &read, &shown, verified, now)
+                .await
+            {
                 Ok(Some(entry)) => return entry,
                 Ok(None) if newcomer => self.wait_for_the_hand_over(wired),
                 Ok(None) => {}
@@ -382,6 +385,7 @@ impl Gate {
         wired: &Wired,
         parts: &Parts,
         read: &Read,
+        shown: &crate::cookies::Shown<'_>,
         verified: &Verified,
         now: Timestamp,
     ) -> Result<Option<Entry>, StoreError> {
@@ -406,6 +410,9 @@ impl Gate {
         let seconds = engine.policy().hand_over.as_secs();
         self.names()
             .set_hand_over(response.headers_mut(), &offer.nonce, seconds);
+        // They have done their work: the next connection must not look like one that was challenged in vain.
+        self.names()
+            .clear_echoes(response.headers_mut(), &shown.echo_slots());
         if let Some((ticket, keep)) = &offer.ticket {
             let keep = keep.map(wirebound::Lifetime::as_secs);
             self.names()

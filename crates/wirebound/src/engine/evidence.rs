@@ -10,7 +10,7 @@ use super::turn_away::earlier;
 use crate::bonds::Bound;
 use crate::families::roots;
 use crate::identity::Identity;
-use crate::ids::SessionId;
+use crate::ids::{SessionId, WireId};
 use crate::judge::{Company, Facts, Nonce, Offered, Proof, Recourse, Renewal};
 use crate::record::{Origin, Record};
 use crate::sequence::{Again, Holder, Moment, Position, Standing};
@@ -99,9 +99,7 @@ impl Engine {
             }
             _ => client_origin(offer.client),
         };
-        let origin = self
-            .origin(record, wire)
-            .or_else(|| self.handed_over(record, wire, offer, now));
+        let origin = self.claimed(record, wire, offer, now);
         let holder = origin.unwrap_or(graft).holder();
         let (standing, moment) = self.standing(record, wire, position, now);
         Some(Shown {
@@ -277,30 +275,82 @@ impl Engine {
         offer: &Offer<'_>,
         shared: bool,
         now: Timestamp,
-    ) -> Company {
-        if !self.policy.preset.binds_wires() {
-            return Company::Nobody;
-        }
+    ) -> Asked {
         let strange = matches!(self.proof(record, wire, offer, now), Proof::Nothing) || shared;
         let matters = !strange || self.recourse(wire, offer) == Recourse::Exhausted;
-        if !matters || self.shown(record, wire, offer, now).is_none() {
-            return Company::Nobody;
+        if !self.policy.preset.binds_wires()
+            || !matters
+            || self.shown(record, wire, offer, now).is_none()
+        {
+            return Asked {
+                company: Company::Nobody,
+                wires: None,
+            };
         }
-        let own = self.origin(record, wire);
-        let others: Vec<_> = self
-            .bonds
-            .wires(record.id)
-            .into_iter()
-            .filter(|bound| bound.wire.id != wire.core.id && !bound.visiting)
-            // Of one graft's wires none speaks against another.
-            .filter(|bound| bound.stock() == Stock::Trunk || Some(bound.origin) != own)
-            .collect();
-        if strange || own.is_some_and(|own| own != Origin::Trunk) {
+        let others = self.others(record, wire, offer, now);
+        let wires = others.iter().map(|bound| bound.wire.id).collect();
+        let own = self.claimed(record, wire, offer, now);
+        let company = if strange || own.is_some_and(|own| own != Origin::Trunk) {
             heard(others).await
         } else {
             strongest(others.iter().map(Bound::stock))
+        };
+        Asked {
+            company,
+            wires: Some(wires),
         }
     }
+
+    /// Whether a wire of the session came while others were asked whether they are there. Then what they said is stale.
+    pub(super) fn is_stale(
+        &self,
+        asked: &Asked,
+        record: &Record,
+        wire: &Wire,
+        offer: &Offer<'_>,
+        now: Timestamp,
+    ) -> bool {
+        asked.wires.as_ref().is_some_and(|wires| {
+            let others = self.others(record, wire, offer, now);
+            others.iter().any(|bound| !wires.contains(&bound.wire.id))
+        })
+    }
+
+    /// The wires that may speak against this one.
+    fn others(
+        &self,
+        record: &Record,
+        wire: &Wire,
+        offer: &Offer<'_>,
+        now: Timestamp,
+    ) -> Vec<Bound> {
+        let own = self.claimed(record, wire, offer, now);
+        let mut others = self.bonds.wires(record.id);
+        others.retain(|bound| {
+            // Of one graft's wires none speaks against another.
+            let same = bound.stock() == Stock::Graft && Some(bound.origin) == own;
+            bound.wire.id != wire.core.id && !bound.visiting && !same
+        });
+        others
+    }
+
+    /// What a wire goes back to, by itself or by the nonce that it shows.
+    fn claimed(
+        &self,
+        record: &Record,
+        wire: &Wire,
+        offer: &Offer<'_>,
+        now: Timestamp,
+    ) -> Option<Origin> {
+        self.origin(record, wire)
+            .or_else(|| self.handed_over(record, wire, offer, now))
+    }
+}
+
+/// Who else of a session is there, and which wires were asked; nobody was where it does not matter.
+pub(super) struct Asked {
+    pub(super) company: Company,
+    wires: Option<Vec<WireId>>,
 }
 
 impl Engine {

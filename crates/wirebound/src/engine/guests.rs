@@ -267,6 +267,7 @@ impl Engine {
             sequence,
             families: self.first_families(wire),
             hand_over: None,
+            grafted: false,
             last_side: side,
         };
         identity.sessions.push(listed(&record));

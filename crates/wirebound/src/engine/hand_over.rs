@@ -59,7 +59,8 @@ impl Engine {
         };
         record.hand_over = Some(offer);
         let side = super::prove::side_text(&wire.core.side());
-        let position = ticket
+        // A graft's moves on by itself: who came by a ticket that was superseded is set none.
+        let position = (ticket && origin == Origin::Trunk)
             .then(|| record.sequence.offer_new(origin.holder(), &side, now))
             .flatten();
         let cookie = position

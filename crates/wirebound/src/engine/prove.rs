@@ -14,10 +14,10 @@ use crate::judge::{
     Company, Consequence, Facts, Judgement, Known, Nonce, Offered, Proof, Proved, Recourse,
     Renewal, Verdict, judge,
 };
-use crate::record::{Origin, Record};
+use crate::record::{Origin, Raised, Record};
 use crate::role::{Role, Strength};
 use crate::secret::Secret;
-use crate::sequence::Holder;
+use crate::sequence::{Holder, Taken};
 use crate::store::{Commit, Durability, Expect, StoreError};
 use crate::time::{Lifetime, Timestamp};
 use crate::verdict::{By, Need, Refusal, Verified};
@@ -147,13 +147,16 @@ impl Engine {
         let Some(first) = first else {
             return self.not_live(wire, offer, now).await.map(Some);
         };
-        let company = self.company(&first.value, wire, offer, shared, now).await;
+        let asked = self.company(&first.value, wire, offer, shared, now).await;
         let lock = self.lock(&first.value.subject).await;
         // Again, now that nobody else changes this subject's sessions.
         let Some(record) = self.load_record(&presented.id).await? else {
             drop(lock);
             return self.not_live(wire, offer, now).await.map(Some);
         };
+        if self.is_stale(&asked, &record.value, wire, offer, now) {
+            return Ok(None);
+        }
         let Some(identity) = self.load_identity(&record.value.subject).await? else {
             // Sessions are never without an identity; one that is was half removed.
             return Ok(Some(refused(Refusal::Unauthenticated, false)));
@@ -163,7 +166,7 @@ impl Engine {
             record,
             identity: identity.value,
         };
-        let mut facts = self.facts(&found, wire, offer, shared, company, now);
+        let mut facts = self.facts(&found, wire, offer, shared, asked.company, now);
         let mut judgement = judge(&self.policy, &facts);
         if judgement.proved.is_some()
             && self.policy.preset.binds_wires()
@@ -294,19 +297,43 @@ impl Engine {
         let grafts =
             (judgement.consequence == Consequence::CutGraft).then(|| self.graft_side(record));
         let rules = &self.policy.tickets;
-        let taken = record
-            .sequence
-            .show(shown.position, shown.holder, &side, &shown.moment, rules);
+        // Whom only a shadow let in moves nothing.
+        let by_shadow = judgement
+            .shadowed
+            .is_some_and(|(control, _)| control.lets_in());
+        let taken = if by_shadow {
+            Taken::default()
+        } else {
+            record
+                .sequence
+                .show(shown.position, shown.holder, &side, &shown.moment, rules)
+        };
+        // A pending elevation is taken by its own ticket; by another one of that number it is passed over.
+        let passed_over = |raised: &Raised| {
+            before < raised.from
+                && shown.position != raised.from
+                && record.sequence.current() >= raised.from
+        };
+        if taken.acknowledged && record.raised.as_ref().is_some_and(passed_over) {
+            record.raised = None;
+        }
         let mut changed = taken.changed;
         let mut durable = taken.changed;
         let mut hand_on = false;
         let mut nonce_spent = false;
+        let by_ticket = proved.attach.is_some_and(|attach| attach.by == By::Ticket);
         let origin = proved.attach.map(|attach| match attach.by {
-            By::Ticket => shown.graft,
+            By::Ticket => {
+                record.grafted = true;
+                shown.graft
+            }
             By::SignIn | By::Lineage | By::HandOver | By::Echo => {
                 shown.origin.unwrap_or(shown.graft)
             }
         });
+        // That a copy may be in use is remembered, whatever it does: the trunk's return ends it.
+        changed |= by_ticket;
+        durable |= by_ticket;
         if let Some(origin) = origin {
             if matches!(facts.nonce, Nonce::Open(_)) {
                 hand_on = take_nonce(record, &wire.core);
@@ -360,7 +387,7 @@ impl Engine {
             self.cut_grafts(session);
             self.tell_settled(wire, &found.record.value, graft, shown, now);
         }
-        let newcomer = proved.attach.is_some_and(|attach| attach.by == By::Ticket);
+        let newcomer = by_ticket;
         let (verified, visit) = self.enter(wire, offer, found, proved, origin, shown, now)?;
         if judgement.consequence != Consequence::CutGraft {
             // Of a control in shadow.
@@ -395,9 +422,7 @@ impl Engine {
         let session = record.id;
         let ticket = self.ticket_of(record, shown.holder)?;
         // A ticket of before an elevation is judged each time: the wire alone would give it the new role.
-        let carries_all = record
-            .raised()
-            .is_none_or(|raised| shown.position >= raised.from);
+        let carries_all = record.carries_all(shown.position);
         let digest = carries_all.then(|| offer.presented.digest.short());
         if let (Some(attach), Some(origin)) = (proved.attach, origin) {
             let hold = Hold::Bound(origin, attach.by);

@@ -320,6 +320,7 @@ impl Engine {
             sequence: Sequence::begin(if binds { Holder::Trunk } else { request.client }, now),
             families: self.first_families(wire),
             hand_over,
+            grafted: false,
             last_side: side,
         };
         Ok(Draft {

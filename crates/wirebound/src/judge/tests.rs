@@ -72,8 +72,8 @@ trunk     old     nobody nothing   exhausted    | accept wire, trunk by lineage
 trunk     current trunk  elsewhere exhausted    | accept wire, trunk by lineage
 trunk     current graft  nothing   exhausted    | accept wire, trunk by lineage; graft cut
 trunk     bad     nobody nothing   exhausted    | refuse unauthenticated
-graft     current nobody nothing   exhausted    | accept ticket, graft by lineage
-graft     current graft  nothing   exhausted    | refuse phantom_session; theft, ends
+graft     current nobody nothing   exhausted    | refuse not_proven; event not_proven
+graft     current graft  nothing   exhausted    | refuse not_proven; event not_proven
 graft     current trunk  nothing   exhausted    | refuse not_proven; event not_proven
 nothing   current nobody open      echo         | accept wire, trunk by hand_over
 nothing   current trunk  open      cannot       | accept wire, trunk by hand_over
@@ -483,7 +483,10 @@ fn the_order_of_judgement() {
     all.role = Role::ADMIN;
     assert_eq!(outcome(&policy, &all), "accept wire, trunk by lineage");
     all.proof = Proof::Lineage(Stock::Graft);
-    assert_eq!(outcome(&policy, &all), "refuse insufficient_strength");
+    assert_eq!(
+        outcome(&of(Preset::Balanced), &all),
+        "refuse insufficient_strength"
+    );
 }
 
 #[test]

@@ -92,8 +92,9 @@ fn hand_over(w: &mut World, line: Line, cookie: &mut String) -> (Line, wirebound
         .unwrap()
         .unwrap();
     drop(line);
-    let (ticket, _) = offer.ticket.unwrap();
-    *cookie = ticket.expose().to_owned();
+    if let Some((ticket, _)) = offer.ticket {
+        *cookie = ticket.expose().to_owned();
+    }
     let (next, root) = w.granted();
     let ask = Ask {
         nonce: Some(&offer.nonce),
@@ -351,6 +352,121 @@ fn a_stranger_who_meets_a_live_graft_is_theft_and_both_are_out() {
     );
     assert_eq!(thefts(&w).len(), 1);
     assert!(!insist(&mut w, &jar).1.is_in());
+}
+
+#[test]
+fn a_copy_that_only_posts_and_leaves_is_out_at_the_owners_return_too() {
+    let (mut w, line, mut jar) = alice(balanced());
+    let family = w.browser.family.unwrap();
+    drop(line);
+    let copy = jar.clone();
+    // He is offered nothing and acknowledges nothing.
+    let (thief, answer) = insist(&mut w, &copy);
+    assert!(answer.is_in());
+    drop(thief);
+    w.step(secs(600));
+    let back = w.resumed(family);
+    assert!(document(&w, &back, &mut jar, "browser").is_in());
+    assert_eq!(thefts(&w).len(), 1);
+    drop(back);
+    w.step(secs(600));
+    assert!(!insist(&mut w, &copy).1.is_in());
+}
+
+#[test]
+fn a_graft_that_is_handed_over_is_not_taken_for_a_second_one() {
+    let (mut w, line, jar) = alice(balanced());
+    drop(line);
+    let (hers, answer) = insist(&mut w, &jar);
+    let verified = answer.verified().unwrap().clone();
+    let offer = block_on(w.engine.offer_hand_over(&hers.wire, &verified, true, w.now))
+        .unwrap()
+        .unwrap();
+    // Her first wire still answers another tab's request; the jar has the echoes of the challenges still.
+    let (next, _) = w.granted();
+    let ask = Ask {
+        nonce: Some(&offer.nonce),
+        follow: false,
+        ..Ask::new(&jar)
+    };
+    let answer = w.ask(&next, &ask);
+    assert!(answer.is_in(), "{answer:?}");
+    let mut echoes = Vec::new();
+    for _ in 0..4 {
+        let stranger = w.full();
+        let ask = Ask {
+            echoes: &echoes,
+            ..Ask::new(&jar)
+        };
+        let Answer::Challenge(text) = w.ask(&stranger, &ask) else {
+            panic!()
+        };
+        echoes.push(text);
+    }
+    let verified = w.get(&hers, &jar).verified().unwrap().clone();
+    let offer = block_on(w.engine.offer_hand_over(&hers.wire, &verified, true, w.now))
+        .unwrap()
+        .unwrap();
+    let (next, _) = w.granted();
+    let ask = Ask {
+        nonce: Some(&offer.nonce),
+        echoes: &echoes,
+        ..Ask::new(&jar)
+    };
+    let answer = w.ask(&next, &ask);
+    assert!(answer.is_in(), "{answer:?}");
+    assert_eq!(thefts(&w), []);
+}
+
+#[test]
+fn an_elevation_is_taken_by_its_own_ticket_and_passed_over_by_another() {
+    let policy = Policy {
+        above_user: Strength::Ticket,
+        ..portable()
+    };
+    let (w, line, jar) = alice(policy);
+    let editor = Role::ranked(200);
+    block_on(
+        w.engine
+            .set_ceiling(&crate::world::subject("alice"), editor, w.now),
+    )
+    .unwrap();
+    let first = w.get(&line, &jar);
+    let verified = first.verified().unwrap().clone();
+    let raised = w.elevate(&line, &verified, editor).unwrap();
+    // Whoever has a copy of the ticket of before is given a branch of his own, and shows it first.
+    let thief = |cookie: &str| {
+        w.ask(
+            &line,
+            &Ask {
+                client: client("thief"),
+                ..Ask::new(cookie)
+            },
+        )
+    };
+    let branch = set_by(&w, &line, &thief(&jar), &jar, "thief").unwrap();
+    assert_eq!(thief(&branch).role(), Some(Role::USER));
+    assert_eq!(
+        w.get(&line, raised.cookie.expose()).role(),
+        Some(Role::USER)
+    );
+}
+
+#[test]
+fn whom_only_a_shadow_lets_in_moves_nothing() {
+    let policy = Policy {
+        shadow: vec![Control::Contest],
+        ..balanced()
+    };
+    let (mut w, line, mut jar) = alice(policy);
+    w.step(secs(60));
+    let answer = w.get(&line, &jar);
+    let next = set_by(&w, &line, &answer, &jar, "browser").unwrap();
+    let (_, answer) = insist(&mut w, &next);
+    assert_eq!(answer.verified().unwrap().strength(), Strength::Bearer);
+    let resumed = w.resumed(w.browser.family.unwrap());
+    assert!(document(&w, &resumed, &mut jar, "browser").is_in());
+    assert_eq!(thefts(&w), []);
 }
 
 #[test]
