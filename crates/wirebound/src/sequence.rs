@@ -431,6 +431,17 @@ impl Sequence {
         }
     }
 
+    /// A ticket that was superseded within the window opened the session by itself, and nobody of it is connected: a browser
+    /// that crashed and is back already. It is a lapse before its time. Answers whether that is new.
+    pub fn excuse(&mut self, shown: Position) -> bool {
+        let lapses = self.superseded(shown).is_some_and(|past| past.may_lapse);
+        let news = lapses && self.excused != Some(shown);
+        if news {
+            self.excused = Some(shown);
+        }
+        news
+    }
+
     fn acknowledge(
         &mut self,
         shown: Position,
@@ -535,6 +546,9 @@ impl Sequence {
                 }
             }
             Standing::Recent if known => Given::Same(self.current()),
+            Standing::Recent if self.excused == Some(shown) => {
+                self.successor(holder, side, moment.now, rules)
+            }
             // Not one that was recent when it was judged, whose head left late.
             Standing::Lapsed if self.excused == Some(shown) => {
                 self.successor(holder, side, moment.now, rules)

@@ -334,6 +334,9 @@ impl Engine {
         // That a copy may be in use is remembered, whatever it does: the trunk's return ends it.
         changed |= by_ticket;
         durable |= by_ticket;
+        if by_ticket && !record.sequence.is_known(shown.holder, rules) {
+            record.sequence.excuse(shown.position);
+        }
         if let Some(origin) = origin {
             if matches!(facts.nonce, Nonce::Open(_)) {
                 hand_on = take_nonce(record, &wire.core);

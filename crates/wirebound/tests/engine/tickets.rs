@@ -557,6 +557,32 @@ fn a_crash_right_after_an_advance_is_a_lapse_and_not_a_theft() {
 }
 
 #[test]
+fn a_browser_that_crashed_and_is_back_within_the_window_gets_a_branch_and_goes_on_for_good() {
+    let (mut w, line, mut jar) = alice(balanced());
+    let saved = jar.clone();
+    w.step(secs(60));
+    document(&w, &line, &mut jar, "browser");
+    document(&w, &line, &mut jar, "browser");
+    drop(line);
+    w.step(secs(5));
+    let mut jar = saved.clone();
+    let (line, answer) = insist(&mut w, &jar);
+    assert!(answer.is_in(), "{answer:?}");
+    document(&w, &line, &mut jar, "browser");
+    assert_ne!(jar, saved);
+    let (line, family) = hand_over(&mut w, line, &mut jar);
+    for _ in 0..5 {
+        w.step(secs(61));
+        assert!(document(&w, &line, &mut jar, "browser").is_in());
+    }
+    drop(line);
+    w.step(secs(300));
+    let back = w.resumed(family);
+    assert!(document(&w, &back, &mut jar, "browser").is_in());
+    assert_eq!(thefts(&w), []);
+}
+
+#[test]
 fn a_lapse_whose_answer_was_lost_is_a_lapse_still() {
     let (mut w, line, mut jar) = alice(portable());
     let saved = jar.clone();
