@@ -174,7 +174,7 @@ impl App {
             tokio::time::sleep(Duration::from_millis(wait)).await;
         }
         match (head.method.as_str(), head.uri.path()) {
-            ("POST", "/login") => self.sign_in(body).await,
+            ("POST", "/login") => self.sign_in(head, body).await,
             ("POST", "/m/post") => {
                 body.collect().await?;
                 let id = query(head, "id").unwrap_or_default();
@@ -201,7 +201,8 @@ impl App {
         }
     }
 
-    async fn sign_in(&self, body: Incoming) -> Result<Response<Body>> {
+    /// `?keep=1` asks for a cookie that outlives the browser.
+    async fn sign_in(&self, head: &Parts, body: Incoming) -> Result<Response<Body>> {
         let form = body.collect().await?.to_bytes();
         let form = String::from_utf8_lossy(&form);
         let name = form
@@ -215,7 +216,8 @@ impl App {
             .insert(sid.clone(), name.to_owned());
         self.counts.lock().unwrap().sign_ins += 1;
         let mut answer = see_other("/")?;
-        let cookie = format!("{COOKIE_NAME}={sid}; HttpOnly; SameSite=Lax; Path=/");
+        let keep = query(head, "keep").map_or("", |_| "; Max-Age=1209600");
+        let cookie = format!("{COOKIE_NAME}={sid}; HttpOnly; SameSite=Lax; Path=/{keep}");
         answer.headers_mut().insert(SET_COOKIE, cookie.parse()?);
         Ok(answer)
     }

@@ -91,6 +91,15 @@ where
     body.map_err(Into::into).boxed_unsync()
 }
 
+/// Holds something for as long as a body is being sent.
+pub(crate) fn holding(body: Body, held: impl Send + 'static) -> Body {
+    body.map_frame(move |frame| {
+        let _held = &held;
+        frame
+    })
+    .boxed_unsync()
+}
+
 /// Whether a body is so small that it is gone before anybody could end its session.
 fn is_small(body: &Body) -> bool {
     body.size_hint().upper().is_some_and(|most| most <= SMALL)

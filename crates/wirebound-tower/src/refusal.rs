@@ -62,6 +62,8 @@ pub struct Told {
     pub title: &'static str,
     /// What more the holder of a current secret is told.
     pub detail: Option<&'static str>,
+    /// The way on begins with leaving the session: a sign-in from within it would not make it stronger.
+    pub leave: bool,
 }
 
 /// The table. `told`: the client has shown a current secret.
@@ -72,6 +74,7 @@ pub fn table(refusal: Refusal, asker: Asker, told: bool) -> Told {
         code,
         title,
         detail: None,
+        leave: false,
     };
     let unauthenticated = plain(
         StatusCode::UNAUTHORIZED,
@@ -101,6 +104,7 @@ pub fn table(refusal: Refusal, asker: Asker, told: bool) -> Told {
             code: "session_expired",
             title: "Your session has run out. Please sign in again.",
             detail: told.then_some(ending.name()),
+            leave: false,
         },
         // A person sees a page that is not there; a program gets 401, since a sync client would delete its copy at 404.
         Refusal::Contested | Refusal::OutOfSequence => match asker {
@@ -122,6 +126,7 @@ pub fn table(refusal: Refusal, asker: Asker, told: bool) -> Told {
             code: "session_expired",
             title: "You were away for too long. Please sign in again.",
             detail: told.then_some("secret"),
+            leave: false,
         },
         Refusal::CsrfSurprise => plain(
             StatusCode::FORBIDDEN,
@@ -133,11 +138,14 @@ pub fn table(refusal: Refusal, asker: Asker, told: bool) -> Told {
             "insufficient_role",
             "You may not do this.",
         ),
-        Refusal::InsufficientStrength => plain(
-            StatusCode::FORBIDDEN,
-            "insufficient_strength",
-            "Please sign in again to do this.",
-        ),
+        Refusal::InsufficientStrength => Told {
+            leave: true,
+            ..plain(
+                StatusCode::FORBIDDEN,
+                "insufficient_strength",
+                "Please sign in again to do this.",
+            )
+        },
         Refusal::SharedWire => plain(
             StatusCode::FORBIDDEN,
             "insufficient_strength",
@@ -243,7 +251,11 @@ pub fn tell(what: &Told, asker: Asker, answers: &Answers) -> Response<Bytes> {
 
 fn page(what: &Told, answers: &Answers) -> Response<Bytes> {
     let mut content = Html::new();
-    if leads_on(what) {
+    if what.leave {
+        content = content.tag(
+            "<form method=\"post\" action=\"/.wirebound/logout\"><button>Sign in again</button></form>\n",
+        );
+    } else if leads_on(what) {
         if let Some(login) = &answers.login {
             content = content.sign_in_link(login);
         }

@@ -160,6 +160,7 @@ fn not_posted(why: NotRead) -> Told {
         code,
         title,
         detail: None,
+        leave: false,
     }
 }
 

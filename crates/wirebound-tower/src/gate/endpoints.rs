@@ -137,7 +137,7 @@ impl Gate {
             self.sign_out_now(access, verified, Scope::Session).await?;
         }
         let mut response = match asker {
-            Asker::Person => see_other("/"),
+            Asker::Person => see_other(self.answers().login.as_deref().unwrap_or("/")),
             Asker::Program => status(StatusCode::NO_CONTENT),
         };
         if access.verified().is_some() {

@@ -198,7 +198,12 @@ impl Gate {
                         }
                     })
                 };
-                Ok(self.depart(&access, departure, answered).await)
+                let answered = self.depart(&access, departure, answered).await;
+                // Until the last of it is sent: else what the gateway holds of the session would be let go under it.
+                Ok(match access.visit {
+                    Some(visit) => answered.map(|body| body::holding(body, visit)),
+                    None => answered,
+                })
             }
         }
     }

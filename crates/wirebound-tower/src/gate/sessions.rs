@@ -126,6 +126,7 @@ const NO_SUCH_SESSION: Told = Told {
     code: "no_such_session",
     title: "You have no such session.",
     detail: None,
+    leave: false,
 };
 
 /// A subject that the gateway made up: what hangs on a name, as lists over devices do, is off.
@@ -211,11 +212,13 @@ pub(super) fn document(value: &Value) -> Response<Bytes> {
     response
 }
 
-pub(super) fn see_other(to: &'static str) -> Response<Bytes> {
+pub(super) fn see_other(to: &str) -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
     *response.status_mut() = StatusCode::SEE_OTHER;
     let headers = response.headers_mut();
-    headers.insert(LOCATION, HeaderValue::from_static(to));
+    // What an operator wrote and cannot stand in a header leads to the front page.
+    let to = HeaderValue::from_str(to).unwrap_or(HeaderValue::from_static("/"));
+    headers.insert(LOCATION, to);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
