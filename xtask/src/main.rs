@@ -1,4 +1,5 @@
-//! The project's tasks: `cargo xtask setup`, `cargo xtask test`, `cargo xtask trial`, `cargo xtask bench`.
+//! The project's tasks: `cargo xtask setup`, `cargo xtask test`, `cargo xtask trial`, `cargo xtask lossy`,
+//! `cargo xtask bench`.
 //!
 //! Kept light, because everybody compiles it first. A task is a list of commands that a person could
 //! type; when one fails, the command is shown as it is to be typed.
@@ -43,6 +44,13 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Tickets over bad networks and under thieves, simulated; `cargo xtask lossy --help` says more.
+    #[command(disable_help_flag = true)]
+    Lossy {
+        /// Arguments of the simulation.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// What it costs: measures the release build and prints tables.
     Bench {
         /// What is measured.
@@ -75,6 +83,7 @@ fn main() -> ExitCode {
         Task::Setup => setup::setup(),
         Task::Test { only } => steps::test(only.as_deref()),
         Task::Trial { arguments } => steps::trial(&arguments),
+        Task::Lossy { arguments } => steps::lossy(&arguments),
         Task::Bench { what } => match what {
             Measured::Gateway { arguments } => steps::bench("run", &arguments),
             Measured::Instructions { arguments } => steps::bench("instructions", &arguments),

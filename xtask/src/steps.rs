@@ -1,4 +1,4 @@
-//! `cargo xtask test`: the steps, in order, with their times; the trial and the benchmarks over the release build.
+//! `cargo xtask test`: the steps, in order, with their times; the trial, the simulation and the benchmarks over the release build.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -136,6 +136,14 @@ pub(crate) fn test(only: Option<&str>) -> Result<()> {
 pub(crate) fn trial(arguments: &[String]) -> Result<()> {
     let bare = arguments.iter().any(|a| a == "--bare");
     over_release("trial", &[], arguments, bare)
+}
+
+/// Runs the simulation of tickets with these arguments; there is no gateway in it.
+///
+/// # Errors
+/// When the build fails, or an honest session was accused.
+pub(crate) fn lossy(arguments: &[String]) -> Result<()> {
+    over_release("lossy", &[], arguments, true)
 }
 
 /// Builds the gateway as it is released, and measures what it costs.

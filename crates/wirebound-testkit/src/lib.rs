@@ -30,6 +30,7 @@ pub mod gateway;
 pub mod haproxy;
 pub mod jar;
 pub mod line;
+pub mod lossy;
 pub mod members;
 pub mod nginx;
 pub mod provider;

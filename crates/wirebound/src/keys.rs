@@ -221,18 +221,20 @@ impl Keys {
         Some(Digest(*hasher.finalize().as_bytes()))
     }
 
-    /// The ticket of a session at a position, under the keys of the epoch that made the session.
-    pub(crate) fn ticket(&self, epoch: u32, id: &SessionId, position: Position) -> Option<Secret> {
+    /// The ticket of a session at a position, under the keys of the epoch that made the session; nothing if they are gone.
+    ///
+    /// # Security
+    ///
+    /// Whoever holds what this makes holds a credential.
+    #[must_use]
+    pub fn ticket(&self, epoch: u32, id: &SessionId, position: Position) -> Option<Secret> {
         TicketKey::derive(&self.of(epoch)?.ticket, id).seal(id, position)
     }
 
-    /// Where a ticket stands; nothing if it is not one of this session's.
-    pub(crate) fn open_ticket(
-        &self,
-        epoch: u32,
-        id: &SessionId,
-        ticket: &Secret,
-    ) -> Option<Position> {
+    /// Where a ticket stands; nothing if it is not one of this session's. What standing there means, a
+    /// [`Sequence`](crate::sequence::Sequence) tells.
+    #[must_use]
+    pub fn open_ticket(&self, epoch: u32, id: &SessionId, ticket: &Secret) -> Option<Position> {
         TicketKey::derive(&self.of(epoch)?.ticket, id).open(id, ticket)
     }
 

@@ -20,6 +20,9 @@ const TRAIL: usize = 16;
 const OFFERS: usize = 8;
 /// Holders that acknowledged, and are set a ticket again.
 const HOLDERS: usize = 4;
+/// So often may one position lapse. Without a bound, whoever shows an old ticket all the time would be excused by each
+/// acknowledgement of the owner, and never found.
+const LAPSES: u8 = 2;
 /// Branches count tenths of a second since the number became current, so that one that a crash forgot is not made twice.
 const BRANCH_STEP: u64 = 100;
 
@@ -242,6 +245,8 @@ struct Step {
     /// The lapse that was granted when it was acknowledged. For the browser that crashed, *that* is what this superseded.
     /// What was current it never had, or lost for good: whoever shows it is somebody else, and it does not lapse.
     excused: Option<Position>,
+    /// How often that had been granted by then.
+    lapses: u8,
 }
 
 /// A successor that was given out and not yet shown.
@@ -268,7 +273,7 @@ pub struct Sequence {
     offers: Vec<Offer>,
     /// The highest branch given out with the next number.
     branch: Option<u32>,
-    /// A lapse that was granted: it stays one until something is acknowledged.
+    /// A lapse that was granted: it stays one until something is acknowledged, or the current ticket is shown.
     excused: Option<Position>,
     /// Who acknowledged last, and who was seen to share that one's jar; the latest last.
     holders: Vec<Holder>,
@@ -283,6 +288,7 @@ impl Sequence {
                 position: Position::default(),
                 at: now,
                 excused: None,
+                lapses: 0,
             }],
             offers: Vec::new(),
             branch: None,
@@ -350,11 +356,10 @@ impl Sequence {
 
     /// When a position that is not current any more stopped being good to show; nothing if it is older than the trail.
     fn superseded(&self, shown: Position) -> Option<Past> {
-        let excused = |step: &&Step| step.excused == Some(shown);
-        if let Some(step) = self.trail.iter().rfind(excused) {
+        if let Some(step) = self.fallen_back(shown) {
             return Some(Past {
                 at: step.at,
-                may_lapse: true,
+                may_lapse: step.lapses < LAPSES,
             });
         }
         let mut later: Option<&Step> = None;
@@ -377,6 +382,12 @@ impl Sequence {
             later = Some(step);
         }
         None
+    }
+
+    /// The last acknowledgement at which a lapse of this position was granted.
+    fn fallen_back(&self, shown: Position) -> Option<&Step> {
+        let excused = |step: &&Step| step.excused == Some(shown);
+        self.trail.iter().rfind(excused)
     }
 
     /// Where whoever shows an old ticket and whoever holds the session parted: the last number that both had, and when the
@@ -425,6 +436,15 @@ impl Sequence {
                     ..Taken::default()
                 }
             }
+            // Whoever was excused did not have it. So either it was healed since, and only a late request lapsed, or it is
+            // another party.
+            Standing::Current if self.excused.is_some() => {
+                self.excused = None;
+                Taken {
+                    changed: true,
+                    ..Taken::default()
+                }
+            }
             Standing::Current | Standing::Recent | Standing::Lapsed | Standing::Old => {
                 Taken::default()
             }
@@ -466,10 +486,15 @@ impl Sequence {
         self.offers.clear();
         self.branch = None;
         let excused = self.excused.take();
+        let lapses = excused.map_or(0, |fallen| {
+            let before = self.fallen_back(fallen).map_or(0, |step| step.lapses);
+            before.saturating_add(1)
+        });
         self.trail.push(Step {
             position: shown,
             at: now,
             excused,
+            lapses,
         });
         self.thin_out(now);
         self.take_over(own, holder);
@@ -657,6 +682,7 @@ impl Sequence {
                 position,
                 at: now,
                 excused: None,
+                lapses: 0,
             }],
             ..Self::begin(holder, now)
         };
@@ -675,6 +701,7 @@ impl Sequence {
             step.position.encode(out);
             out.time(step.at);
             out.option(step.excused.as_ref(), |out, position| position.encode(out));
+            out.byte(step.lapses);
         });
         out.list(&self.offers, |out, offer| {
             offer.position.encode(out);
@@ -703,6 +730,7 @@ impl Sequence {
                     position: Position::decode(from)?,
                     at: from.time()?,
                     excused: from.option(Position::decode)?,
+                    lapses: from.byte()?,
                 })
             })?,
             offers: from.list(|from| {
@@ -727,7 +755,7 @@ impl Sequence {
 struct Past {
     /// When it was superseded.
     at: Timestamp,
-    /// It was the acknowledged one, not a sibling of it, and nobody who crashed has moved past it.
+    /// It was the acknowledged one, not a sibling of it, nobody who crashed has moved past it, and it did not lapse too often.
     may_lapse: bool,
 }
 

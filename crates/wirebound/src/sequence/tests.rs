@@ -487,3 +487,41 @@ proptest! {
         }
     }
 }
+
+// The simulation found him: at each acknowledgement his lapse began anew.
+#[test]
+fn whoever_shows_an_old_ticket_all_the_time_is_not_excused_by_each_acknowledgement() {
+    let mut kept = Kept::new(Rules {
+        advance: Advance::Get,
+        ..portable()
+    });
+    let mut hers = kept.advance(60);
+    let mut lapses = 0;
+    for round in 1..10 {
+        let now = 60 + round * 33;
+        let next = kept.ask(hers, OWNER, now - 2).unwrap();
+        if kept.standing(first(), now - 1) == Standing::Old {
+            break;
+        }
+        lapses += 1;
+        kept.show(first(), OTHER, "there", now - 1);
+        kept.show(next, OWNER, "here", now);
+        hers = next;
+    }
+    assert_eq!(lapses, 2);
+}
+
+// The simulation found this too, in one of 10,000 sessions with two crashes.
+#[test]
+fn a_late_request_of_a_browser_that_was_healed_does_not_bar_its_next_lapse() {
+    let mut kept = Kept::new(Rules::default());
+    let next = kept.advance(60);
+    kept.show(next, OWNER, "here", 89);
+    assert_eq!(kept.standing(first(), 95), Standing::Lapsed);
+    assert!(kept.show(first(), OWNER, "here", 95).changed);
+    assert!(kept.show(next, OWNER, "here", 96).changed);
+    assert!(!kept.show(next, OWNER, "here", 97).changed);
+    let two = kept.ask(next, OWNER, 200).unwrap();
+    kept.show(two, OWNER, "here", 201);
+    assert_eq!(kept.standing(next, 5_000), Standing::Lapsed);
+}
