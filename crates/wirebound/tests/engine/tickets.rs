@@ -3,16 +3,17 @@
 //! Each test is a story in `balanced` or `portable`. What the sequence does by itself is in `sequence`; here it meets wires,
 //! lineage, the store and the clock.
 
+use core::pin::Pin;
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use futures_executor::block_on;
 use wirebound::engine::{Leaving, Ticketed};
 use wirebound::sequence::{Advance, Again, Rules};
 use wirebound::store::MemoryStore;
 use wirebound::{
-    By, Control, Ending, Event, Lifetime, Need, OnTheft, Policy, Preset, Refusal, Role, Secret,
-    Stock, Strength,
+    By, Connected, Control, Ending, Event, Lifetime, Lineage, Need, OnTheft, Policy, Preset,
+    Refusal, Role, Secret, Stock, Strength, Transport,
 };
 
 use crate::with;
@@ -1019,4 +1020,95 @@ fn the_ticket_of_before_an_elevation_keeps_the_old_role_also_on_the_owners_wire(
         );
         assert_eq!(w.get(&line, &new).role(), Some(Role::ranked(200)));
     }
+}
+
+/// A peer that is found dead, and during the question of which something else happens.
+struct Meanwhile(Mutex<Option<Box<dyn FnOnce() + Send>>>);
+
+impl core::fmt::Debug for Meanwhile {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Meanwhile")
+    }
+}
+
+impl Transport for Meanwhile {
+    fn close(&self) {}
+
+    fn in_flight(&self) -> usize {
+        0
+    }
+
+    fn alive(&self) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
+        let happens = self.0.lock().unwrap().take();
+        Box::pin(async move {
+            if let Some(happens) = happens {
+                // Elsewhere, as it would be: nobody who waits here drives it.
+                std::thread::spawn(happens).join().unwrap();
+            }
+            false
+        })
+    }
+
+    fn trip(&self) -> Option<Lifetime> {
+        None
+    }
+}
+
+#[test]
+fn an_owner_who_comes_back_while_her_old_wire_is_asked_is_held_against_a_stranger() {
+    let (mut w, line, jar) = alice(balanced());
+    let family = w.browser.family.unwrap();
+    drop(line);
+    let connect = |w: &World, transport: Arc<dyn Transport>| {
+        w.engine.wire(Connected {
+            transport,
+            address: None,
+            lineage: Some(Lineage {
+                root: family,
+                also: None,
+                resumed: true,
+                ticketed: true,
+                birth: w.now,
+            }),
+            opened: w.now,
+        })
+    };
+    // Her laptop lost its network; its wire looks alive.
+    let meanwhile = Arc::new(Meanwhile(Mutex::new(None)));
+    let half_open = Line {
+        wire: connect(&w, Arc::clone(&meanwhile) as _),
+        plug: Arc::default(),
+    };
+    assert!(w.get(&half_open, &jar).is_in());
+    // She is back on another network at the very moment at which a stranger makes the old wire be asked.
+    let (engine, now, cookie) = (Arc::clone(&w.engine), w.now, jar.clone());
+    let back = Arc::new(Mutex::new(None));
+    let (wire, kept) = (
+        connect(&w, Arc::new(crate::world::Plug::default())),
+        Arc::clone(&back),
+    );
+    *meanwhile.0.lock().unwrap() = Some(Box::new(move || {
+        let presented = engine.read(cookie.as_bytes()).unwrap();
+        let authority = wirebound::Authority::of(crate::world::HOST);
+        let offer = wirebound::engine::Offer {
+            presented: &presented,
+            nonce: None,
+            echoes: &[],
+            request: [1; 8],
+            can_follow: true,
+            held: true,
+            surprise: false,
+            other_client: false,
+            client: client("browser"),
+            authority: &authority,
+            need: Need::NOTHING,
+        };
+        let outcome = block_on(engine.prove(&wire, &offer, now)).unwrap();
+        assert!(matches!(outcome, wirebound::engine::Outcome::Accepted(_)));
+        *kept.lock().unwrap() = Some(wire);
+    }));
+    let (_, answer) = insist(&mut w, &jar);
+    assert!(back.lock().unwrap().is_some(), "she came meanwhile");
+    assert_eq!(answer.refusal(), Some(Refusal::Contested));
+    assert_eq!(thefts(&w), []);
 }
