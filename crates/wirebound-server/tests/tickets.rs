@@ -268,6 +268,46 @@ async fn with_lineage_gone_on_both_sides_both_are_out_and_the_event_shows_both()
     browser.close().await.unwrap();
 }
 
+/// Tabs that are there again at once when a browser starts.
+const RESTORED: usize = 5;
+
+async fn restored_tabs(http: Http) {
+    let site = Arc::new(Site::start("[session]\npreset = \"balanced\"").await);
+    let (browser, tab) = site.browser(http).await;
+    site.sign_in(&browser, &tab).await;
+    let mut profile = browser.close().await.unwrap();
+    for round in 0..3 {
+        let (browser, first) = open(profile).await;
+        let mut tabs = vec![first];
+        for _ in 1..RESTORED {
+            tabs.push(browser.tab().await.unwrap());
+        }
+        let mut loads = tokio::task::JoinSet::new();
+        for tab in tabs {
+            let url = site.url("/m/sub30");
+            loads.spawn(async move {
+                tab.navigate(&url).await.unwrap();
+                tab.evaluate(&mine()).await.unwrap() == true
+            });
+        }
+        let served = loads.join_all().await;
+        assert_eq!(served, [true; RESTORED], "{http:?}, start {round}");
+        profile = browser.close().await.unwrap();
+    }
+    let said = site.events("theft");
+    assert_eq!(said.len(), 0, "{said:?}");
+}
+
+#[tokio::test]
+async fn tabs_that_are_restored_at_once_are_one_party_over_http_2() {
+    restored_tabs(Http::Two).await;
+}
+
+#[tokio::test]
+async fn tabs_that_are_restored_at_once_are_one_party_over_http_1() {
+    restored_tabs(Http::One).await;
+}
+
 /// Loads of pages with thirty subresources each, and what else asks meanwhile.
 const LOADS: usize = 1_000;
 const TABS: usize = 4;
