@@ -24,7 +24,7 @@ use raw::{RawThief, Tickets};
 pub(crate) const AGENT: &str = "Mozilla/5.0 (X11; Linux x86_64)";
 
 /// Redirects that a thief follows before it gives up.
-const REDIRECTS: usize = 10;
+const REDIRECTS: usize = 20;
 
 /// What a thief got.
 #[derive(Clone, Debug)]
