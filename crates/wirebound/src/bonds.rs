@@ -52,6 +52,19 @@ struct Bond {
     cargo: Option<Arc<dyn Any + Send + Sync>>,
 }
 
+impl Bond {
+    fn new(handle: Handle, written: Timestamp) -> Self {
+        Self {
+            handle,
+            wires: Vec::new(),
+            fate: ModelArc::default(),
+            strangers: Vec::new(),
+            written,
+            cargo: None,
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Bound {
     pub(crate) wire: Arc<WireCore>,
@@ -256,6 +269,12 @@ impl Bonds {
     ) -> Option<Handle> {
         let id = live.id;
         let mut shard = self.shard(id);
+        // It came by what a token claims, which does not tell under which epoch's key its place was counted.
+        if let Some(bond) = shard.get(&id)
+            && bond.handle.place() != live.place
+        {
+            self.table.remove(bond.handle.place(), id);
+        }
         let handle = match self.table.insert(&live) {
             Inserted::New(handle) => handle,
             Inserted::Present(handle) => {
@@ -271,28 +290,68 @@ impl Bonds {
             }
             Inserted::Full => return None,
         };
-        let bond = shard.entry(id).or_insert_with(|| Bond {
-            handle: handle.clone(),
-            wires: Vec::new(),
-            fate: ModelArc::default(),
-            strangers: Vec::new(),
-            written,
-            cargo: None,
-        });
+        let bond = shard
+            .entry(id)
+            .or_insert_with(|| Bond::new(handle.clone(), written));
         bond.handle = handle.clone();
         // Its times may be others now: whoever sleeps until then looks again.
         bond.fate.changed.notify(usize::MAX);
-        let attachment = attachment(handle.clone());
-        bond.wires.retain(|bound| bound.wire.id != wire.id);
-        bond.wires.push(Bound {
-            wire: Arc::clone(wire),
-            origin: attachment.origin,
-            visiting: attachment.is_visiting(),
-        });
-        if !wire.attach(attachment) {
-            self.part(&mut shard, id, wire.id);
-        }
+        self.hang(&mut shard, id, wire, attachment(handle.clone()));
         Some(handle)
+    }
+
+    /// A visit by what a token claims: what is known of the session from the store is not replaced by it.
+    ///
+    /// `None` only if the table has no room left.
+    pub(crate) fn visit_by_claim(
+        &self,
+        live: Live,
+        wire: &Arc<WireCore>,
+        attachment: impl FnOnce(Handle) -> Attachment,
+    ) -> Option<Handle> {
+        let id = live.id;
+        let mut shard = self.shard(id);
+        let there = shard.get(&id).map(|bond| bond.handle.clone());
+        let handle = match there {
+            Some(handle) => {
+                // Only a later token can move these: a session lives longer than what was issued for it.
+                handle.update(|there| {
+                    there.absolute = there.absolute.max(live.absolute);
+                    there.identity_until = there.identity_until.max(live.identity_until);
+                    there.last_active = there.last_active.max(live.last_active);
+                });
+                handle
+            }
+            None => match self.table.insert(&live) {
+                Inserted::New(handle) | Inserted::Present(handle) => handle,
+                Inserted::Full => return None,
+            },
+        };
+        shard
+            .entry(id)
+            .or_insert_with(|| Bond::new(handle.clone(), live.last_active));
+        self.hang(&mut shard, id, wire, attachment(handle.clone()));
+        Some(handle)
+    }
+
+    fn hang(
+        &self,
+        shard: &mut HashMap<SessionId, Bond>,
+        id: SessionId,
+        wire: &Arc<WireCore>,
+        attachment: Attachment,
+    ) {
+        if let Some(bond) = shard.get_mut(&id) {
+            bond.wires.retain(|bound| bound.wire.id != wire.id);
+            bond.wires.push(Bound {
+                wire: Arc::clone(wire),
+                origin: attachment.origin,
+                visiting: attachment.is_visiting(),
+            });
+        }
+        if !wire.attach(attachment) {
+            self.part(shard, id, wire.id);
+        }
     }
 
     /// Takes a session off a wire. With the last one the session leaves memory; the store keeps it.

@@ -21,12 +21,14 @@ use crate::ids::{SessionId, Subject};
 use crate::keys::Keys;
 use crate::policy::Policy;
 use crate::record::{Carrier, Record, Tombstone};
+use crate::revocation::Revocations;
 use crate::store::{Change, Expect, Space, Store, StoreError, StoreErrorKind, Stored, Version};
 use crate::table::Live;
 use crate::time::{Entropy, EntropyError, Lifetime, Timestamp};
 use crate::verdict::Verified;
 use crate::wire::{Connected, Wire, WireCore, WireIds};
 
+mod assertions;
 mod attach;
 mod authorize;
 mod doubt;
@@ -40,6 +42,7 @@ mod identities;
 mod imports;
 mod node;
 mod prove;
+mod revoke;
 mod room;
 mod shared;
 mod sign_in;
@@ -50,6 +53,7 @@ mod turn_away;
 mod vault;
 
 pub use crate::families::Client;
+pub use assertions::{Claimed, Issue};
 pub use authorize::Authorized;
 pub use echo::{EchoToken, request_key};
 pub use elevate::{Elevate, Elevated, NotElevated};
@@ -60,6 +64,7 @@ pub use identities::IdentitySummary;
 pub use imports::Import;
 pub use node::Kept;
 pub use prove::{Accepted, Offer, Outcome};
+pub use revoke::{CalledBack, RevokedPage};
 pub use shared::Sign;
 pub use sign_in::{NotSignedIn, SignIn, SignedIn};
 pub use summary::SessionSummary;
@@ -87,6 +92,8 @@ pub struct Engine {
     alarms: Alarms,
     guests: guests::Guests,
     times: tickets::Times,
+    revocations: Revocations,
+    issued: core::sync::atomic::AtomicU64,
     imports: Mutex<()>,
     hasher: RandomState,
     locks: Vec<Mutex<()>>,
@@ -117,6 +124,7 @@ impl Engine {
         entropy: Arc<dyn Entropy>,
         witness: Arc<dyn Witness>,
     ) -> Self {
+        let hasher = RandomState::new();
         Self {
             store,
             keys,
@@ -129,8 +137,10 @@ impl Engine {
             alarms: Alarms::default(),
             guests: guests::Guests::default(),
             times: tickets::Times::default(),
+            revocations: Revocations::new(hasher.hash_one("this run")),
+            issued: core::sync::atomic::AtomicU64::new(0),
             imports: Mutex::new(()),
-            hasher: RandomState::new(),
+            hasher,
             locks: (0..LOCKS).map(|_| Mutex::new(())).collect(),
         }
     }

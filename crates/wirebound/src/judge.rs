@@ -113,6 +113,41 @@ pub(crate) struct Facts {
     pub(crate) need: Need,
 }
 
+/// What an assertion claims whose signature was found good.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Claim {
+    /// It was called back; so its session ended.
+    pub(crate) ending: Option<Ending>,
+    pub(crate) expired: bool,
+    /// It was made for another host.
+    pub(crate) elsewhere: bool,
+    pub(crate) role: Role,
+    pub(crate) need: Need,
+}
+
+/// Judges one request that shows an assertion; answers the role in force. It is a string, so it is worth no more than one,
+/// and where connections are bound it is worth nothing: a copy would do.
+pub(crate) fn claim(claim: &Claim, policy: &Policy) -> Result<Role, Refusal> {
+    match claim.ending {
+        Some(ending) if ending.is_expiry() => return Err(Refusal::SessionExpired(ending)),
+        Some(ending) => return Err(Refusal::PhantomSession(ending)),
+        None => {}
+    }
+    if claim.expired {
+        return Err(Refusal::SessionExpired(Ending::ExpiredAbsolute));
+    }
+    if claim.elsewhere {
+        return Err(Refusal::Unauthenticated);
+    }
+    if policy.preset.binds_wires() {
+        return Err(Refusal::NotProven);
+    }
+    let role = claim.role.usable_with(Strength::Bearer, policy.above_user);
+    let need = claim.need;
+    need.met_by(role, claim.role, Strength::Bearer, policy.above_user)?;
+    Ok(role)
+}
+
 /// What the judge says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {

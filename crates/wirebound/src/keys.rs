@@ -11,7 +11,8 @@ use chacha20poly1305::{KeyInit as _, XChaCha20Poly1305, XNonce};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroize as _;
 
-use crate::ids::{SESSION_ID_BYTES, SessionId};
+use crate::ids::{SESSION_ID_BYTES, SessionId, Subject};
+use crate::revocation::SubjectTag;
 use crate::secret::Secret;
 use crate::sequence::{Holder, Position};
 use crate::store::{Key, StoreError, StoreErrorKind, Version};
@@ -59,6 +60,7 @@ struct EpochKeys {
     seal: [u8; 32],
     ticket: [u8; 32],
     client: [u8; 32],
+    subject: [u8; 32],
 }
 
 impl EpochKeys {
@@ -72,6 +74,7 @@ impl EpochKeys {
             seal: key("wirebound v1 seal"),
             ticket: key("wirebound v1 ticket"),
             client: key("wirebound v1 client"),
+            subject: key("wirebound v1 subject tag"),
         }
     }
 
@@ -90,6 +93,7 @@ impl Drop for EpochKeys {
         self.seal.zeroize();
         self.ticket.zeroize();
         self.client.zeroize();
+        self.subject.zeroize();
     }
 }
 
@@ -251,6 +255,21 @@ impl Keys {
             *to = *from;
         }
         Holder::Line(line)
+    }
+
+    /// A subject's tags, that of the current epoch first: what is issued bears the first, and what is called back names all,
+    /// so that a token of before a rotation of the node secret is reached.
+    pub(crate) fn subject_tags(&self, subject: &Subject) -> impl Iterator<Item = SubjectTag> {
+        core::iter::once(&self.current)
+            .chain(&self.previous)
+            .map(|keys| {
+                let mac = blake3::keyed_hash(&keys.subject, subject.as_bytes());
+                let mut tag = [0; 16];
+                for (to, from) in tag.iter_mut().zip(mac.as_bytes()) {
+                    *to = *from;
+                }
+                SubjectTag::from_bytes(tag)
+            })
     }
 
     /// Puts epoch and MAC around a record. The MAC covers where it lies and which version it is, so that a

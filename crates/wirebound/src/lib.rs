@@ -19,6 +19,7 @@ mod keys;
 pub mod modelled;
 mod policy;
 mod record;
+pub mod revocation;
 mod role;
 mod secret;
 pub mod sequence;

@@ -245,6 +245,9 @@ pub struct Policy {
     pub guest_idle: Lifetime,
     /// Age at which a family is renewed; browsers drop theirs at 7 days. 6 d.
     pub renew_family: Lifetime,
+    /// For how long a signed assertion that was issued may be good, whatever clock checks it: what is called back is
+    /// remembered for so long. None: none are issued. None.
+    pub assertions: Option<Lifetime>,
 }
 
 impl Default for Policy {
@@ -277,6 +280,7 @@ impl Default for Policy {
             max_guests: 100_000,
             guest_idle: Lifetime::from_hours(1),
             renew_family: Lifetime::from_days(6),
+            assertions: None,
         }
     }
 }

@@ -394,10 +394,16 @@ impl WireCore {
         }
         if attachment.visits > 0
             && let Some(there) = attachments
-                .iter()
+                .iter_mut()
                 .find(|other| other.session == attachment.session)
         {
-            attachment.visits = attachment.visits.saturating_add(there.visits);
+            let visits = attachment.visits.saturating_add(there.visits);
+            if there.visits > 0 && there.strength > attachment.strength {
+                // Beside a stronger visit: what that one may do, it may still.
+                there.visits = visits;
+                return true;
+            }
+            attachment.visits = visits;
         }
         attachments.retain(|other| other.session != attachment.session);
         attachments.push(attachment);

@@ -26,6 +26,14 @@ pub(super) enum Hold {
     Visit(Strength),
 }
 
+/// The live table is full.
+pub(super) fn no_room() -> StoreError {
+    StoreError::because(
+        StoreErrorKind::Unavailable,
+        "the live table has no room for another session",
+    )
+}
+
 /// What is known of the session's tickets at that moment.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Hung {
@@ -74,12 +82,7 @@ impl Engine {
                     Hold::Visit(_) => attachment.visiting(),
                 }
             })
-            .ok_or_else(|| {
-                StoreError::because(
-                    StoreErrorKind::Unavailable,
-                    "the live table has no room for another session",
-                )
-            })?;
+            .ok_or_else(no_room)?;
         let role = handle.check(now).map_or_else(
             |_| record.role_at(identity.ceiling(), now),
             |standing| standing.role,

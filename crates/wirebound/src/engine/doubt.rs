@@ -33,6 +33,9 @@ impl Drop for Doubt<'_> {
     fn drop(&mut self) {
         for session in &self.sessions {
             self.engine.bonds.doubt(*session);
+            if self.engine.policy.assertions.is_some() {
+                self.engine.revocations.doubt(*session);
+            }
         }
     }
 }

@@ -173,7 +173,7 @@ impl Engine {
             let doubt = self.doubt([session]);
             match self.store.commit(changes, Durability::Durable).await? {
                 Commit::Done => {
-                    self.gone(&record.value, ending);
+                    self.gone(&record.value, ending, now);
                     doubt.settled();
                     return Ok(true);
                 }
@@ -216,6 +216,10 @@ impl Engine {
                 until,
             ));
         }
+        changes.extend(
+            self.called_back(&record.value, now)
+                .map(|entry| self.put_revoked(&entry)),
+        );
         let vault = super::vault::key(&id);
         if let Some(stored) = self.store.load(&vault).await? {
             changes.push(Change::Remove {
@@ -228,7 +232,10 @@ impl Engine {
 
     /// A session is over in the store: now it is over here. Its wires are closed once what is in flight is answered,
     /// unless they carry another session.
-    pub(super) fn gone(&self, record: &Record, ending: Ending) {
+    pub(super) fn gone(&self, record: &Record, ending: Ending, now: Timestamp) {
+        if let Some(entry) = self.called_back(record, now) {
+            self.revocations.put(entry);
+        }
         for family in &record.families {
             self.families.ended(&family.root, record.id);
         }

@@ -136,11 +136,23 @@ impl Engine {
                     (Identity::new(subject.clone(), expires, now), Expect::Absent)
                 }
             };
+            let before = (identity.ceiling(), identity.generation, identity.blocked);
             change(&mut identity);
-            let put = self.put_identity(&identity, expect);
+            let mut changes = vec![self.put_identity(&identity, expect)];
+            // What was issued to it with a role that it may not have any more, or that it may not have at all.
+            let falls = identity.ceiling() < before.0
+                || identity.generation > before.1
+                || (identity.blocked && !before.2);
+            let fallen = if falls {
+                self.calls_back(subject, identity.generation, now)
+            } else {
+                Vec::new()
+            };
+            changes.extend(fallen.iter().map(|entry| self.put_revoked(entry)));
             let doubt = self.doubt(identity.sessions.iter().map(|listed| listed.id));
-            let done = self.store.commit(vec![put], Durability::Durable).await?;
+            let done = self.store.commit(changes, Durability::Durable).await?;
             if done == Commit::Done {
+                self.heard_of(&fallen);
                 self.spread(&identity, now);
                 doubt.settled();
                 return Ok(identity);
@@ -171,7 +183,7 @@ impl Engine {
         }
     }
 
-    async fn end_all(
+    pub(super) async fn end_all(
         &self,
         identity: &Identity,
         ending: Ending,

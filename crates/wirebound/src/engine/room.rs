@@ -10,6 +10,7 @@ use crate::identity::{Identity, Listed};
 use crate::ids::SessionId;
 use crate::policy::OnLimit;
 use crate::record::Record;
+use crate::revocation::Entry;
 use crate::role::Role;
 use crate::store::{Change, Expect, StoreError};
 use crate::time::Timestamp;
@@ -28,6 +29,7 @@ pub(super) struct Room {
     contended: bool,
     /// The admin role was just frozen, for the newcomer too.
     pub(super) demoted: bool,
+    fallen: Vec<Entry>,
 }
 
 impl Room {
@@ -173,12 +175,13 @@ impl Engine {
     /// After the commit: what had to go is gone here as well.
     pub(super) fn made_room(&self, room: &Room, identity: &Identity, wire: &Wire, now: Timestamp) {
         for (record, ending) in &room.ended {
-            self.gone(record, *ending);
+            self.gone(record, *ending, now);
         }
         for session in &room.lowered {
             self.bonds.update(*session, |live| live.raised = None);
         }
         if room.demoted {
+            self.heard_of(&room.fallen);
             self.spread(identity, now);
         }
         if let (true, Some((last, _))) = (room.contended, room.ended.last()) {
@@ -222,6 +225,10 @@ impl Engine {
         if freeze_after > 0 && recent >= freeze_after {
             identity.frozen = true;
             (room.contended, room.demoted) = (true, true);
+            // What was issued to the subject as an admin is called back with the role.
+            room.fallen = self.calls_back(&identity.subject, identity.generation, now);
+            let puts = room.fallen.iter().map(|entry| self.put_revoked(entry));
+            room.changes.extend(puts.collect::<Vec<_>>());
         }
     }
 }

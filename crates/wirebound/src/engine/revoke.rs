@@ -1,0 +1,306 @@
+//! Calling back what was issued: with a session's ending, for one token, for a subject, for everything before a moment.
+//!
+//! An entry is in the store before anybody is told that it is, in the same commit as what it follows from, and in memory
+//! before the caller is answered. A start reads them all before the first request.
+
+use core::sync::atomic::Ordering;
+
+use super::{Engine, TRIES, lost_race};
+use crate::ids::{SessionId, Subject};
+use crate::record::{Carrier, Record};
+use crate::revocation::{Entry, Issued, Revocations, Revoked, Standing, TokenId};
+use crate::store::{Change, Commit, Durability, Expect, Key, Space, StoreError};
+use crate::time::{Lifetime, Timestamp};
+use crate::verdict::Ending;
+
+/// How many entries are looked at before others get a turn.
+const PAGE: usize = 256;
+
+/// A call that is durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CalledBack {
+    /// How many sessions ended by it.
+    pub sessions: usize,
+    /// When it was asked for; it is durable, and in force in this process.
+    pub at: Timestamp,
+}
+
+/// A part of all that is called back, and where the next part begins.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct RevokedPage {
+    /// The entries.
+    pub entries: Vec<Entry>,
+    /// Ask with this for what follows; nothing follows without it.
+    pub next: Option<(Timestamp, Key)>,
+}
+
+impl Engine {
+    /// What is called back, as far as this process knows.
+    #[must_use]
+    pub const fn revocations(&self) -> &Revocations {
+        &self.revocations
+    }
+
+    /// Reads what was called back before this process began. Call it before the first request. Answers how many entries
+    /// there are.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot say: then nobody can be believed by an assertion.
+    pub async fn recall_revocations(&self, now: Timestamp) -> Result<usize, StoreError> {
+        let mut after = None;
+        loop {
+            let page = self.revoked(after, now).await?;
+            for entry in page.entries {
+                self.revocations.take_up(entry);
+            }
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        self.gather(now).await?;
+        Ok(self.revocations.len())
+    }
+
+    /// All that is called back and has not run out, in parts: for whoever begins to follow. What is added meanwhile may be
+    /// in it or not, and is in the feed.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot say.
+    pub async fn revoked(
+        &self,
+        after: Option<(Timestamp, Key)>,
+        now: Timestamp,
+    ) -> Result<RevokedPage, StoreError> {
+        let found = self
+            .store
+            .due(Space::Revoked, Timestamp::NEVER, after, PAGE)
+            .await?;
+        let full = found.len() >= PAGE;
+        let next = found.last().filter(|_| full).cloned();
+        let live = found.iter().filter(|(until, _)| *until > now);
+        let entries = live.filter_map(|(until, key)| {
+            Some(Entry {
+                what: Revoked::of_key(key)?,
+                until: *until,
+            })
+        });
+        Ok(RevokedPage {
+            entries: entries.collect(),
+            next,
+        })
+    }
+
+    /// Whether a token was called back. Nearly always answered from memory; where only the store knows, it is asked.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot say. Then the token is not accepted.
+    pub async fn is_revoked(&self, issued: &Issued, now: Timestamp) -> Result<bool, StoreError> {
+        match self.revocations.standing(issued) {
+            Standing::Good => Ok(false),
+            Standing::Revoked => Ok(true),
+            Standing::Perhaps => self.is_revoked_in_store(issued, now).await,
+        }
+    }
+
+    async fn is_revoked_in_store(
+        &self,
+        issued: &Issued,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        for what in [
+            Revoked::Session(issued.session),
+            Revoked::Token(issued.token),
+        ] {
+            if self.store.load(&what.key()).await?.is_some() {
+                return Ok(true);
+            }
+        }
+        if !self.revocations.is_doubted(&issued.session) {
+            return Ok(false);
+        }
+        // What may have happened to it may have been anything: does it still stand as it was issued?
+        Ok(self.session(issued.session, now).await?.is_none())
+    }
+
+    /// Calls one token back, until it has run out. `false`: it was already.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot say; nothing is promised then.
+    pub async fn revoke_token(&self, token: TokenId, until: Timestamp) -> Result<bool, StoreError> {
+        let what = Revoked::Token(token);
+        self.call_back(Entry { what, until }).await
+    }
+
+    /// Calls back everything issued before a moment; no moment: before now. What is issued from now on is good.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot say, or nothing is issued here.
+    pub async fn revoke_issued_before(
+        &self,
+        before: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<CalledBack, StoreError> {
+        if let Some(life) = self.policy.assertions {
+            let next = Timestamp::from_millis(self.next_generation(0, now));
+            let before = before.unwrap_or(next);
+            let entry = Entry {
+                what: Revoked::Before(before),
+                until: now.max(before).after(life),
+            };
+            self.call_back(entry).await?;
+        }
+        Ok(CalledBack {
+            sessions: 0,
+            at: now,
+        })
+    }
+
+    /// Ends all of a subject's sessions and calls back what was issued for it; it may sign in again.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot say; nothing is promised then.
+    pub async fn revoke_subject(
+        &self,
+        subject: &Subject,
+        now: Timestamp,
+    ) -> Result<CalledBack, StoreError> {
+        if self.load_identity(subject).await?.is_none() {
+            return Ok(CalledBack {
+                sessions: 0,
+                at: now,
+            });
+        }
+        let identity = self
+            .change_identity(subject, now, |identity| identity.next_generation(now))
+            .await?;
+        let sessions = self.end_all(&identity, Ending::Revoked, now).await?;
+        Ok(CalledBack { sessions, at: now })
+    }
+
+    async fn call_back(&self, entry: Entry) -> Result<bool, StoreError> {
+        let key = entry.what.key();
+        for _ in 0..TRIES {
+            if self.store.load(&key).await?.is_some() {
+                self.revocations.take_up(entry);
+                return Ok(false);
+            }
+            let put = self.put_revoked(&entry);
+            if self.store.commit(vec![put], Durability::Durable).await? == Commit::Done {
+                self.revocations.put(entry);
+                return Ok(true);
+            }
+        }
+        Err(lost_race())
+    }
+
+    /// The entry that a session's ending makes. A guest is issued nothing.
+    pub(super) fn called_back(&self, record: &Record, now: Timestamp) -> Option<Entry> {
+        let life = self.policy.assertions?;
+        (record.carrier != Carrier::Guest).then(|| Entry {
+            what: Revoked::Session(record.id),
+            until: now.after(life),
+        })
+    }
+
+    /// The entries that call back what was issued for a subject until now.
+    pub(super) fn calls_back(
+        &self,
+        subject: &Subject,
+        generation: u64,
+        now: Timestamp,
+    ) -> Vec<Entry> {
+        let Some(life) = self.policy.assertions else {
+            return Vec::new();
+        };
+        let tags: Vec<_> = self.keys.subject_tags(subject).collect();
+        let floors = tags.iter().map(|tag| self.revocations.floor(tag));
+        let generation = self.next_generation(floors.fold(generation, u64::max), now);
+        let entry = |tag| Entry {
+            what: Revoked::Subject { tag, generation },
+            until: now.after(life),
+        };
+        tags.into_iter().map(entry).collect()
+    }
+
+    /// Above all that was issued, also where the clock went back.
+    fn next_generation(&self, floor: u64, now: Timestamp) -> u64 {
+        let issued = self.issued.load(Ordering::Acquire);
+        issued.max(floor).max(now.as_millis()).saturating_add(1)
+    }
+
+    pub(super) fn put_revoked(&self, entry: &Entry) -> Change {
+        self.put(entry.what.key(), Expect::Absent, Vec::new(), entry.until)
+    }
+
+    /// What was called back is in the store: now it is known here.
+    pub(super) fn heard_of(&self, entries: &[Entry]) {
+        for entry in entries {
+            self.revocations.put(*entry);
+        }
+    }
+
+    /// What has run out goes, what is in doubt is looked up, and where there are very many entries a filter is made.
+    /// Call it about once a minute. Answers how many entries went.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot say; the next call goes on.
+    pub async fn tidy_revocations(&self, now: Timestamp) -> Result<usize, StoreError> {
+        self.revocations.forget(now);
+        for session in self.revocations.doubted() {
+            self.settle_doubt(session, now).await?;
+        }
+        let mut gone: usize = 0;
+        let mut after = None;
+        while let Some((keys, next)) = self.due(Space::Revoked, now, after).await? {
+            gone = gone.saturating_add(self.sweep_remains(keys).await?);
+            after = Some(next);
+        }
+        self.gather(now).await?;
+        Ok(gone)
+    }
+
+    async fn settle_doubt(&self, session: SessionId, now: Timestamp) -> Result<(), StoreError> {
+        let what = Revoked::Session(session);
+        match self.store.load(&what.key()).await? {
+            Some(stored) => self.revocations.put(Entry {
+                what,
+                until: stored.due,
+            }),
+            None if self.session(session, now).await?.is_some() => self.revocations.trust(&session),
+            // It is not there, and nobody says that it was called back: until what may have been issued has run out, it is
+            // asked about.
+            None => {
+                let until = now.after(self.policy.assertions.unwrap_or(Lifetime::ZERO));
+                self.call_back(Entry { what, until }).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn gather(&self, now: Timestamp) -> Result<(), StoreError> {
+        let Some(mut gathered) = self.revocations.crowded() else {
+            return Ok(());
+        };
+        let mut after = None;
+        loop {
+            let page = self.revoked(after, now).await?;
+            page.entries.iter().for_each(|entry| gathered.add(entry));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        self.revocations.settle(gathered);
+        Ok(())
+    }
+}
