@@ -198,7 +198,7 @@ proptest! {
             let what = match kind {
                 0 => Revoked::Session(other.session),
                 1 => Revoked::Token(other.token),
-                2 => Revoked::Subject { tag: other.subject, generation: other.generation + 1 },
+                2 => Revoked::Subject { tag: other.subject, generation: other.generation.saturating_add(1) },
                 _ => Revoked::Subject { tag: other.subject, generation: other.generation },
             };
             blocked |= number == asked && kind != 3;
