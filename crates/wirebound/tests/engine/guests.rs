@@ -91,8 +91,21 @@ fn rows(w: &World, space: Space) -> u64 {
     block_on(w.store.count(space)).unwrap()
 }
 
-fn all_rows(w: &World) -> [u64; Space::ALL.len()] {
-    Space::ALL.map(|space| rows(w, space))
+/// Rows of sessions, tombstones, identities, vaults, families and the node; guests leave none of the other kinds.
+fn all_rows(w: &World) -> [u64; 6] {
+    assert_eq!(
+        [Space::Revoked, Space::Key].map(|space| rows(w, space)),
+        [0; 2]
+    );
+    [
+        Space::Session,
+        Space::Tombstone,
+        Space::Identity,
+        Space::Vault,
+        Space::Family,
+        Space::Node,
+    ]
+    .map(|space| rows(w, space))
 }
 
 /// A connection from somewhere else.
@@ -286,10 +299,10 @@ fn an_ended_guest_does_not_come_back_by_the_sealed_cookie() {
     );
     w.step(SEALED_LIFE);
     block_on(w.engine.tidy_guests(w.now)).unwrap();
-    assert_eq!(all_rows(&w), [0; Space::ALL.len()], "and that not for long");
+    assert_eq!(all_rows(&w), [0; 6], "and that not for long");
     let line = w.full();
     assert!(!w.get(&line, &cookie).is_in(), "now it is too old");
-    assert_eq!(all_rows(&w), [0; Space::ALL.len()]);
+    assert_eq!(all_rows(&w), [0; 6]);
 }
 
 #[test]
@@ -306,7 +319,7 @@ fn a_sealed_cookie_is_good_for_ten_minutes_and_never_longer_than_the_apps() {
     assert!(!w.get(&line, brief.expose()).is_in());
     w.step(Lifetime::from_millis(SEALED_LIFE.as_millis() - 60_000));
     assert!(!w.get(&line, &cookie).is_in());
-    assert_eq!(all_rows(&w), [0; Space::ALL.len()]);
+    assert_eq!(all_rows(&w), [0; 6]);
 }
 
 #[test]
@@ -378,7 +391,7 @@ fn a_request_from_elsewhere_and_a_shared_wire_make_no_guest() {
     assert!(w.engine.mark_shared(&many.wire, sign));
     let answer = w.get(&many, &cookie);
     assert_eq!(answer.refusal(), Some(Refusal::NotProven));
-    assert_eq!(all_rows(&w), [0; Space::ALL.len()]);
+    assert_eq!(all_rows(&w), [0; 6]);
     assert!(w.get(&line, &cookie).is_in(), "and it is still good");
 }
 
