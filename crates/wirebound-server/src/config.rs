@@ -4,6 +4,7 @@
 //! a key is what the reference page says about it.
 
 mod arrival;
+mod assertion;
 mod check;
 mod edge;
 mod error;
@@ -20,6 +21,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::arrival::Arrival;
+pub use self::assertion::{Assertion, SigningAlgorithm};
 pub use self::check::{
     StoreUrl, VouchPath, identity_aliases, moment, role_named, upstream_authority,
 };
@@ -30,7 +32,7 @@ pub use self::reference::{commented_example, reference_page};
 pub(crate) use self::schema::toml_text;
 pub use self::schema::{Key, KeyKind, json_schema, keys};
 pub use self::session::{
-    Advance, BoundToIp, Danger, OnContest, OnLimit, OnTheft, Preset, RoleLimit, SameSite, Session,
+    Advance, BoundToIp, Danger, RefusalStatuses, OnContest, OnLimit, OnTheft, Preset, RoleLimit, SameSite, Session,
     SessionToken,
 };
 pub use self::sources::{Loaded, Setting, Sources, load};
@@ -67,6 +69,8 @@ pub struct Config {
     pub armour: Armour,
     /// Where the app may say who signed in.
     pub vouch: Vouch,
+    /// Signed statements of whose session a request is.
+    pub assertion: Assertion,
     /// Where people sign in.
     pub login: Login,
     /// What becomes of links and forms that come from other sites.

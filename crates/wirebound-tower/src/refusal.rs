@@ -5,7 +5,7 @@
 //! a cache keep it).
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use wirebound::{Ending, Refusal};
 
@@ -64,6 +64,8 @@ pub struct Told {
     pub detail: Option<&'static str>,
     /// The way on begins with leaving the session: a sign-in from within it would not make it stronger.
     pub leave: bool,
+    /// What a machine that came with an API key is told in `WWW-Authenticate` (RFC 6750 section 3).
+    pub challenge: Option<&'static str>,
 }
 
 /// The table. `told`: the client has shown a current secret.
@@ -75,6 +77,7 @@ pub fn table(refusal: Refusal, asker: Asker, told: bool) -> Told {
         title,
         detail: None,
         leave: false,
+        challenge: None,
     };
     let unauthenticated = plain(
         StatusCode::UNAUTHORIZED,
@@ -100,11 +103,12 @@ pub fn table(refusal: Refusal, asker: Asker, told: bool) -> Told {
         },
         Refusal::NotProven | Refusal::PhantomSession(_) => unauthenticated,
         Refusal::SessionExpired(ending) => Told {
-            status: expired(),
-            code: "session_expired",
-            title: "Your session has run out. Please sign in again.",
             detail: told.then_some(ending.name()),
-            leave: false,
+            ..plain(
+                expired(),
+                "session_expired",
+                "Your session has run out. Please sign in again.",
+            )
         },
         // A person sees a page that is not there; a program gets 401, since a sync client would delete its copy at 404.
         Refusal::Contested | Refusal::OutOfSequence => match asker {
@@ -122,11 +126,26 @@ pub fn table(refusal: Refusal, asker: Asker, told: bool) -> Told {
         },
         Refusal::TicketNotTaken => unauthenticated,
         Refusal::SecretExpired => Told {
-            status: expired(),
-            code: "session_expired",
-            title: "You were away for too long. Please sign in again.",
             detail: told.then_some("secret"),
-            leave: false,
+            ..plain(
+                expired(),
+                "session_expired",
+                "You were away for too long. Please sign in again.",
+            )
+        },
+        // A machine is told what RFC 6750 has words for, and nothing of why its key is none.
+        Refusal::KeyRefused => Told {
+            title: "This needs a good API key.",
+            challenge: Some("Bearer error=\"invalid_token\""),
+            ..unauthenticated
+        },
+        Refusal::InsufficientScope => Told {
+            challenge: Some("Bearer error=\"insufficient_scope\""),
+            ..plain(
+                StatusCode::FORBIDDEN,
+                "insufficient_scope",
+                "This API key may not do this.",
+            )
         },
         Refusal::CsrfSurprise => plain(
             StatusCode::FORBIDDEN,
@@ -206,6 +225,34 @@ pub struct Answers {
     pub tree: Tree,
     /// Whether a person whose ticket is out of sequence, or contested, is answered 401 instead of 404.
     pub out_of_sequence_is_401: bool,
+    /// Which statuses whoever asks understands.
+    pub statuses: Statuses,
+}
+
+/// Which statuses whoever asks understands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "there is no third")]
+pub enum Statuses {
+    /// All, 440 among them.
+    #[default]
+    All,
+    /// A proxy that asks for leave knows 2xx, 401 and 403; from anything else it makes a fault of its own. Codes stay what
+    /// they are.
+    Few,
+}
+
+impl Statuses {
+    fn of(self, status: StatusCode) -> StatusCode {
+        if self == Self::All {
+            return status;
+        }
+        match status.as_u16() {
+            401 | 403 | 503 => status,
+            404 | 440 => StatusCode::UNAUTHORIZED,
+            // Refused, and to sign in is not the way on.
+            _ => StatusCode::FORBIDDEN,
+        }
+    }
 }
 
 /// The one function that turns a refusal into a response: an RFC 9457 problem document, or a page for a person.
@@ -216,7 +263,12 @@ pub fn respond(refusal: Refusal, asker: Asker, told: bool, answers: &Answers) ->
     if hidden && answers.out_of_sequence_is_401 {
         what = table(Refusal::Unauthenticated, asker, false);
     }
+    what.status = answers.statuses.of(what.status);
     let mut response = tell(&what, asker, answers);
+    if let Some(challenge) = what.challenge {
+        let challenge = HeaderValue::from_static(challenge);
+        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    }
     let headers = response.headers_mut();
     // Codes that say more than the status are for those who may know them.
     let everybody = !matches!(
@@ -310,50 +362,86 @@ pub fn problem(
 mod tests {
     use super::*;
 
+    /// One refusal in every respect, as a row: what is told to whom, how it is counted, how an operator hears of it.
+    fn row(refusal: Refusal) -> String {
+        let seen = |asker, told, statuses| {
+            let answers = Answers {
+                statuses,
+                ..Answers::default()
+            };
+            let response = respond(refusal, asker, told, &answers);
+            let headers = response.headers();
+            assert_eq!(headers[CACHE_CONTROL], "no-store", "{refusal}");
+            let what = table(refusal, asker, told);
+            if asker == Asker::Program {
+                assert_eq!(
+                    headers[CONTENT_TYPE], "application/problem+json",
+                    "{refusal}"
+                );
+                let document: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
+                assert_eq!(document["code"], what.code, "{refusal}");
+                assert_eq!(
+                    document["type"],
+                    format!("urn:wirebound:problem:{}", what.code)
+                );
+                assert_eq!(document["status"], response.status().as_u16(), "{refusal}");
+                assert_eq!(document["title"], what.title, "{refusal}");
+            }
+            let challenge = headers.get(WWW_AUTHENTICATE);
+            assert_eq!(
+                challenge.map(HeaderValue::as_bytes),
+                what.challenge.map(str::as_bytes),
+                "{refusal}"
+            );
+            let reason = headers
+                .get(REASON)
+                .map_or("-", |reason| reason.to_str().unwrap());
+            format!("{} `{reason}`", response.status().as_u16()).replace("`-`", "-")
+        };
+        let program = |told| seen(Asker::Program, told, Statuses::All);
+        format!(
+            "| `{refusal}` | {} | {} | {} | {} | `{}` |",
+            seen(Asker::Person, false, Statuses::All),
+            program(false),
+            program(true),
+            seen(Asker::Program, true, Statuses::Few),
+            refusal.event(),
+        )
+    }
+
     #[test]
-    fn every_refusal_has_its_response() {
-        let rows: Vec<String> = Refusal::ALL
-            .iter()
-            .map(|refusal| {
-                let cell = |asker, told| {
-                    let response = respond(*refusal, asker, told, &Answers::default());
-                    assert_eq!(response.headers()[CACHE_CONTROL], "no-store", "{refusal}");
-                    let reason = response
-                        .headers()
-                        .get(REASON)
-                        .map_or("-", |reason| reason.to_str().unwrap());
-                    format!("{} {reason}", response.status().as_u16())
-                };
-                let [stranger, holder] = [false, true].map(|told| cell(Asker::Program, told));
-                format!(
-                    "{refusal}: {} | {stranger} | {holder}",
-                    cell(Asker::Person, false)
-                )
-            })
+    fn every_refusal_is_in_the_table_of_the_documents_as_it_is_answered() {
+        let document = include_str!("../../../docs/refusals.md");
+        let rows: Vec<&str> = document
+            .lines()
+            .filter(|line| line.starts_with("| `"))
             .collect();
-        // refusal: a person who is a stranger | a program of a stranger | a program with a current secret
-        assert_eq!(
-            rows.join("\n"),
-            "\
-malformed: 400 malformed | 400 malformed | 400 malformed
-unauthenticated: 401 unauthenticated | 401 unauthenticated | 401 unauthenticated
-phantom_session: 401 - | 401 - | 401 phantom_session
-session_expired: 440 session_expired | 440 session_expired | 440 session_expired
-blocked: 401 unauthenticated | 401 unauthenticated | 401 unauthenticated
-csrf_surprise: 403 csrf_surprise | 403 csrf_surprise | 403 csrf_surprise
-not_proven: 401 - | 401 - | 401 not_proven
-contested: 404 - | 401 - | 401 -
-out_of_sequence: 404 - | 401 - | 401 -
-ticket_not_taken: 401 - | 401 - | 401 ticket_not_taken
-session_expired: 440 session_expired | 440 session_expired | 440 session_expired
-insufficient_role: 403 insufficient_role | 403 insufficient_role | 403 insufficient_role
-insufficient_strength: 403 insufficient_strength | 403 insufficient_strength | 403 insufficient_strength
-insufficient_strength: 403 insufficient_strength | 403 insufficient_strength | 403 insufficient_strength
-step_up_required: 403 step_up_required | 403 step_up_required | 403 step_up_required
-forbidden: 403 forbidden | 403 forbidden | 403 forbidden
-misdirected: 421 misdirected | 421 misdirected | 421 misdirected
-store_unavailable: 503 store_unavailable | 503 store_unavailable | 503 store_unavailable"
-        );
+        let expected: Vec<String> = Refusal::ALL.map(row).into();
+        assert_eq!(rows, expected, "as it should be:\n{}", expected.join("\n"));
+    }
+
+    #[test]
+    fn whoever_understands_few_statuses_gets_no_other() {
+        for refusal in Refusal::ALL {
+            for (asker, told) in [
+                (Asker::Person, true),
+                (Asker::Program, true),
+                (Asker::Program, false),
+            ] {
+                let answers = Answers {
+                    statuses: Statuses::Few,
+                    ..Answers::default()
+                };
+                let response = respond(refusal, asker, told, &answers);
+                assert!(
+                    [401, 403, 503].contains(&response.status().as_u16()),
+                    "{refusal}"
+                );
+                let code = |response: &Response<Bytes>| response.headers().get(REASON).cloned();
+                let direct = respond(refusal, asker, told, &Answers::default());
+                assert_eq!(code(&response), code(&direct), "{refusal}");
+            }
+        }
     }
 
     #[test]

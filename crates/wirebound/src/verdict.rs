@@ -124,6 +124,10 @@ pub enum Refusal {
     SharedWire,
     /// The ceiling would allow it; an elevation on a wire of strength `wire` is missing.
     StepUpRequired,
+    /// An API key that is none, is over, or was offered where a session is asked for.
+    KeyRefused,
+    /// The API key is good, and has not the scope that is asked for.
+    InsufficientScope,
     /// No rule lets anybody do this.
     Forbidden,
     /// The authority asked for is not the connection's.
@@ -134,7 +138,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every refusal; those that carry an ending, once.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::Malformed,
         Self::Unauthenticated,
         Self::PhantomSession(Ending::Logout),
@@ -150,6 +154,8 @@ impl Refusal {
         Self::InsufficientStrength,
         Self::SharedWire,
         Self::StepUpRequired,
+        Self::KeyRefused,
+        Self::InsufficientScope,
         Self::Forbidden,
         Self::Misdirected,
         Self::StoreUnavailable,
@@ -172,9 +178,38 @@ impl Refusal {
             Self::InsufficientRole => "insufficient_role",
             Self::InsufficientStrength | Self::SharedWire => "insufficient_strength",
             Self::StepUpRequired => "step_up_required",
+            Self::KeyRefused => "key_refused",
+            Self::InsufficientScope => "insufficient_scope",
             Self::Forbidden => "forbidden",
             Self::Misdirected => "misdirected",
             Self::StoreUnavailable => "store_unavailable",
+        }
+    }
+
+    /// The event that tells an operator of it. Most are told as `refused`, with their name as the reason.
+    #[must_use]
+    pub const fn event(self) -> &'static str {
+        match self {
+            Self::PhantomSession(_) => "phantom_session",
+            Self::CsrfSurprise => "csrf_surprise",
+            Self::NotProven => "not_proven",
+            Self::Contested => "contested",
+            Self::KeyRefused => "key_refused",
+            Self::Malformed
+            | Self::Unauthenticated
+            | Self::SessionExpired(_)
+            | Self::Blocked
+            | Self::OutOfSequence
+            | Self::TicketNotTaken
+            | Self::SecretExpired
+            | Self::InsufficientRole
+            | Self::InsufficientStrength
+            | Self::SharedWire
+            | Self::StepUpRequired
+            | Self::InsufficientScope
+            | Self::Forbidden
+            | Self::Misdirected
+            | Self::StoreUnavailable => "refused",
         }
     }
 
@@ -198,6 +233,8 @@ impl Refusal {
             | Self::InsufficientStrength
             | Self::SharedWire
             | Self::StepUpRequired
+            | Self::KeyRefused
+            | Self::InsufficientScope
             | Self::Forbidden
             | Self::Misdirected
             | Self::StoreUnavailable => false,

@@ -3,6 +3,7 @@
 //! A refusal names the key, the value and the way out. Nothing is corrected silently: a value that
 //! weakens protection and is quietly replaced teaches nobody.
 
+mod assertion;
 mod findings;
 mod terms;
 
@@ -48,6 +49,7 @@ impl Config {
         self.check_token(&mut found);
         self.check_armour(&mut found);
         self.check_vouch(&mut found);
+        self.check_assertion(&mut found);
         self.check_arrival(&mut found);
         self.check_routes(&mut found);
         self.check_limits(&mut found);
@@ -417,6 +419,25 @@ impl Config {
             found.path(&format!("routes[{index}].path"), &route.path);
             if let Some(role) = &route.role {
                 found.role(&format!("routes[{index}].role"), role);
+            }
+            if let Some(scope) = &route.scope {
+                let key = format!("routes[{index}].scope");
+                if !wirebound::is_scope(scope) {
+                    found.refuse(
+                        &key,
+                        quoted(scope),
+                        "it is no scope: 1 to 64 of a-z, 0-9, `.`, `_`, `:` and `-`",
+                        "write for example `orders:read`",
+                    );
+                }
+                if route.public || route.role.is_some() || route.strength.is_some() {
+                    found.refuse(
+                        &key,
+                        quoted(scope),
+                        "the same route asks for a session, or for nothing; a key is never taken for a session",
+                        "give machines a path of their own",
+                    );
+                }
             }
             if route.public && (route.role.is_some() || route.strength.is_some()) {
                 found.refuse(

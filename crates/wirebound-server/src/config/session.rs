@@ -72,6 +72,9 @@ pub struct Session {
     /// What a person is answered whose ticket is out of sequence, or contested: 404, which tells nothing, or 401. Programs
     /// always get 401, since some delete what they have at 404.
     pub out_of_sequence_status: u16,
+    /// Which statuses refusals have. `all`: 440 for a session whose time is over, among others. `few`: 401, 403 and 503 alone,
+    /// for a proxy in front that makes faults of its own from anything else. The codes stay what they are.
+    pub statuses: RefusalStatuses,
     /// Controls that are judged and told of, but not enforced: `proof`, `contest`, `theft`, `renewal`, `bound_to_ip`, `csrf`.
     /// For the days before a change; each would-be refusal is an event `shadowed`.
     pub shadow: Vec<String>,
@@ -111,6 +114,7 @@ impl Default for Session {
             advance: Advance::Interval,
             advance_interval: Lifetime::from_secs(60),
             out_of_sequence_status: 404,
+            statuses: RefusalStatuses::All,
             shadow: Vec::new(),
             sweep_interval: Lifetime::from_hours(6),
         }
@@ -135,6 +139,19 @@ pub enum Preset {
     Portable,
     /// Whoever holds the string.
     Bearer,
+}
+
+/// Which statuses refusals have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+#[expect(clippy::exhaustive_enums, reason = "there is no third")]
+pub enum RefusalStatuses {
+    /// All.
+    #[default]
+    All,
+    /// 401, 403 and 503.
+    Few,
 }
 
 /// How many sessions of one subject may have a role in force.

@@ -228,6 +228,10 @@ pub struct Route {
     /// The least strength of the proof.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub strength: Option<LeastStrength>,
+    /// For machines: an API key with this scope is asked for, and a session counts as none. A route that asks for a role or a
+    /// strength asks for a session, and there a key counts as none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
     /// Asks for nothing, below a prefix that asks for something.
     #[serde(default)]
     pub public: bool,
@@ -247,6 +251,7 @@ impl Route {
             path: path.to_owned(),
             role: None,
             strength: None,
+            scope: None,
             public: false,
             listed: false,
             title: None,

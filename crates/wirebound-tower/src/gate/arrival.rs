@@ -161,6 +161,7 @@ fn not_posted(why: NotRead) -> Told {
         title,
         detail: None,
         leave: false,
+        challenge: None,
     }
 }
 

@@ -127,6 +127,7 @@ const NO_SUCH_SESSION: Told = Told {
     title: "You have no such session.",
     detail: None,
     leave: false,
+    challenge: None,
 };
 
 /// A subject that the gateway made up: what hangs on a name, as lists over devices do, is off.
