@@ -92,17 +92,23 @@ pub enum Space {
     Family = 5,
     /// What the node keeps for itself: TLS ticket keys, for instance.
     Node = 6,
+    /// Signed assertions that were revoked before their time was over.
+    Revoked = 7,
+    /// API keys, by their ids.
+    Key = 8,
 }
 
 impl Space {
     /// Every space.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Session,
         Self::Tombstone,
         Self::Identity,
         Self::Vault,
         Self::Family,
         Self::Node,
+        Self::Revoked,
+        Self::Key,
     ];
 
     /// The number it has on disk.
@@ -115,6 +121,8 @@ impl Space {
             Self::Vault => 4,
             Self::Family => 5,
             Self::Node => 6,
+            Self::Revoked => 7,
+            Self::Key => 8,
         }
     }
 
@@ -128,6 +136,8 @@ impl Space {
             4 => Some(Self::Vault),
             5 => Some(Self::Family),
             6 => Some(Self::Node),
+            7 => Some(Self::Revoked),
+            8 => Some(Self::Key),
             _ => None,
         }
     }

@@ -91,7 +91,7 @@ fn rows(w: &World, space: Space) -> u64 {
     block_on(w.store.count(space)).unwrap()
 }
 
-fn all_rows(w: &World) -> [u64; 6] {
+fn all_rows(w: &World) -> [u64; Space::ALL.len()] {
     Space::ALL.map(|space| rows(w, space))
 }
 
