@@ -12,6 +12,8 @@ use std::sync::Arc;
 use async_lock::{Mutex, MutexGuard};
 
 use crate::alarms::Alarms;
+use crate::api_key::ApiKeyId;
+use crate::api_key::held::HeldKeys;
 use crate::bonds::{Bonds, Watch};
 use crate::cookie::{self, NotOurs, Presented};
 use crate::event::{Event, Witness};
@@ -27,6 +29,7 @@ use crate::time::{Entropy, EntropyError, Lifetime, Timestamp};
 use crate::verdict::Verified;
 use crate::wire::{Connected, Wire, WireCore, WireIds};
 
+mod api_keys;
 mod attach;
 mod authorize;
 mod doubt;
@@ -50,6 +53,7 @@ mod turn_away;
 mod vault;
 
 pub use crate::families::Client;
+pub use api_keys::{KeySummary, NewKey, NewlyMade, NotMade, NotRotated, RecalledKeys};
 pub use authorize::Authorized;
 pub use echo::{EchoToken, request_key};
 pub use elevate::{Elevate, Elevated, NotElevated};
@@ -88,6 +92,9 @@ pub struct Engine {
     guests: guests::Guests,
     times: tickets::Times,
     imports: Mutex<()>,
+    api_keys: HeldKeys,
+    key_alarms: Alarms<ApiKeyId>,
+    making_keys: Mutex<()>,
     hasher: RandomState,
     locks: Vec<Mutex<()>>,
 }
@@ -130,6 +137,9 @@ impl Engine {
             guests: guests::Guests::default(),
             times: tickets::Times::default(),
             imports: Mutex::new(()),
+            api_keys: HeldKeys::default(),
+            key_alarms: Alarms::default(),
+            making_keys: Mutex::new(()),
             hasher: RandomState::new(),
             locks: (0..LOCKS).map(|_| Mutex::new(())).collect(),
         }

@@ -232,10 +232,14 @@ impl HeldKeys {
         self.read().keys.contains_key(&id).then_some(id)
     }
 
-    /// What was just read from the store or written into it, under its owner's lock.
+    /// What was just read from the store or written into it, under its owner's lock. What there is no room for is not held,
+    /// and so refused.
     pub(crate) fn install(&self, record: KeyRecord, owner: Option<&Identity>) {
         let owner_gone = owner.is_some_and(|identity| identity.blocked || identity.removed);
         let mut inner = self.write();
+        if inner.keys.len() >= MAX_KEYS && !inner.keys.contains_key(&record.id) {
+            return;
+        }
         let used = inner.keys.get(&record.id).and_then(Held::last_used);
         let used = used.max(record.last_used).unwrap_or_default().as_millis();
         inner

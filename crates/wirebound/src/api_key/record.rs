@@ -241,7 +241,7 @@ impl KeyRecord {
     /// Since when it is dead for good.
     pub(crate) fn dead_since(&self, now: Timestamp) -> Option<Timestamp> {
         let revoked = self.revoked.map(|(at, _)| at);
-        revoked.or(self.expires.filter(|expires| now >= *expires))
+        revoked.or_else(|| self.expires.filter(|expires| now >= *expires))
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
