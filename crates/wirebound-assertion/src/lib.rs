@@ -82,6 +82,6 @@ pub use check::{
 pub use claims::{Claims, Confirmation, GENERATION_MAX, PARTY_MAX_BYTES, ROLE_MAX_BYTES, Seconds};
 pub use jwks::{JWKS_MAX_BYTES, JWKS_MAX_KEYS, Jwks, JwksError};
 pub use keys::{KID_MAX_BYTES, KeyError, KeySet, Kid, SigningKey, VerifyingKey};
-pub use names::{NAME_BYTES, SubjectTag, TokenId};
+pub use names::{SubjectTag, TokenId};
 pub use ring::{KEYS_MAX, Listed, NotRetired, Ring, RingError, Schedule, ScheduleError, State};
 pub use subject::{decode_subject, encode_subject};

@@ -1,63 +1,9 @@
-//! Names that revocation goes by: of one token, and of a subject without saying who it is.
-//!
-//! Neither is a secret, and neither proves anything. Both have one spelling: 22 characters of base64url.
-
-use core::fmt;
+//! Names that revocation goes by, and how bytes are spelled: in base64url, with one spelling for each.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-/// Bytes in a [`TokenId`] and in a [`SubjectTag`].
-pub const NAME_BYTES: usize = 16;
-
-/// The name of one token (`jti`): 16 random bytes. What is revoked is this, never a hash of the token's text, because
-/// one ECDSA token can be written in two ways.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TokenId([u8; NAME_BYTES]);
-
-/// The name of a subject towards those who follow revocations (`stg`): a keyed hash, 16 bytes.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SubjectTag([u8; NAME_BYTES]);
-
-impl TokenId {
-    /// From its bytes.
-    #[must_use]
-    pub const fn from_bytes(bytes: [u8; NAME_BYTES]) -> Self {
-        Self(bytes)
-    }
-
-    /// Its bytes.
-    #[must_use]
-    pub const fn as_bytes(&self) -> &[u8; NAME_BYTES] {
-        &self.0
-    }
-
-    /// Reads the 22 characters that `Display` writes, and no other spelling.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        read(text).map(Self)
-    }
-}
-
-impl SubjectTag {
-    /// From its bytes.
-    #[must_use]
-    pub const fn from_bytes(bytes: [u8; NAME_BYTES]) -> Self {
-        Self(bytes)
-    }
-
-    /// Its bytes.
-    #[must_use]
-    pub const fn as_bytes(&self) -> &[u8; NAME_BYTES] {
-        &self.0
-    }
-
-    /// Reads the 22 characters that `Display` writes, and no other spelling.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        read(text).map(Self)
-    }
-}
+pub use wirebound::revocation::{SubjectTag, TokenId};
 
 /// Exactly `N` bytes, written in base64url without padding and without stray bits in the last character.
 pub(crate) fn read<const N: usize>(text: &str) -> Option<[u8; N]> {
@@ -69,30 +15,6 @@ pub(crate) fn read<const N: usize>(text: &str) -> Option<[u8; N]> {
 /// Bytes in the spelling that [`read`] takes.
 pub(crate) fn write(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
-}
-
-impl fmt::Display for TokenId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&write(&self.0))
-    }
-}
-
-impl fmt::Debug for TokenId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TokenId({self})")
-    }
-}
-
-impl fmt::Display for SubjectTag {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&write(&self.0))
-    }
-}
-
-impl fmt::Debug for SubjectTag {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SubjectTag({self})")
-    }
 }
 
 #[cfg(test)]

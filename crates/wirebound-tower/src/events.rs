@@ -171,6 +171,35 @@ impl Witness for LogWitness {
             Event::ElevationIgnored { session, cause } => {
                 log!(warn, name, session = %session, cause = cause);
             }
+            Event::KeyMade {
+                key,
+                label,
+                owner,
+                expires,
+            } => {
+                let expires = expires.map(wirebound::Timestamp::as_millis);
+                log!(info, name, key = %key, label = %label.as_str().escape_default(), owner = %owner, expires = expires);
+            }
+            Event::KeyRotated {
+                key,
+                owner,
+                overlap_until,
+            } => {
+                let until = overlap_until.map(wirebound::Timestamp::as_millis);
+                log!(info, name, key = %key, owner = %owner, overlap_until = until);
+            }
+            Event::KeyRevoked { key, owner, by } => {
+                log!(info, name, key = %key, owner = %owner, by = by.name());
+            }
+            Event::KeyRefused {
+                key,
+                refusal,
+                side,
+                unreported,
+            } => {
+                let key = key.map(|key| key.to_string());
+                log!(warn, name, key = key, reason = refusal.name(), wire = number(&side), side = %text(&side), unreported = unreported);
+            }
             _ => log!(info, name, unknown = true),
         }
     }

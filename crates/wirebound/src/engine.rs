@@ -12,6 +12,8 @@ use std::sync::Arc;
 use async_lock::{Mutex, MutexGuard};
 
 use crate::alarms::Alarms;
+use crate::api_key::ApiKeyId;
+use crate::api_key::held::HeldKeys;
 use crate::bonds::{Bonds, Watch};
 use crate::cookie::{self, NotOurs, Presented};
 use crate::event::{Event, Witness};
@@ -28,6 +30,7 @@ use crate::time::{Entropy, EntropyError, Lifetime, Timestamp};
 use crate::verdict::Verified;
 use crate::wire::{Connected, Wire, WireCore, WireIds};
 
+mod api_keys;
 mod assertions;
 mod attach;
 mod authorize;
@@ -53,6 +56,7 @@ mod turn_away;
 mod vault;
 
 pub use crate::families::Client;
+pub use api_keys::{KeySummary, NewKey, NewlyMade, NotMade, NotRotated, RecalledKeys};
 pub use assertions::{Claimed, Issue};
 pub use authorize::Authorized;
 pub use echo::{EchoToken, request_key};
@@ -95,6 +99,9 @@ pub struct Engine {
     revocations: Revocations,
     issued: core::sync::atomic::AtomicU64,
     imports: Mutex<()>,
+    api_keys: HeldKeys,
+    key_alarms: Alarms<ApiKeyId>,
+    making_keys: Mutex<()>,
     hasher: RandomState,
     locks: Vec<Mutex<()>>,
 }
@@ -140,6 +147,9 @@ impl Engine {
             revocations: Revocations::new(hasher.hash_one("this run")),
             issued: core::sync::atomic::AtomicU64::new(0),
             imports: Mutex::new(()),
+            api_keys: HeldKeys::default(),
+            key_alarms: Alarms::default(),
+            making_keys: Mutex::new(()),
             hasher,
             locks: (0..LOCKS).map(|_| Mutex::new(())).collect(),
         }

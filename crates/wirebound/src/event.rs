@@ -3,6 +3,9 @@
 use core::fmt;
 use std::net::IpAddr;
 
+use crate::api_key::ApiKeyId;
+use crate::api_key::held::KeyRefusal;
+use crate::api_key::record::{KeyLabel, RevokedBy};
 use crate::ids::{Root, SessionId, Subject, WireId};
 use crate::role::Role;
 use crate::time::Timestamp;
@@ -256,6 +259,46 @@ pub enum Event {
         /// Why.
         cause: &'static str,
     },
+    /// An API key was made.
+    KeyMade {
+        /// The key.
+        key: ApiKeyId,
+        /// What it is called.
+        label: KeyLabel,
+        /// Whose it is.
+        owner: Subject,
+        /// When its time is over, if ever.
+        expires: Option<Timestamp>,
+    },
+    /// An API key has a new secret.
+    KeyRotated {
+        /// The key.
+        key: ApiKeyId,
+        /// Whose it is.
+        owner: Subject,
+        /// Until when the secret before is good as well; nothing if it is not any more.
+        overlap_until: Option<Timestamp>,
+    },
+    /// An API key was revoked, for good.
+    KeyRevoked {
+        /// The key.
+        key: ApiKeyId,
+        /// Whose it was.
+        owner: Subject,
+        /// By whom or what.
+        by: RevokedBy,
+    },
+    /// An API key was shown and not taken.
+    KeyRefused {
+        /// The key that it named, if there is one of that id.
+        key: Option<ApiKeyId>,
+        /// Why.
+        refusal: KeyRefusal,
+        /// From where.
+        side: Side,
+        /// How many more there were in the minute before, not reported one by one.
+        unreported: u32,
+    },
 }
 
 impl Event {
@@ -284,6 +327,10 @@ impl Event {
             Self::Imported { .. } => "import",
             Self::ImportsUsedUp { .. } => "imports_used_up",
             Self::ElevationIgnored { .. } => "elevation_ignored",
+            Self::KeyMade { .. } => "key_made",
+            Self::KeyRotated { .. } => "key_rotated",
+            Self::KeyRevoked { .. } => "key_revoked",
+            Self::KeyRefused { .. } => "key_refused",
         }
     }
 }

@@ -5,6 +5,7 @@
 //! itself, [`Engine::prove`]. The words are those of the project's glossary in `ARCHITECTURE.md`.
 
 mod alarms;
+mod api_key;
 mod bonds;
 mod codec;
 mod cookie;
@@ -33,6 +34,12 @@ mod time;
 mod verdict;
 mod wire;
 
+pub use api_key::held::{KeyRefusal, VerifiedKey};
+pub use api_key::record::{
+    KEY_LABEL_MAX_CHARS, KEY_SCOPE_MAX_CHARS, KEY_SCOPES_MAX, KeyLabel, KeyScopes, NotALabel,
+    NotScopes, RevokedBy,
+};
+pub use api_key::{API_KEY_CHARS, ApiKey, ApiKeyId};
 pub use bonds::{Cut, Joining, Stirred, Watch};
 pub use cookie::{CookieValue, NotOurs, Presented};
 pub use engine::Engine;

@@ -3,8 +3,12 @@
 //! A commit that answers an error may have happened, and so may one whose caller hung up before the answer. The
 //! sessions it would have ended or lowered would then live on in memory. So they are doubted from before the commit
 //! until its outcome is in memory too: their wires stay, but the next request on each asks the store.
+//!
+//! So are API keys: one that may have been revoked, rotated or lost its owner is refused, as nobody can say, until
+//! [`Engine::settle_keys`] has read it again. No check asks the store by itself.
 
 use super::Engine;
+use crate::api_key::ApiKeyId;
 use crate::ids::SessionId;
 
 /// Doubts its sessions when it is dropped, unless the outcome was settled.
@@ -13,7 +17,20 @@ pub(super) struct Doubt<'e> {
     sessions: Vec<SessionId>,
 }
 
+/// As [`Doubt`], of API keys.
+pub(super) struct KeysDoubt<'e> {
+    engine: &'e Engine,
+    keys: Vec<ApiKeyId>,
+}
+
 impl Engine {
+    pub(super) fn doubt_keys(&self, keys: impl IntoIterator<Item = ApiKeyId>) -> KeysDoubt<'_> {
+        KeysDoubt {
+            engine: self,
+            keys: keys.into_iter().collect(),
+        }
+    }
+
     pub(super) fn doubt(&self, sessions: impl IntoIterator<Item = SessionId>) -> Doubt<'_> {
         Doubt {
             engine: self,
@@ -36,6 +53,22 @@ impl Drop for Doubt<'_> {
             if self.engine.policy.assertions.is_some() {
                 self.engine.revocations.doubt(*session);
             }
+        }
+    }
+}
+
+impl KeysDoubt<'_> {
+    /// Memory and store say the same again.
+    pub(super) fn settled(mut self) {
+        self.keys.clear();
+    }
+}
+
+impl Drop for KeysDoubt<'_> {
+    fn drop(&mut self) {
+        // Of nearly every identity there are no keys.
+        if !self.keys.is_empty() {
+            self.engine.api_keys.doubt(self.keys.drain(..));
         }
     }
 }

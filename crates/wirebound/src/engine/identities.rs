@@ -1,6 +1,7 @@
 //! What an operator does to a subject: set its ceiling, block it, unfreeze it, remove it.
 
 use super::{Engine, Held, TRIES, lost_race};
+use crate::api_key::record::RevokedBy;
 use crate::identity::Identity;
 use crate::ids::{SessionId, Subject};
 use crate::role::Role;
@@ -50,7 +51,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Blocks a subject on every path and ends its sessions; or lets it sign in again.
+    /// Blocks a subject on every path, its API keys among them, and ends its sessions; or lets it, and its keys, in again.
     ///
     /// # Errors
     ///
@@ -90,13 +91,16 @@ impl Engine {
         Ok(())
     }
 
-    /// Removes an identity: all its sessions end, and what was set is forgotten. A tombstone with the generation stays, so
-    /// that nothing granted before is ever newer than what comes after. Answers how many sessions ended.
+    /// Removes an identity: all its sessions end, its API keys are revoked for good, and what was set is forgotten. A tombstone
+    /// with the generation stays, so that nothing granted before is ever newer than what comes after. Answers how many
+    /// sessions ended.
     ///
     /// # Errors
     ///
     /// When the store cannot say.
     pub async fn remove(&self, subject: &Subject, now: Timestamp) -> Result<usize, StoreError> {
+        // A key that is not known here would outlive its owner.
+        self.know_keys(now).await?;
         let identity = self
             .change_identity(subject, now, |identity| {
                 identity.removed = true;
@@ -137,8 +141,16 @@ impl Engine {
                 }
             };
             let before = (identity.ceiling(), identity.generation, identity.blocked);
+            let was_removed = identity.removed;
             change(&mut identity);
+            let revoked = if identity.removed {
+                self.keys_to_revoke(subject, now).await?
+            } else {
+                Vec::new()
+            };
             let mut changes = vec![self.put_identity(&identity, expect)];
+            let (revoked, puts): (Vec<_>, Vec<_>) = revoked.into_iter().unzip();
+            changes.extend(puts);
             // What was issued to it with a role that it may not have any more, or that it may not have at all.
             let falls = identity.ceiling() < before.0
                 || identity.generation > before.1
@@ -150,20 +162,35 @@ impl Engine {
             };
             changes.extend(fallen.iter().map(|entry| self.put_revoked(entry)));
             let doubt = self.doubt(identity.sessions.iter().map(|listed| listed.id));
+            // The other changes are nothing to its keys.
+            let same = (before.2, was_removed) == (identity.blocked, identity.removed);
+            let concerned = if same && revoked.is_empty() {
+                Vec::new()
+            } else {
+                self.api_keys.of(subject)
+            };
+            let keys_doubt = self.doubt_keys(concerned);
             let done = self.store.commit(changes, Durability::Durable).await?;
             if done == Commit::Done {
                 self.heard_of(&fallen);
                 self.spread(&identity, now);
                 doubt.settled();
+                keys_doubt.settled();
+                for record in &revoked {
+                    self.tell_revoked(record, RevokedBy::OwnerRemoved);
+                }
                 return Ok(identity);
             }
             doubt.settled();
+            keys_doubt.settled();
         }
         Err(lost_race())
     }
 
-    /// What changed of an identity is copied to each of its live sessions, so that authorising one stays one lookup.
+    /// What changed of an identity is copied to each of its live sessions and of its API keys, so that authorising one stays
+    /// one lookup.
     pub(super) fn spread(&self, identity: &Identity, now: Timestamp) {
+        self.api_keys.owner_changed(identity, now);
         for listed in &identity.sessions {
             let mut fell = false;
             self.bonds.update(listed.id, |live| {

@@ -20,7 +20,7 @@ pub struct Swept {
     pub sessions: usize,
     /// Identities past theirs.
     pub identities: usize,
-    /// Tombstones, marks and vaults that nothing needs any more.
+    /// Tombstones, marks and vaults that nothing needs any more, and API keys that died 30 days ago.
     pub remains: usize,
     /// What no key of this node reads: it was passed over. Nobody is let in by it; look whether the node secret is right.
     pub unreadable: usize,
@@ -71,6 +71,14 @@ impl Engine {
                     .saturating_add(self.sweep_remains(keys).await?);
                 after = Some(next);
             }
+        }
+        let mut after = None;
+        while let Some((keys, next)) = self.due(Space::Key, now, after).await? {
+            for key in keys {
+                let gone = swept.readable(self.sweep_key(&key, now).await)?;
+                swept.remains = swept.remains.saturating_add(usize::from(gone));
+            }
+            after = Some(next);
         }
         Ok(swept)
     }
@@ -205,8 +213,8 @@ impl Engine {
         Ok(renewed)
     }
 
-    /// Writes down when sessions were last active, so that a restart does not take a busy session for an idle one; and
-    /// ends sessions whose raw socket is gone. Call it about once a minute. Answers how many were written.
+    /// Writes down when sessions were last active, so that a restart does not take a busy session for an idle one, and when API
+    /// keys were last used; ends sessions whose raw socket is gone. Call it about once a minute. Answers how many were written.
     ///
     /// # Errors
     ///
@@ -225,7 +233,7 @@ impl Engine {
             }
             self.bonds.written(departed);
         }
-        Ok(written)
+        Ok(written.saturating_add(self.tidy_keys(now).await?))
     }
 
     async fn write_down(&self, departed: Departed, now: Timestamp) -> Result<Written, StoreError> {

@@ -1,0 +1,299 @@
+//! What is kept of an API key: what it is called, whose it is, what it may do, until when. Never its secret.
+
+use core::fmt;
+use std::sync::Arc;
+
+use super::ApiKeyId;
+use crate::codec::{Reader, Writer};
+use crate::ids::Subject;
+use crate::keys::Digest;
+use crate::store::{Key, Space};
+use crate::time::{Lifetime, Timestamp};
+
+/// Format of the records of API keys.
+const FORMAT: u8 = 1;
+
+/// For how long a key that is dead stays listed, so that whoever looks what stopped working finds it.
+const LISTED: Lifetime = Lifetime::from_days(30);
+
+/// Longest label in characters.
+pub const KEY_LABEL_MAX_CHARS: usize = 64;
+
+/// Most scopes of a key.
+pub const KEY_SCOPES_MAX: usize = 16;
+
+/// Longest scope in characters.
+pub const KEY_SCOPE_MAX_CHARS: usize = 64;
+
+/// What an operator calls a key: 1 to 64 printable characters, on one line.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct KeyLabel(Arc<str>);
+
+impl KeyLabel {
+    /// Takes the text as it is; nothing is trimmed or folded.
+    ///
+    /// # Errors
+    ///
+    /// When it is empty or too long, or has a character that does not print, or that makes a line read otherwise than it
+    /// is written.
+    pub fn new(text: &str) -> Result<Self, NotALabel> {
+        let length = text.chars().count();
+        let fits = (1..=KEY_LABEL_MAX_CHARS).contains(&length);
+        if fits && text.chars().all(is_printable) {
+            Ok(Self(text.into()))
+        } else {
+            Err(NotALabel)
+        }
+    }
+
+    /// As text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Of white space only the space. No marks without a width and none that turn the direction: a list of keys must not show
+/// one as another.
+fn is_printable(character: char) -> bool {
+    !character.is_control()
+        && (character == ' ' || !character.is_whitespace())
+        && !matches!(
+            character,
+            '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+        )
+}
+
+impl fmt::Display for KeyLabel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A text that cannot be a label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NotALabel;
+
+impl fmt::Display for NotALabel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "a label has 1 to {KEY_LABEL_MAX_CHARS} printable characters"
+        )
+    }
+}
+
+impl core::error::Error for NotALabel {}
+
+/// What a key may do, in the words of whoever asks: 1 to 16 scopes of 1 to 64 characters of `[a-z0-9._:-]`, in order, each
+/// of them once.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct KeyScopes(Arc<[Box<str>]>);
+
+impl KeyScopes {
+    /// Takes scopes in any order; one that is named twice counts once.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, or too many, or one has other characters or a wrong length.
+    pub fn new<S: AsRef<str>>(scopes: impl IntoIterator<Item = S>) -> Result<Self, NotScopes> {
+        let mut sorted = std::collections::BTreeSet::new();
+        for scope in scopes {
+            let scope = scope.as_ref();
+            // Here and not at the end: what is held meanwhile is bounded too.
+            if !is_scope(scope) || (sorted.len() >= KEY_SCOPES_MAX && !sorted.contains(scope)) {
+                return Err(NotScopes);
+            }
+            sorted.insert(Box::from(scope));
+        }
+        if sorted.is_empty() {
+            return Err(NotScopes);
+        }
+        Ok(Self(sorted.into_iter().collect()))
+    }
+
+    /// Whether this scope is among them, letter by letter. No scope stands for others.
+    #[must_use]
+    pub fn has(&self, scope: &str) -> bool {
+        self.iter().any(|one| one == scope)
+    }
+
+    /// Each of them, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(AsRef::as_ref)
+    }
+}
+
+fn is_scope(text: &str) -> bool {
+    let fits = (1..=KEY_SCOPE_MAX_CHARS).contains(&text.len());
+    fits && text
+        .bytes()
+        .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b':' | b'-'))
+}
+
+impl fmt::Display for KeyScopes {
+    /// With a space between two, as OAuth writes them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, scope) in self.iter().enumerate() {
+            if number > 0 {
+                f.write_str(" ")?;
+            }
+            f.write_str(scope)?;
+        }
+        Ok(())
+    }
+}
+
+/// Texts that cannot be the scopes of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NotScopes;
+
+impl fmt::Display for NotScopes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "a key has 1 to {KEY_SCOPES_MAX} scopes of 1 to {KEY_SCOPE_MAX_CHARS} characters of a-z, 0-9 and ._:-"
+        )
+    }
+}
+
+impl core::error::Error for NotScopes {}
+
+/// By whom, or by what, a key was revoked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "each must be met")]
+pub enum RevokedBy {
+    /// An operator, who had no need of it any more.
+    Operator,
+    /// An operator, because it was seen where it does not belong.
+    Leak,
+    /// Whoever showed the key itself.
+    Holder,
+    /// Its owner was removed.
+    OwnerRemoved,
+}
+
+impl RevokedBy {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Operator, Self::Leak, Self::Holder, Self::OwnerRemoved];
+
+    /// Its name in events.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Operator => "operator",
+            Self::Leak => "leak",
+            Self::Holder => "holder",
+            Self::OwnerRemoved => "owner_removed",
+        }
+    }
+
+    const fn number(self) -> u8 {
+        match self {
+            Self::Operator => 1,
+            Self::Leak => 2,
+            Self::Holder => 3,
+            Self::OwnerRemoved => 4,
+        }
+    }
+
+    fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|by| by.number() == number)
+    }
+}
+
+/// An API key as it stands in the store.
+#[derive(Clone, Debug)]
+pub(crate) struct KeyRecord {
+    pub(crate) id: ApiKeyId,
+    pub(crate) label: KeyLabel,
+    pub(crate) owner: Subject,
+    pub(crate) scopes: KeyScopes,
+    pub(crate) created: Timestamp,
+    pub(crate) expires: Option<Timestamp>,
+    /// Of the secret in force.
+    pub(crate) current: Digest,
+    /// Of the secret before it, and until when it is good.
+    pub(crate) previous: Option<(Digest, Timestamp)>,
+    pub(crate) rotated: Option<Timestamp>,
+    /// Final: nothing takes it back.
+    pub(crate) revoked: Option<(Timestamp, RevokedBy)>,
+    pub(crate) last_used: Option<Timestamp>,
+}
+
+impl KeyRecord {
+    pub(crate) fn key(id: &ApiKeyId) -> Key {
+        Key::new(Space::Key, id.as_bytes())
+    }
+
+    pub(crate) fn is_expired(&self, now: Timestamp) -> bool {
+        self.expires.is_some_and(|expires| now >= expires)
+    }
+
+    /// When a sweep removes it.
+    pub(crate) fn due(&self) -> Timestamp {
+        let dead = self.revoked.map(|(at, _)| at).or(self.expires);
+        dead.map_or(Timestamp::NEVER, |at| at.after(LISTED))
+    }
+
+    /// Since when it is dead for good.
+    pub(crate) fn dead_since(&self, now: Timestamp) -> Option<Timestamp> {
+        let revoked = self.revoked.map(|(at, _)| at);
+        revoked.or_else(|| self.expires.filter(|expires| now >= *expires))
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = Writer::with_version(FORMAT);
+        out.array(self.id.as_bytes());
+        out.bytes(self.label.as_str().as_bytes());
+        out.bytes(self.owner.as_bytes());
+        out.list(&self.scopes.0, |out, scope| out.bytes(scope.as_bytes()));
+        out.time(self.created);
+        out.option(self.expires.as_ref(), |out, at| out.time(*at));
+        out.array(self.current.as_bytes());
+        out.option(self.previous.as_ref(), |out, (digest, until)| {
+            out.array(digest.as_bytes());
+            out.time(*until);
+        });
+        out.option(self.rotated.as_ref(), |out, at| out.time(*at));
+        out.option(self.revoked.as_ref(), |out, (at, by)| {
+            out.time(*at);
+            out.byte(by.number());
+        });
+        out.option(self.last_used.as_ref(), |out, at| out.time(*at));
+        out.finish()
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut from = Reader::new(bytes);
+        if from.byte()? != FORMAT {
+            return None;
+        }
+        let id: [u8; super::ID_CHARS] = from.array()?;
+        let record = Self {
+            id: ApiKeyId::from_bytes(&id)?,
+            label: KeyLabel::new(from.text()?).ok()?,
+            owner: Subject::new(from.bytes()?).ok()?,
+            scopes: read_scopes(&from.list(Reader::text)?)?,
+            created: from.time()?,
+            expires: from.option(Reader::time)?,
+            current: Digest::from_bytes(from.array()?),
+            previous: from
+                .option(|from| Some((Digest::from_bytes(from.array()?), from.time()?)))?,
+            rotated: from.option(Reader::time)?,
+            revoked: from
+                .option(|from| Some((from.time()?, RevokedBy::from_number(from.byte()?)?)))?,
+            last_used: from.option(Reader::time)?,
+        };
+        from.finish()?;
+        Some(record)
+    }
+}
+
+/// Scopes as a record lists them: in order, each once, else it was not written here.
+fn read_scopes(listed: &[&str]) -> Option<KeyScopes> {
+    let scopes = KeyScopes::new(listed).ok()?;
+    scopes.iter().eq(listed.iter().copied()).then_some(scopes)
+}
