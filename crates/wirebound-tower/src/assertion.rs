@@ -102,7 +102,8 @@ fn show(ring: &Ring, schedule: &Schedule, now: Timestamp) -> Shown {
         set: ring.key_set(now),
         tag: format!("\"{}\"", tag.get(..22).unwrap_or_default()),
         jwks,
-        until: ring.due(schedule, now),
+        // Where a step is overdue, others must not look for it all the time.
+        until: ring.due(schedule, now).max(now.after(Lifetime::from_secs(1))),
     }
 }
 
@@ -155,6 +156,7 @@ pub struct Known {
     text: Box<[u8]>,
     keys: Arc<Shown>,
     claimed: Claimed,
+    authority: Box<str>,
     from: Timestamp,
     renew: Timestamp,
 }
@@ -279,6 +281,7 @@ impl Assertions {
         Ok(Known {
             text: text.into(),
             keys,
+            authority: authority.into(),
             from,
             renew: half(from, expires.since(from)),
             claimed: Claimed {
@@ -292,21 +295,38 @@ impl Assertions {
         })
     }
 
+    /// What a token of ours claims, whomever it was made for.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not to be believed.
+    pub fn claims(&self, token: &str, authority: &str, now: Timestamp) -> Result<Claims, Invalid> {
+        let keys = self.keys.shown(now);
+        let believed = |to| {
+            let expected = Expected::new(self.issuer(authority), self.audience(to, authority));
+            check(token, &keys.set, &expected, now)
+        };
+        match believed(For::App) {
+            Err(Invalid::Audience) => believed(For::Browser),
+            read => read,
+        }
+    }
+
     /// Whether this is the very text that was found good, and everything that it was found good by still stands. What was
     /// called back is asked elsewhere.
     #[must_use]
-    pub fn is_known(&self, known: &Known, text: &[u8], now: Timestamp) -> bool {
-        let same = verify_slices_are_equal(&known.text, text).is_ok();
+    pub fn is_known(&self, known: &Known, text: &[u8], authority: &str, now: Timestamp) -> bool {
+        let same = verify_slices_are_equal(&known.text, text).is_ok() && *known.authority == *authority;
         let keys = self.keys.shown(now);
         same && Arc::ptr_eq(&keys, &known.keys)
             && now < known.claimed.expires
             && now.after(LEEWAY) >= known.from
     }
 
-    /// For how long the published keys may be kept: a key is published twice as long before it signs.
+    /// For how long the published keys may be kept.
     #[must_use]
     pub fn keys_max_age(&self) -> Lifetime {
-        Lifetime::from_millis(self.keys.schedule.lead.as_millis() / 2)
+        self.keys.schedule.max_age()
     }
 }
 

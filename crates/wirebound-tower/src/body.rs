@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, Sleep};
 use wirebound::Cut;
@@ -89,6 +89,27 @@ where
     B::Error: Into<BoxError>,
 {
     body.map_err(Into::into).boxed_unsync()
+}
+
+/// A body that is fed piece by piece, for as long as anybody feeds it.
+pub(crate) struct Fed(mpsc::Receiver<Frame<Bytes>>);
+
+impl Fed {
+    pub(crate) const fn new(from: mpsc::Receiver<Frame<Bytes>>) -> Self {
+        Self(from)
+    }
+}
+
+impl http_body::Body for Fed {
+    type Data = Bytes;
+    type Error = core::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        self.0.poll_recv(cx).map(|frame| frame.map(Ok))
+    }
 }
 
 /// Holds something for as long as a body is being sent.

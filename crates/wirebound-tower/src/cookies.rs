@@ -23,6 +23,7 @@ pub struct Names {
     hand_over: String,
     echo: String,
     bounce: String,
+    assertion: String,
     secure: bool,
     same_site: &'static str,
 }
@@ -46,6 +47,7 @@ impl Names {
             hand_over: format!("{name}-h"),
             echo: format!("{name}-j"),
             bounce: format!("{name}-b"),
+            assertion: format!("{name}-assertion"),
             secure,
             same_site: "Strict",
         }
@@ -111,6 +113,8 @@ impl Names {
             once(&mut shown.hand_over, value)
         } else if name == self.bounce.as_bytes() {
             once(&mut shown.bounce, value)
+        } else if name == self.assertion.as_bytes() {
+            once(&mut shown.assertion, value)
         } else if let Some([slot @ b'0'..=b'7']) = name.strip_prefix(self.echo.as_bytes()) {
             let slot = usize::from(slot.saturating_sub(b'0'));
             shown
@@ -133,6 +137,16 @@ impl Names {
             let rest = line.as_bytes().strip_prefix(self.session.as_bytes());
             rest.is_some_and(|rest| rest.starts_with(b"="))
         })
+    }
+
+    /// Sets the assertion cookie, gone when the assertion is, or sooner with the browser.
+    pub fn set_assertion(&self, headers: &mut HeaderMap, text: &str, seconds: u64) {
+        self.set(headers, &self.assertion, text, Some(seconds));
+    }
+
+    /// Clears it.
+    pub fn clear_assertion(&self, headers: &mut HeaderMap) {
+        self.set(headers, &self.assertion, "", Some(0));
     }
 
     /// Clears the session cookie.
@@ -214,6 +228,8 @@ pub struct Shown<'h> {
     pub session: Option<&'h [u8]>,
     /// The hand-over nonce.
     pub hand_over: Option<&'h [u8]>,
+    /// The assertion.
+    pub assertion: Option<&'h [u8]>,
     echoes: [Option<&'h [u8]>; ECHOES],
     bounce: Option<&'h [u8]>,
 }

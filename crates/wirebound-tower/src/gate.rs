@@ -11,17 +11,21 @@ use std::sync::Arc;
 use http::request::Parts;
 use wirebound::{Clock, Engine, Need, Strength, Timestamp};
 
+use crate::assertion::Assertions;
 use crate::cookies::Names;
 use crate::refusal::Answers;
 use crate::tls::{Grants, Renewals};
 
 mod access;
 mod arrival;
+mod assertion;
 mod cut;
 mod depart;
 mod endpoints;
 mod extract;
+mod feed;
 mod identify;
+mod machine;
 mod serve;
 mod service;
 mod sessions;
@@ -34,6 +38,9 @@ pub use service::{GateLayer, GateService};
 
 /// What a route asks for, by the request's head.
 pub type Needs = Arc<dyn Fn(&Parts) -> Need + Send + Sync>;
+
+/// Which scope of an API key a route asks for, by the request's head.
+pub type Scopes = Arc<dyn Fn(&Parts) -> Option<Arc<str>> + Send + Sync>;
 
 /// Everything a gate leans on.
 #[expect(
@@ -55,8 +62,12 @@ pub struct GateParts {
     pub answers: Answers,
     /// What routes ask for.
     pub needs: Needs,
+    /// Which scope of an API key routes ask for; where one is asked for, a session counts as none.
+    pub scopes: Scopes,
     /// What becomes of those who come from another site.
     pub arrival: Arrival,
+    /// Signed assertions, if any are made.
+    pub assertions: Option<Arc<Assertions>>,
 }
 
 impl fmt::Debug for GateParts {
@@ -90,6 +101,12 @@ impl Gate {
         &self.0.names
     }
 
+    /// Signed assertions, if any are made.
+    #[must_use]
+    pub fn assertions(&self) -> Option<&Arc<Assertions>> {
+        self.0.assertions.as_ref()
+    }
+
     /// How our own answers look.
     #[must_use]
     pub fn answers(&self) -> &Answers {
@@ -114,6 +131,12 @@ pub fn members_only(strength: Strength) -> Needs {
         role: None,
         strength: Some(strength),
     })
+}
+
+/// No route is for machines.
+#[must_use]
+pub fn no_machines() -> Scopes {
+    Arc::new(|_| None)
 }
 
 /// No route asks for anything: the app shows its own login.

@@ -4,6 +4,7 @@
 //! [`gate::serve`] puts an app behind the gate on a [`listen::Listener`]; handlers read [`gate::Access`] or
 //! [`gate::Session`].
 
+pub mod assertion;
 pub mod body;
 pub mod caches;
 pub mod cookies;
@@ -12,6 +13,7 @@ mod events;
 pub mod form;
 pub mod gate;
 pub mod listen;
+pub mod machine;
 pub mod pages;
 pub mod refusal;
 pub mod tls;

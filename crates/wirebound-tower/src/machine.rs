@@ -40,15 +40,13 @@ fn bearer_token(value: &[u8]) -> Option<&[u8]> {
 
 /// Takes our keys out of a head that goes on: an app needs none of them.
 pub fn remove_keys(headers: &mut HeaderMap) {
-    let ours = |name: &HeaderName| {
-        headers.get_all(name).iter().any(|value| {
+    for name in [AUTHORIZATION, X_API_KEY] {
+        let ours = headers.get_all(&name).iter().any(|value| {
             let value = value.as_bytes();
             let token = bearer_token(value).unwrap_or_else(|| value.trim_ascii());
             token.starts_with(PREFIX)
-        })
-    };
-    for name in [AUTHORIZATION, X_API_KEY] {
-        if ours(&name) {
+        });
+        if ours {
             headers.remove(name);
         }
     }

@@ -5,6 +5,8 @@ use core::future::Future;
 use core::pin::Pin;
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
+
 use wirebound::{Authority, Connected, Engine, Lifetime, Lineage, Transport, Wire};
 
 use crate::listen::Connection;
@@ -21,6 +23,8 @@ pub struct Wired {
     pub connection: Arc<Connection>,
     /// The server name it asked for, as authorities are compared.
     pub(crate) host: Option<Authority>,
+    /// The assertion that was shown last and found good.
+    pub(crate) asserted: ArcSwapOption<crate::assertion::Known>,
 }
 
 impl Wired {
@@ -45,6 +49,7 @@ impl Wired {
             wire,
             connection,
             host,
+            asserted: ArcSwapOption::empty(),
         }
     }
 }

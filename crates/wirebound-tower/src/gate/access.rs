@@ -7,7 +7,8 @@ use wirebound::engine::{Import, NotSignedIn, Scope, SignIn};
 use wirebound::sequence::Holder;
 use wirebound::store::StoreError;
 use wirebound::{
-    Authority, CookieValue, Lifetime, Refusal, Role, Subject, Timestamp, Verified, Visit, Watch,
+    Authority, CookieValue, Lifetime, Refusal, Role, Subject, Timestamp, Verified, VerifiedKey,
+    Visit, Watch,
 };
 
 use super::Gate;
@@ -29,6 +30,8 @@ pub struct Access {
     pub(super) client: Holder,
     /// Where wires prove nothing: its session hears of its ending through this.
     pub(super) visit: Option<Arc<Visit>>,
+    /// The API key that it showed.
+    pub(super) key: Option<Arc<VerifiedKey>>,
 }
 
 /// A session that was made by what only the inner service can read, before it answered.
@@ -46,6 +49,18 @@ impl Access {
     pub fn verified(&self) -> Option<&Verified> {
         let late = || self.late.get().map(|late| &late.verified);
         self.verified.as_ref().or_else(late)
+    }
+
+    /// The API key that the request showed, if it did and the key is good. Such a request has no session.
+    #[must_use]
+    pub fn key(&self) -> Option<&VerifiedKey> {
+        self.key.as_deref()
+    }
+
+    /// As [`Access::key`], to be kept.
+    #[must_use]
+    pub fn shared_key(&self) -> Option<Arc<VerifiedKey>> {
+        self.key.clone()
     }
 
     /// Signs in by cookies of the app that the browser has from before this gateway: see [`wirebound::Engine::import`].

@@ -42,6 +42,10 @@ pub(super) struct Departure {
     pub(super) get: bool,
     /// The cookie by which it was proved.
     pub(super) presented: Option<Arc<Presented>>,
+    /// The session of the assertion that came along, if that is good for a while yet.
+    pub(super) fresh_assertion: Option<wirebound::SessionId>,
+    /// A machine asked: it gets no session, whatever the app says.
+    pub(super) machine: bool,
 }
 
 impl Departure {
@@ -115,7 +119,8 @@ impl Gate {
         if departure.clears_session {
             self.names().clear_session(response.headers_mut());
         }
-        if let Some(intent) = response.extensions_mut().remove::<Intent>() {
+        let intent = response.extensions_mut().remove::<Intent>();
+        if let Some(intent) = intent.filter(|_| !departure.machine) {
             let done = self
                 .carry_out(access, &departure, intent, &mut response)
                 .await;
@@ -126,6 +131,9 @@ impl Gate {
             self.replace_sealed(access, &departure, &mut response);
         }
         self.move_on(access, &departure, &mut response).await;
+        if let Some(verified) = &access.verified {
+            self.assert(access, &departure, verified, &mut response).await;
+        }
         if let Some(late) = access.late.get() {
             keep_private(response.headers_mut());
             if !self.names().sets_session(response.headers()) {
@@ -138,7 +146,7 @@ impl Gate {
             self.grant(wired, access.now());
             wired.connection.close_after_response();
         }
-        if departure.verified_before {
+        if departure.verified_before || departure.machine {
             keep_private(response.headers_mut());
         }
         response

@@ -28,8 +28,25 @@ const OWN: &str = "/.wirebound/";
 /// A form that names one session is no longer than this.
 const MOST_FORM: usize = 4096;
 
-pub(super) fn is_own(path: &str) -> bool {
-    path.starts_with(OWN)
+/// Where the keys that check assertions are published, as others look for them (RFC 8615).
+const WELL_KNOWN_KEYS: &str = "/.well-known/jwks.json";
+
+/// Whether what is asked for is here, and not the app's.
+pub(super) fn is_own(gate: &Gate, path: &str) -> bool {
+    path.starts_with(OWN) || is_published(gate, path)
+}
+
+fn is_published(gate: &Gate, path: &str) -> bool {
+    path == WELL_KNOWN_KEYS && gate.assertions().is_some()
+}
+
+/// Whether what is asked for is for machines: they have no session, whatever the operator asks of everybody else.
+pub(super) fn is_for_machines(gate: &Gate, path: &str) -> bool {
+    is_published(gate, path)
+        || matches!(
+            path,
+            "/.wirebound/introspect" | "/.wirebound/revoke" | "/.wirebound/feed"
+        )
 }
 
 /// What is asked for here.
@@ -44,6 +61,10 @@ enum Asked<'a> {
     EndOne(&'a str),
     EndOthers,
     EndAll,
+    Keys,
+    Introspect,
+    Revoke,
+    Feed,
     /// There is something here, for these methods.
     OtherMethod(&'static str),
     Nothing,
@@ -60,14 +81,25 @@ impl<'a> Asked<'a> {
             ("/.wirebound/sessions/end", &Method::POST) => Self::EndNamed,
             ("/.wirebound/sessions/end-others", &Method::POST) => Self::EndOthers,
             ("/.wirebound/sessions/end-all", &Method::POST) => Self::EndAll,
-            ("/.wirebound/me" | "/.wirebound/tree" | "/.wirebound/sessions", _) => {
-                Self::OtherMethod("GET")
-            }
+            (WELL_KNOWN_KEYS, &Method::GET | &Method::HEAD) => Self::Keys,
+            ("/.wirebound/introspect", &Method::POST) => Self::Introspect,
+            ("/.wirebound/revoke", &Method::POST) => Self::Revoke,
+            ("/.wirebound/feed", &Method::GET) => Self::Feed,
+            (
+                "/.wirebound/me"
+                | "/.wirebound/tree"
+                | "/.wirebound/sessions"
+                | "/.wirebound/feed"
+                | WELL_KNOWN_KEYS,
+                _,
+            ) => Self::OtherMethod("GET"),
             (
                 "/.wirebound/logout"
                 | "/.wirebound/sessions/end"
                 | "/.wirebound/sessions/end-others"
-                | "/.wirebound/sessions/end-all",
+                | "/.wirebound/sessions/end-all"
+                | "/.wirebound/introspect"
+                | "/.wirebound/revoke",
                 _,
             ) => Self::OtherMethod("POST"),
             (_, &Method::DELETE) => one.map_or(Self::Nothing, Self::EndOne),
@@ -116,6 +148,10 @@ impl Gate {
             }
             Asked::EndOthers => self.end_sessions(access, asker, Some(End::Others)).await,
             Asked::EndAll => self.end_sessions(access, asker, Some(End::All)).await,
+            Asked::Keys => Ok(self.jwks(access, &parts.headers)),
+            Asked::Introspect => self.introspect(access, parts, body).await,
+            Asked::Revoke => self.revoke(access, parts, body).await,
+            Asked::Feed => return self.feed(access, parts),
             Asked::OtherMethod(allowed) => {
                 let mut response = status(StatusCode::METHOD_NOT_ALLOWED);
                 let allowed = HeaderValue::from_static(allowed);
@@ -232,7 +268,7 @@ fn nanos(time: core::time::Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-fn status(status: StatusCode) -> Response<Bytes> {
+pub(super) fn status(status: StatusCode) -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
     *response.status_mut() = status;
     response

@@ -11,11 +11,13 @@ use wirebound::engine::{
 use wirebound::sequence::{Again, Holder};
 use wirebound::store::StoreError;
 use wirebound::{
-    Authority, Control, Need, NotOurs, Presented, Refusal, Secret, Timestamp, Verified,
+    Authority, Control, Need, NotOurs, Presented, Refusal, Secret, Timestamp, Verified, Visit,
 };
 
 use super::Gate;
+use super::assertion::ByClaim;
 use super::depart::to_its_end;
+use super::endpoints;
 use crate::cookies::Shown;
 use crate::csrf;
 use crate::wired::Wired;
@@ -52,6 +54,8 @@ pub(super) enum Identity {
         /// The cookie that it showed.
         presented: Arc<Presented>,
     },
+    /// Known by what an assertion claims.
+    Claimed { verified: Verified, visit: Visit },
     /// Nobody, or a cookie that counts as none.
     Nobody {
         refusal: Option<Refusal>,
@@ -84,7 +88,11 @@ impl Read {
         let surprise = csrf::is_surprise(&parts.method, &parts.headers, &authority, websocket);
         Ok(Self {
             surprise: surprise && !gate.lets_surprise_pass(parts, wired),
-            need: (gate.0.needs)(parts),
+            need: if endpoints::is_for_machines(gate, parts.uri.path()) {
+                Need::NOTHING
+            } else {
+                (gate.0.needs)(parts)
+            },
             host: Authority::of(&authority),
             safe: parts.method.is_safe(),
             takes_secret: !websocket && takes_secret(parts),
@@ -236,6 +244,21 @@ impl Gate {
         now: Timestamp,
     ) -> Result<Identity, StoreError> {
         let engine = &self.0.engine;
+        match self.by_claim(wired, read, shown, now).await? {
+            ByClaim::NotAsked => {}
+            ByClaim::In(verified, visit) => return Ok(Identity::Claimed { verified, visit }),
+            ByClaim::Refused(refusal) => {
+                // Its signature was ours where it says so.
+                let told = refusal != Refusal::Unauthenticated;
+                return Ok(refused(read, refusal, told));
+            }
+            ByClaim::TwoKinds => {
+                return Ok(Identity::Refused {
+                    refusal: Refusal::Malformed,
+                    told: false,
+                });
+            }
+        }
         let Some(text) = shown.session else {
             return Ok(nobody(read, None, false));
         };

@@ -18,8 +18,10 @@ use wirebound::{HandOverKind, Refusal, Timestamp, Verified};
 use super::arrival::{self, Met};
 use super::depart::Departure;
 use super::identify::{Identity, Read};
+use super::machine::ByKey;
 use super::{Access, Gate, endpoints};
 use crate::body::{self, Body, BoxError, drain};
+use crate::machine;
 use crate::refusal::{Asker, respond};
 use crate::wired::Wired;
 
@@ -161,7 +163,7 @@ impl Gate {
             }
             Entry::In(entered) => {
                 let Entered { access, departure } = *entered;
-                let own = endpoints::is_own(parts.uri.path());
+                let own = endpoints::is_own(&self, parts.uri.path());
                 let answered = if own {
                     self.own(&access, &departure, &parts, body).await
                 } else {
@@ -185,7 +187,7 @@ impl Gate {
                     let response = inner.call(Request::from_parts(parts, body)).await?;
                     let watch = watch.filter(|_| !access.is_ended_by(response.extensions()));
                     response.map(|body| match watch {
-                        None => body::boxed(body),
+                        None => self.watch_key(&access, body),
                         Some(watch) => {
                             let gate = self.clone();
                             let visit = access.visit.clone();
@@ -208,6 +210,20 @@ impl Gate {
         }
     }
 
+    /// What streams to a machine stops with its key.
+    fn watch_key<R>(&self, access: &Access, body: R) -> Body
+    where
+        R: http_body::Body<Data = Bytes> + Send + 'static,
+        R::Error: Into<BoxError>,
+    {
+        let Some(key) = access.shared_key() else {
+            return body::boxed(body);
+        };
+        let (gate, began) = (self.clone(), access.now());
+        let signal = || async move { gate.key_gone(&key, began).await };
+        body::watched(body, signal, access.when_stuck())
+    }
+
     async fn enter(&self, wired: &Arc<Wired>, parts: &Parts) -> Entry {
         let asker = Asker::of(&parts.method, &parts.headers);
         let read = match Read::of(self, wired, parts) {
@@ -220,6 +236,12 @@ impl Gate {
         let Ok(shown) = self.names().read(&parts.headers) else {
             return self.refuse(Refusal::Malformed, asker, false, true);
         };
+        let Ok(key) = machine::key(&parts.headers) else {
+            return self.refuse(Refusal::Malformed, asker, false, true);
+        };
+        if let Some(refusal) = misplaced_key(wired, parts, key, &shown) {
+            return self.refuse(refusal, asker, false, true);
+        }
         match self.meets(parts, &read, &shown) {
             Some(Met::Bounce) => {
                 return Entry::Answered {
@@ -235,6 +257,12 @@ impl Gate {
             tracing::error!("the clock cannot say what time it is: nobody is let in");
             return self.refuse(Refusal::StoreUnavailable, asker, false, false);
         };
+        let scope = self.scope(parts);
+        if key.is_some() || scope.is_some() {
+            return self
+                .enter_machine(wired, parts, (&read, &shown), key, scope.as_deref(), now)
+                .await;
+        }
         let who = self.client_of(wired, parts);
         let known = async {
             let client = self.look_for_signs(wired, parts, &read, now).await?;
@@ -253,12 +281,7 @@ impl Gate {
                     tell_surprise(wired, parts, false);
                 } else if shown.session.is_none() {
                     // Nobody was named, so the engine has not told of it.
-                    tracing::info!(
-                        target: "wirebound::event",
-                        event = "refused",
-                        reason = refusal.name(),
-                        wire = wired.wire.id().as_u64(),
-                    );
+                    tell_refused(wired, refusal);
                 }
                 let close = read.websocket && refusal == Refusal::NotProven;
                 let mut entry = self.refuse(refusal, asker, told, close);
@@ -302,7 +325,15 @@ impl Gate {
                 };
                 (Some(accepted.verified), None, departure)
             }
+            Identity::Claimed {
+                verified,
+                visit: by_claim,
+            } => {
+                visit = Some(Arc::new(by_claim));
+                (Some(verified), None, Departure::of(&read, &shown, asker))
+            }
         };
+        departure.fresh_assertion = self.is_fresh(wired, &read, &shown, now);
         if let Some(verified) = &verified {
             match self
                 .hand_over(wired, parts, &read, &shown, verified, now)
@@ -325,6 +356,65 @@ impl Gate {
             late: Arc::default(),
             client: who,
             visit,
+            key: None,
+        };
+        Entry::In(Box::new(Entered { access, departure }))
+    }
+
+    /// Which scope of a key a route asks for. What is ours asks by itself.
+    fn scope(&self, parts: &Parts) -> Option<Arc<str>> {
+        if endpoints::is_own(self, parts.uri.path()) {
+            return None;
+        }
+        (self.0.scopes)(parts)
+    }
+
+    /// A request of a machine: with a key, or where one is asked for.
+    async fn enter_machine(
+        &self,
+        wired: &Arc<Wired>,
+        parts: &Parts,
+        (read, shown): (&Read, &crate::cookies::Shown<'_>),
+        key: Option<&[u8]>,
+        scope: Option<&str>,
+        now: Timestamp,
+    ) -> Entry {
+        let asker = Asker::of(&parts.method, &parts.headers);
+        if read.surprise {
+            tell_surprise(wired, parts, false);
+            return self.refuse(Refusal::CsrfSurprise, asker, false, false);
+        }
+        let judged = self.by_key(wired, read, key, scope, now).await;
+        let key = match judged {
+            Ok(ByKey::In(key)) => key,
+            Ok(ByKey::Refused(refusal)) => {
+                tell_refused(wired, refusal);
+                let mut entry = self.refuse(refusal, asker, false, false);
+                if let Entry::Answered { response, .. } = &mut entry
+                    && asker == Asker::Program
+                    && refusal == Refusal::Unauthenticated
+                {
+                    *response = self.refuse_machine(refusal);
+                }
+                return entry;
+            }
+            Err(error) => return self.cannot_say(&error, asker),
+        };
+        let departure = Departure {
+            machine: true,
+            ..Departure::of(read, shown, asker)
+        };
+        let access = Access {
+            gate: self.clone(),
+            wired: Arc::clone(wired),
+            verified: None,
+            refusal: None,
+            authority: read.authority.as_str().into(),
+            now,
+            late: Arc::default(),
+            client: self.client_of(wired, parts),
+            visit: None,
+            key: Some(key),
         };
         Entry::In(Box::new(Entered { access, departure }))
     }
@@ -452,6 +542,37 @@ impl Gate {
             tracing::warn!("too many ticket grants are open; a hand-over may need another try");
         }
     }
+}
+
+/// Nobody was named, so the engine has not told of it.
+fn tell_refused(wired: &Wired, refusal: Refusal) {
+    tracing::info!(
+        target: "wirebound::event",
+        event = "refused",
+        reason = refusal.name(),
+        wire = wired.wire.id().as_u64(),
+    );
+}
+
+/// A key beside a session's cookie is two kinds of credentials; one in an address is in somebody's log by now.
+fn misplaced_key(
+    wired: &Wired,
+    parts: &Parts,
+    key: Option<&[u8]>,
+    shown: &crate::cookies::Shown<'_>,
+) -> Option<Refusal> {
+    if machine::stands_in(&parts.uri) {
+        let hint = "a key that stood in an address is in logs and histories: rotate it without an overlap";
+        tracing::warn!(
+            target: "wirebound::event",
+            event = "key_in_address",
+            wire = wired.wire.id().as_u64(),
+            hint = hint,
+        );
+        return Some(Refusal::Malformed);
+    }
+    let two = key.is_some() && (shown.session.is_some() || shown.assertion.is_some());
+    two.then_some(Refusal::Malformed)
 }
 
 /// A page of another site tried to change something here. What it says of itself may hold anything, so it is escaped.

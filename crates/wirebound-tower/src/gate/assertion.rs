@@ -1,0 +1,156 @@
+//! Requests that show an assertion in a cookie, and answers that set one.
+//!
+//! An assertion stands beside its session's own cookie. In the first half of its life a request is known by it, without a
+//! store; in the second the cookie is judged as always, which makes another. Where a route asks for more than a string, or
+//! the assertion is worth nothing, the cookie is judged as if no assertion had come.
+
+use std::sync::Arc;
+
+use http::Response;
+use wirebound::store::StoreError;
+use wirebound::{Ending, Refusal, SessionId, Timestamp, Verified, Visit};
+use wirebound_assertion::Invalid;
+
+use super::depart::Departure;
+use super::identify::Read;
+use super::{Access, Gate};
+use crate::assertion::{Assertions, For, Known};
+use crate::body::Body;
+use crate::caches::{is_public, never_public};
+use crate::cookies::Shown;
+use crate::wired::Wired;
+
+/// What an assertion made of a request.
+#[derive(Debug)]
+pub(super) enum ByClaim {
+    /// It was not asked: the cookie is judged.
+    NotAsked,
+    /// It is good, and so is the request.
+    In(Verified, Visit),
+    /// It alone was shown, and is worth nothing.
+    Refused(Refusal),
+    /// It and the cookie are of two sessions.
+    TwoKinds,
+}
+
+impl Gate {
+    fn cookie_assertions(&self) -> Option<&Arc<Assertions>> {
+        self.assertions().filter(|assertions| assertions.cookie)
+    }
+
+    /// Whose a request is by the assertion that it shows.
+    pub(super) async fn by_claim(
+        &self,
+        wired: &Wired,
+        read: &Read,
+        shown: &Shown<'_>,
+        now: Timestamp,
+    ) -> Result<ByClaim, StoreError> {
+        let (Some(assertions), Some(text)) = (self.cookie_assertions(), shown.assertion) else {
+            return Ok(ByClaim::NotAsked);
+        };
+        // Whatever comes from elsewhere is refused in the order of judgement.
+        if read.surprise {
+            return Ok(ByClaim::NotAsked);
+        }
+        let known = match known(assertions, wired, text, &read.authority, now) {
+            Ok(known) => known,
+            Err(_) if shown.session.is_some() => return Ok(ByClaim::NotAsked),
+            Err(invalid) => return Ok(ByClaim::Refused(refusal(invalid))),
+        };
+        if let Some(cookie) = shown.session {
+            let beside = self.engine().read_at(cookie, &read.host);
+            match beside.map(|presented| presented.session()) {
+                Ok(session) if session != known.claimed().issued.session => {
+                    return Ok(ByClaim::TwoKinds);
+                }
+                Ok(_) if known.is_half_over(now) => return Ok(ByClaim::NotAsked),
+                Ok(_) => {}
+                // A made-up cookie is judged as one.
+                Err(_) => return Ok(ByClaim::NotAsked),
+            }
+        }
+        let admitted = self
+            .engine()
+            .admit(&wired.wire, known.claimed(), &read.host, read.need, now)
+            .await?;
+        Ok(match admitted {
+            Ok((verified, visit)) => ByClaim::In(verified, visit),
+            Err(_) if shown.session.is_some() => ByClaim::NotAsked,
+            Err(refusal) => ByClaim::Refused(refusal),
+        })
+    }
+
+    /// The session that an assertion in a cookie is about, if it is good for half of its life yet: then no other is due.
+    pub(super) fn is_fresh(
+        &self,
+        wired: &Wired,
+        read: &Read,
+        shown: &Shown<'_>,
+        now: Timestamp,
+    ) -> Option<SessionId> {
+        let (assertions, text) = (self.cookie_assertions()?, shown.assertion?);
+        let known = known(assertions, wired, text, &read.authority, now).ok()?;
+        (!known.is_half_over(now)).then(|| known.claimed().issued.session)
+    }
+
+    /// Sets an assertion beside the session's cookie, where one is due and the answer may carry it.
+    pub(super) async fn assert(
+        &self,
+        access: &Access,
+        departure: &Departure,
+        verified: &Verified,
+        response: &mut Response<Body>,
+    ) {
+        let Some(assertions) = self.cookie_assertions() else {
+            return;
+        };
+        let headers = response.headers();
+        let new_session = self.names().sets_session(headers);
+        let fresh = departure.fresh_assertion == Some(verified.session());
+        if (fresh || !departure.takes_secret) && !new_session || is_public(headers) {
+            return;
+        }
+        let now = self.now().unwrap_or_else(|| access.now());
+        let made = assertions
+            .make(self.engine(), verified, access.authority(), For::Browser, now)
+            .await;
+        match made {
+            Ok(Some(made)) => {
+                let seconds = made.expires.since(now).as_secs();
+                self.names()
+                    .set_assertion(response.headers_mut(), &made.text, seconds);
+                never_public(response.headers_mut());
+            }
+            Ok(None) => {}
+            // The request was answered; the next answer will do.
+            Err(error) => tracing::warn!(%error, "no assertion could be made"),
+        }
+    }
+}
+
+/// What a wire showed last is known by its text; anything else is checked.
+fn known(
+    assertions: &Assertions,
+    wired: &Wired,
+    text: &[u8],
+    authority: &str,
+    now: Timestamp,
+) -> Result<Arc<Known>, Invalid> {
+    if let Some(known) = wired.asserted.load_full()
+        && assertions.is_known(&known, text, authority, now)
+    {
+        return Ok(known);
+    }
+    let known = Arc::new(assertions.read(text, authority, now)?);
+    wired.asserted.store(Some(Arc::clone(&known)));
+    Ok(known)
+}
+
+/// The signature is looked at before the time: what has run out was ours once.
+const fn refusal(invalid: Invalid) -> Refusal {
+    match invalid {
+        Invalid::Expired => Refusal::SessionExpired(Ending::ExpiredAbsolute),
+        _ => Refusal::Unauthenticated,
+    }
+}

@@ -1,0 +1,185 @@
+//! The feed of what is called back, to services that check assertions by themselves: server-sent events.
+//!
+//! Who comes with a place that is remembered gets what came since; anybody else a snapshot from the store, and then what
+//! came meanwhile. A beat says that everything up to a place was sent, so that silence is noticed. A feed ends when its key
+//! does.
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::request::Parts;
+use http::{HeaderValue, Response};
+use http_body::Frame;
+use tokio::sync::mpsc;
+use wirebound::revocation::feed::{FeedKey, Message, NotHeard, Teller};
+use wirebound::revocation::{Followed, Place};
+use wirebound::store::StoreError;
+use wirebound::{Timestamp, VerifiedKey};
+
+use super::{Access, Gate};
+use crate::body::{self, Body, Fed};
+use crate::machine;
+
+/// How often it is said that nothing happened.
+const BEAT: Duration = Duration::from_secs(2);
+/// How many pieces may wait for a client that reads slowly. One that does not read gets nothing more, and misses beats.
+const WAITING: usize = 4;
+/// What is sent in one piece.
+const PIECE: usize = 32 * 1024;
+
+/// Whoever followed is gone, or must be: nothing more is sent.
+struct Over;
+
+impl From<NotHeard> for Over {
+    fn from(_: NotHeard) -> Self {
+        // It cannot stand where it was to be said: whoever follows begins anew.
+        Self
+    }
+}
+
+/// One service that follows.
+struct Following {
+    gate: Gate,
+    key: Arc<VerifiedKey>,
+    began: Timestamp,
+    teller: Teller,
+    out: String,
+    to: mpsc::Sender<Frame<Bytes>>,
+}
+
+impl Gate {
+    pub(super) fn open_feed(&self, access: &Access, parts: &Parts) -> Option<Response<Body>> {
+        let key = access.shared_key()?;
+        let text = machine::key(&parts.headers).ok().flatten()?;
+        let feed_key = FeedKey::of_api_key(core::str::from_utf8(text).ok()?)?;
+        let place = parts.headers.get("last-event-id");
+        let place = place.and_then(|value| Place::parse(value.to_str().ok()?));
+        let (to, from) = mpsc::channel(WAITING);
+        let following = Following {
+            gate: self.clone(),
+            key,
+            began: access.now(),
+            teller: Teller::new(feed_key),
+            out: String::new(),
+            to,
+        };
+        tokio::spawn(following.follow(place));
+        let mut response = Response::new(body::boxed(Fed::new(from)));
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        Some(response)
+    }
+}
+
+impl Following {
+    async fn follow(mut self, place: Option<Place>) {
+        // Over: it reads no more, or its key is none any more. Whoever comes back is judged.
+        let (Ok(()) | Err(Over)) = self.tell_all(place).await;
+    }
+
+    async fn tell_all(&mut self, place: Option<Place>) -> Result<(), Over> {
+        let engine = Arc::clone(self.gate.engine());
+        let revocations = engine.revocations();
+        let mut place = match revocations.since(place) {
+            Followed::Since(..) => place.ok_or(Over)?,
+            Followed::Anew(from) => self.tell_snapshot(from).await?,
+        };
+        loop {
+            // Before looking, so that nothing falls between.
+            let heard = revocations.listen();
+            place = self.tell_since(place).await?;
+            let now = self.now()?;
+            if !self.gate.key_stands(&self.key, self.began, now) {
+                return Err(Over);
+            }
+            self.say(&Message::Beat { place, now })?;
+            self.send().await?;
+            tokio::select! {
+                () = heard.heard() => {}
+                () = tokio::time::sleep(BEAT) => {}
+                () = self.to.closed() => return Err(Over),
+            }
+        }
+    }
+
+    fn now(&self) -> Result<Timestamp, Over> {
+        self.gate.now().ok_or(Over)
+    }
+
+    fn say(&mut self, message: &Message) -> Result<(), Over> {
+        Ok(self.teller.tell(message, &mut self.out)?)
+    }
+
+    async fn send(&mut self) -> Result<(), Over> {
+        if self.out.is_empty() {
+            return Ok(());
+        }
+        let piece = Bytes::from(core::mem::take(&mut self.out));
+        self.to.send(Frame::data(piece)).await.map_err(|_| Over)
+    }
+
+    /// Everything that came since a place; the place after it.
+    async fn tell_since(&mut self, place: Place) -> Result<Place, Over> {
+        let since = self.gate.engine().revocations().since(Some(place));
+        let Followed::Since(entries, after) = since else {
+            // It fell behind what is remembered: it comes back, and takes a snapshot.
+            return Err(Over);
+        };
+        let mut number = place.number;
+        for entry in entries {
+            number = number.saturating_add(1);
+            let place = Some(Place {
+                run: after.run,
+                number,
+            });
+            self.say(&Message::Revoked { place, entry })?;
+            if self.out.len() >= PIECE {
+                self.send().await?;
+            }
+        }
+        Ok(after)
+    }
+
+    /// All that is called back, from the store; the place to go on from.
+    async fn tell_snapshot(&mut self, place: Place) -> Result<Place, Over> {
+        let now = self.now()?;
+        self.say(&Message::Snapshot { place, now })?;
+        let mut entries: u64 = 0;
+        let mut after = None;
+        loop {
+            let page = self.page(after, now).await?;
+            for entry in page.entries {
+                entries = entries.saturating_add(1);
+                self.say(&Message::Revoked { place: None, entry })?;
+            }
+            self.send().await?;
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        let now = self.now()?;
+        self.say(&Message::Complete {
+            place,
+            entries,
+            now,
+        })?;
+        self.send().await?;
+        Ok(place)
+    }
+
+    async fn page(
+        &self,
+        after: Option<(Timestamp, wirebound::store::Key)>,
+        now: Timestamp,
+    ) -> Result<wirebound::engine::RevokedPage, Over> {
+        let page = self.gate.engine().revoked(after, now).await;
+        page.map_err(|error: StoreError| {
+            tracing::error!(%error, "the feed cannot be served");
+            Over
+        })
+    }
+}
