@@ -1,0 +1,552 @@
+//! The ring: the keys of an issuer and their lives. Published, signing, retiring, gone.
+//!
+//! A pure state machine: what a key is follows from the ring and the time, so a process that slept through a change-over
+//! wakes up right. A key signs only after everybody could fetch it, and is believed until its last token is over. At every
+//! moment exactly one signs, also after the clock went back.
+
+use core::fmt;
+use std::sync::Arc;
+
+use wirebound::Timestamp;
+use zeroize::Zeroizing;
+
+mod schedule;
+
+use crate::algorithm::Algorithm;
+use crate::jwks::Jwks;
+use crate::keys::{KeyError, KeySet, Kid, SigningKey};
+
+pub use schedule::{Schedule, ScheduleError};
+
+/// Most keys in a ring. Three are usual; more means that somebody rotates by hand, or a clock that jumps about.
+pub const KEYS_MAX: usize = 16;
+
+/// A kept ring: version (1), count of keys (1), then for each, oldest first: published, signs from, signs until, believed
+/// until (8 each, ms, big-endian, all ones for never), length of the key (1), the key.
+const RING_FORMAT: u8 = 1;
+
+/// The keys of one issuer. It prints their names only.
+///
+/// Its owner calls [`Ring::step`] at start and whenever [`Ring::due`] says, on one node at a time, and keeps
+/// [`Ring::to_bytes`] under a seal before anybody sees a ring that changed: a key that signed and was lost leaves tokens
+/// that nobody believes.
+#[derive(Clone, Debug)]
+pub struct Ring {
+    /// Oldest first.
+    earlier: Vec<Slot>,
+    /// The newest, which has no successor.
+    last: Slot,
+}
+
+/// A key and its times. `published <= since < stops <= until`; a successor's `since` is not before `stops`.
+#[derive(Clone, Debug)]
+struct Slot {
+    key: Arc<SigningKey>,
+    published: Timestamp,
+    since: Timestamp,
+    /// When its successor takes over; never, as long as it has none.
+    stops: Timestamp,
+    /// Until when it is believed.
+    until: Timestamp,
+}
+
+impl Slot {
+    const fn new(key: Arc<SigningKey>, published: Timestamp, since: Timestamp) -> Self {
+        Self {
+            key,
+            published,
+            since,
+            stops: Timestamp::NEVER,
+            until: Timestamp::NEVER,
+        }
+    }
+
+    const fn stopping(&mut self, stops: Timestamp, schedule: &Schedule) {
+        self.stops = stops;
+        self.until = stops.after(schedule.tail);
+    }
+
+    /// Its times are those of a clock that was ahead. The moment that it was to sign from comes earlier now.
+    fn advance(&mut self, since: Timestamp, now: Timestamp) {
+        self.since = since;
+        self.published = self.published.min(now);
+    }
+
+    const fn times(&self) -> [Timestamp; 4] {
+        [self.published, self.since, self.stops, self.until]
+    }
+}
+
+impl Ring {
+    /// A ring of one key, which signs at once. Use it only when there is no kept ring to read: whoever has fetched our keys
+    /// does not know this one yet.
+    #[must_use]
+    pub fn new(key: SigningKey, now: Timestamp) -> Self {
+        Self {
+            earlier: Vec::new(),
+            last: Slot::new(Arc::new(key), now, now),
+        }
+    }
+
+    /// The key that signs now.
+    #[must_use]
+    pub fn signing(&self, now: Timestamp) -> &Arc<SigningKey> {
+        // The first that has not stopped. Where the clock went back to before all of them, that is the one to begin first.
+        let unstopped = self.earlier.iter().find(|slot| now < slot.stops);
+        &unstopped.unwrap_or(&self.last).key
+    }
+
+    /// The keys that are believed now: those published, the one that signs and those retiring.
+    #[must_use]
+    pub fn key_set(&self, now: Timestamp) -> KeySet {
+        // Names are unique in a ring.
+        KeySet::of(self.alive(now).map(|slot| slot.key.verifying().clone())).unwrap_or_default()
+    }
+
+    /// What is published now: the public halves of the keys that are believed.
+    #[must_use]
+    pub fn jwks(&self, now: Timestamp) -> Jwks {
+        Jwks::of(self.alive(now).map(|slot| slot.key.verifying()))
+    }
+
+    /// The keys and their lives, for an operator; oldest first.
+    #[must_use]
+    pub fn list(&self, now: Timestamp) -> Vec<Listed> {
+        let signing = self.signing(now).kid();
+        let mut state = State::Retiring;
+        let mut list = Vec::new();
+        for slot in self.slots() {
+            let kid = slot.key.kid();
+            if kid == signing {
+                state = State::Signing;
+            } else if state == State::Signing {
+                state = State::Published;
+            }
+            if now < slot.until {
+                list.push(Listed {
+                    kid: kid.clone(),
+                    algorithm: slot.key.algorithm(),
+                    state,
+                    published: slot.published,
+                    since: slot.since,
+                    stops: (slot.stops != Timestamp::NEVER).then_some(slot.stops),
+                    until: (slot.until != Timestamp::NEVER).then_some(slot.until),
+                });
+            }
+        }
+        list
+    }
+
+    /// Publishes the next key when it is time, forgets those that are gone, and puts right what a clock that was ahead has
+    /// left. Answers whether the ring changed, which means: keep it, then use it.
+    ///
+    /// The next key may be of another algorithm: the ring moves on to it as the key's turn comes. A key that is in the ring
+    /// already is not taken a second time.
+    ///
+    /// # Errors
+    ///
+    /// What `make` says when it has no key; the ring is then as it was.
+    pub fn step<E>(
+        &mut self,
+        schedule: &Schedule,
+        now: Timestamp,
+        mut make: impl FnMut() -> Result<SigningKey, E>,
+    ) -> Result<bool, E> {
+        let mut next = self.clone();
+        next.settle(schedule, now);
+        if next
+            .next_published(schedule, now)
+            .is_some_and(|due| due <= now)
+        {
+            next.publish(make()?, schedule, now);
+        }
+        Ok(self.adopt(next))
+    }
+
+    /// Publishes the next key at once; it signs when its lead is over. Answers whether the ring changed: not when the next
+    /// key is on its way already, and not when the ring is full.
+    ///
+    /// # Errors
+    ///
+    /// What `make` says when it has no key; the ring is then as it was.
+    pub fn rotate_now<E>(
+        &mut self,
+        schedule: &Schedule,
+        now: Timestamp,
+        mut make: impl FnMut() -> Result<SigningKey, E>,
+    ) -> Result<bool, E> {
+        let mut next = self.clone();
+        next.settle(schedule, now);
+        if next.next_published(schedule, now).is_some() {
+            next.publish(make()?, schedule, now);
+        }
+        Ok(self.adopt(next))
+    }
+
+    /// Takes a key out of the ring at once: it has leaked. What it signed is believed no more. If it was the one that signs,
+    /// the next one does from now on, and is made if there is none.
+    ///
+    /// A verifier that has fetched the keys believes it until it asks again: [`Schedule::max_age`].
+    ///
+    /// # Errors
+    ///
+    /// When there is no such key, or none to take its place; the ring is then as it was.
+    pub fn retire_now<E>(
+        &mut self,
+        kid: &str,
+        schedule: &Schedule,
+        now: Timestamp,
+        mut make: impl FnMut() -> Result<SigningKey, E>,
+    ) -> Result<(), NotRetired<E>> {
+        if !self.slots().any(|slot| slot.key.kid().as_str() == kid) {
+            return Err(NotRetired::Unknown);
+        }
+        let mut next = self.clone();
+        next.settle(schedule, now);
+        let signed = next.signing(now).kid().as_str() == kid;
+        if next.last.key.kid().as_str() == kid {
+            next.last = match next.earlier.pop() {
+                // It was on its way: the one before goes on.
+                Some(before) if !signed => Slot {
+                    stops: Timestamp::NEVER,
+                    until: Timestamp::NEVER,
+                    ..before
+                },
+                popped => {
+                    next.earlier.extend(popped);
+                    let key = make().map_err(NotRetired::Make)?;
+                    if next.holds(key.kid()) {
+                        return Err(NotRetired::SameKey);
+                    }
+                    Slot::new(Arc::new(key), now, now)
+                }
+            };
+        } else {
+            next.remove(kid, schedule, now);
+            if signed {
+                let successor = next.earlier.iter_mut().find(|slot| now < slot.stops);
+                successor.unwrap_or(&mut next.last).advance(now, now);
+            }
+        }
+        let _changed: bool = self.adopt(next);
+        Ok(())
+    }
+
+    /// The next moment at which something changes: [`Ring::step`] has work, another key signs, or one is believed no more.
+    /// That may be now.
+    #[must_use]
+    pub fn due(&self, schedule: &Schedule, now: Timestamp) -> Timestamp {
+        let mut settled = self.clone();
+        settled.settle(schedule, now);
+        if settled.times() != self.times() {
+            return now;
+        }
+        let ahead = self
+            .earlier
+            .iter()
+            .flat_map(|slot| [slot.stops, slot.until])
+            .filter(|moment| now < *moment);
+        let published = self.next_published(schedule, now).map(|due| due.max(now));
+        ahead.chain(published).min().unwrap_or(Timestamp::NEVER)
+    }
+
+    /// The whole ring. Seal it before it goes anywhere.
+    ///
+    /// # Security
+    ///
+    /// These bytes are the keys themselves.
+    #[must_use]
+    pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
+        let keys: Vec<_> = self.slots().map(|slot| slot.key.to_bytes()).collect();
+        let size = keys.iter().fold(2_usize, |size, key| {
+            size.saturating_add(key.len()).saturating_add(33)
+        });
+        // The exact size at once: growing would leave copies of keys behind in freed memory.
+        let mut out = Zeroizing::new(Vec::with_capacity(size));
+        out.push(RING_FORMAT);
+        out.push(u8::try_from(keys.len()).unwrap_or(u8::MAX));
+        for (slot, key) in self.slots().zip(&keys) {
+            for time in slot.times() {
+                out.extend_from_slice(&time.as_millis().to_be_bytes());
+            }
+            out.push(u8::try_from(key.len()).unwrap_or(u8::MAX));
+            out.extend_from_slice(key);
+        }
+        out
+    }
+
+    /// Reads what [`Ring::to_bytes`] wrote.
+    ///
+    /// # Errors
+    ///
+    /// When the bytes are of another version, cut short, too long, or no ring that this program could have written.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, RingError> {
+        let ([version, count], mut rest) = bytes.split_first_chunk().ok_or(RingError::Length)?;
+        if *version != RING_FORMAT {
+            return Err(RingError::Version { found: *version });
+        }
+        if usize::from(*count) > KEYS_MAX {
+            return Err(RingError::Length);
+        }
+        let mut slots = Vec::with_capacity(usize::from(*count));
+        for _ in 0..*count {
+            slots.push(read_slot(&mut rest)?);
+        }
+        if !rest.is_empty() {
+            return Err(RingError::Length);
+        }
+        let last = slots.pop().ok_or(RingError::Length)?;
+        let ring = Self {
+            earlier: slots,
+            last,
+        };
+        if ring.is_in_order() {
+            Ok(ring)
+        } else {
+            Err(RingError::Order)
+        }
+    }
+
+    fn slots(&self) -> impl Iterator<Item = &Slot> {
+        self.earlier.iter().chain([&self.last])
+    }
+
+    fn alive(&self, now: Timestamp) -> impl Iterator<Item = &Slot> {
+        self.slots().filter(move |slot| now < slot.until)
+    }
+
+    fn holds(&self, kid: &Kid) -> bool {
+        self.slots().any(|slot| slot.key.kid() == kid)
+    }
+
+    fn times(&self) -> Vec<(&Kid, [Timestamp; 4])> {
+        self.slots()
+            .map(|slot| (slot.key.kid(), slot.times()))
+            .collect()
+    }
+
+    /// Takes over a ring, and says whether it is another.
+    fn adopt(&mut self, next: Self) -> bool {
+        let changed = self.times() != next.times();
+        *self = next;
+        changed
+    }
+
+    /// Forgets what is gone. What was planned under a clock that was ahead is planned anew, or it would be for years.
+    fn settle(&mut self, schedule: &Schedule, now: Timestamp) {
+        self.earlier.retain(|slot| now < slot.until);
+        let mut slots = self
+            .earlier
+            .iter_mut()
+            .chain([&mut self.last])
+            .skip_while(|slot| slot.stops <= now && slot.stops != Timestamp::NEVER);
+        let Some(signing) = slots.next() else {
+            return;
+        };
+        if now < signing.since {
+            signing.advance(now, now);
+        }
+        let latest = now.after(schedule.lead);
+        if let Some(next) = slots.next()
+            && latest < next.since
+        {
+            next.advance(latest, now);
+            signing.stopping(latest, schedule);
+        }
+    }
+
+    /// When the next key is to be published; nothing, when one is on its way or the ring is full.
+    fn next_published(&self, schedule: &Schedule, now: Timestamp) -> Option<Timestamp> {
+        let on_its_way = self.earlier.last().is_some_and(|slot| now < slot.stops);
+        let full = self.slots().count() >= KEYS_MAX;
+        (!on_its_way && !full).then(|| {
+            let turn = self.last.since.after(schedule.period);
+            turn.before(schedule.lead)
+        })
+    }
+
+    fn publish(&mut self, key: SigningKey, schedule: &Schedule, now: Timestamp) {
+        let since = now.after(schedule.lead);
+        // At the end of time there is no later.
+        if self.holds(key.kid()) || since.after(schedule.tail) == Timestamp::NEVER {
+            return;
+        }
+        self.last.stopping(since, schedule);
+        let next = Slot::new(Arc::new(key), now, since);
+        self.earlier.push(core::mem::replace(&mut self.last, next));
+    }
+
+    /// Takes out a key that has a successor. Had it not signed yet, the one before it signs until the one after it does.
+    fn remove(&mut self, kid: &str, schedule: &Schedule, now: Timestamp) {
+        let is_it = |slot: &Slot| slot.key.kid().as_str() == kid;
+        let successor = self.slots().skip_while(|slot| !is_it(slot)).nth(1);
+        let since = successor.map(|slot| slot.since);
+        let before = self.earlier.iter_mut().take_while(|slot| !is_it(slot));
+        if let (Some(before), Some(since)) = (before.last(), since)
+            && now < before.stops
+        {
+            before.stopping(since, schedule);
+        }
+        self.earlier.retain(|slot| !is_it(slot));
+    }
+
+    fn is_in_order(&self) -> bool {
+        let mut kids: Vec<_> = self.slots().map(|slot| slot.key.kid()).collect();
+        kids.sort_unstable();
+        let unique = kids.is_sorted_by(|a, b| a < b);
+        let each = self
+            .slots()
+            .all(|slot| slot.times().is_sorted() && slot.since < slot.stops);
+        let following = self
+            .earlier
+            .iter()
+            .zip(self.slots().skip(1))
+            .all(|(slot, next)| slot.until < Timestamp::NEVER && slot.stops <= next.since);
+        unique && each && following && self.last.stops == Timestamp::NEVER
+    }
+}
+
+fn read_slot(rest: &mut &[u8]) -> Result<Slot, RingError> {
+    let mut times = [Timestamp::ZERO; 4];
+    for time in &mut times {
+        let (millis, after) = rest.split_first_chunk().ok_or(RingError::Length)?;
+        *time = Timestamp::from_millis(u64::from_be_bytes(*millis));
+        *rest = after;
+    }
+    let (length, after) = rest.split_first().ok_or(RingError::Length)?;
+    let (key, after) = after
+        .split_at_checked(usize::from(*length))
+        .ok_or(RingError::Length)?;
+    *rest = after;
+    let key = SigningKey::from_bytes(key).map_err(RingError::Key)?;
+    let [published, since, stops, until] = times;
+    Ok(Slot {
+        key: Arc::new(key),
+        published,
+        since,
+        stops,
+        until,
+    })
+}
+
+/// A key of the ring as an operator sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Listed {
+    /// Its name.
+    pub kid: Kid,
+    /// Its algorithm.
+    pub algorithm: Algorithm,
+    /// Where it is in its life.
+    pub state: State,
+    /// Since when it is published.
+    pub published: Timestamp,
+    /// From when on it signs, or signed.
+    pub since: Timestamp,
+    /// When the next one signs in its place, if that is planned.
+    pub stops: Option<Timestamp>,
+    /// Until when it is believed, if that is planned.
+    pub until: Option<Timestamp>,
+}
+
+/// Where a key is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "a new state must be met by everybody who shows keys"
+)]
+pub enum State {
+    /// Everybody can fetch it; it signs nothing yet.
+    Published,
+    /// It signs.
+    Signing,
+    /// It signs no more; its last tokens are still believed.
+    Retiring,
+}
+
+impl State {
+    /// Its name towards operators.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Published => "published",
+            Self::Signing => "signing",
+            Self::Retiring => "retiring",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Why a key was not taken out of the ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NotRetired<E> {
+    /// No key has this name.
+    Unknown,
+    /// The key that was to take its place is in the ring already.
+    SameKey,
+    /// There is no key to take its place.
+    Make(E),
+}
+
+impl<E: fmt::Display> fmt::Display for NotRetired<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown => f.write_str("no key of the ring has this name; list the keys"),
+            Self::SameKey => {
+                f.write_str("the key that was to take its place is in the ring already")
+            }
+            Self::Make(error) => write!(f, "no key could be made to take its place: {error}"),
+        }
+    }
+}
+
+impl<E: fmt::Debug + fmt::Display> core::error::Error for NotRetired<E> {}
+
+/// Kept bytes that are no ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RingError {
+    /// Written by a version that this one does not know.
+    Version {
+        /// The version byte.
+        found: u8,
+    },
+    /// Cut short, too long, or of no or too many keys.
+    Length,
+    /// One of the keys cannot be read.
+    Key(KeyError),
+    /// The keys do not follow one another, or two are the same.
+    Order,
+}
+
+impl fmt::Display for RingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Version { found } => write!(
+                f,
+                "the ring of signing keys is of version {found}, this program knows {RING_FORMAT}; upgrade it, or remove the ring (tokens that are out are then believed no more)"
+            ),
+            Self::Length | Self::Order => f.write_str(
+                "the ring of signing keys is damaged; remove it (tokens that are out are then believed no more)",
+            ),
+            Self::Key(_) => f.write_str(
+                "a key of the ring of signing keys cannot be read; remove the ring (tokens that are out are then believed no more)",
+            ),
+        }
+    }
+}
+
+impl core::error::Error for RingError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Key(error) => Some(error),
+            Self::Version { .. } | Self::Length | Self::Order => None,
+        }
+    }
+}
