@@ -14,6 +14,7 @@ use crate::ids::{SESSION_ID_BYTES, SessionId};
 use crate::store::{Key, Space};
 use crate::time::Timestamp;
 
+pub mod feed;
 mod known;
 mod log;
 
