@@ -32,8 +32,8 @@ pub use self::reference::{commented_example, reference_page};
 pub(crate) use self::schema::toml_text;
 pub use self::schema::{Key, KeyKind, json_schema, keys};
 pub use self::session::{
-    Advance, BoundToIp, Danger, RefusalStatuses, OnContest, OnLimit, OnTheft, Preset, RoleLimit, SameSite, Session,
-    SessionToken,
+    Advance, BoundToIp, Danger, OnContest, OnLimit, OnTheft, Preset, RefusalStatuses, RoleLimit,
+    SameSite, Session, SessionToken,
 };
 pub use self::sources::{Loaded, Setting, Sources, load};
 pub use self::units::{Size, UnitError, lifetime_text, parse_lifetime};

@@ -16,11 +16,11 @@ use wirebound_tower::LogWitness;
 use wirebound_tower::cookies::Names;
 use wirebound_tower::gate::{Arrival, Gate, GateParts};
 use wirebound_tower::listen::{self, Listener};
-use wirebound_tower::refusal::Answers;
+use wirebound_tower::refusal::{Answers, Statuses};
 use wirebound_tower::tls::{Grants, Renewals, Tls, TlsParts};
 
 use crate::certificates::Certificates;
-use crate::config::{Config, StoreUrl};
+use crate::config::{self, Config, StoreUrl};
 use crate::data_dir::{DataDir, NodeSecret};
 use crate::failure::Failure;
 use crate::pages;
@@ -28,6 +28,7 @@ use crate::system::{SystemClock, SystemEntropy};
 
 mod answer;
 mod app;
+mod assertion;
 mod bodies;
 mod cargo;
 mod failed;
@@ -36,6 +37,7 @@ mod house;
 mod patient;
 mod policy;
 mod routes;
+pub(crate) mod signing;
 mod stopping;
 mod tickets;
 
@@ -113,8 +115,10 @@ pub async fn run(
     }) {
         house::renew(&engine, clock.as_ref()).await;
     }
+    house::recall(&engine, clock.as_ref()).await?;
     raise_ceilings(&engine, &plan, clock.as_ref()).await?;
     let keys = tickets::open(&engine, clock.as_ref(), entropy.as_ref()).await?;
+    let assertions = signing::open(&plan.config, &engine, clock.as_ref(), entropy.as_ref()).await?;
     let (grants, renewals) = (Arc::new(Grants::new()), Arc::new(Renewals::new()));
     let resolver: Arc<dyn rustls::server::ResolvesServerCert> = plan.certificates.clone();
     let tls = Tls::new(TlsParts {
@@ -140,14 +144,29 @@ pub async fn run(
             login: plan.config.login.url.clone(),
             tree: routes::tree(&plan.config.routes),
             out_of_sequence_is_401: plan.config.session.out_of_sequence_status == 401,
+            statuses: match plan.config.session.statuses {
+                config::RefusalStatuses::All => Statuses::All,
+                config::RefusalStatuses::Few => Statuses::Few,
+            },
         },
         needs: routes::needs(&plan.config.routes),
+        scopes: routes::scopes(&plan.config.routes),
+        assertions: assertions.clone(),
         arrival: Arrival {
             bounce: plan.config.arrival.bounce,
             cross_site_post: plan.config.arrival.cross_site_post.clone(),
         },
     });
-    let app = App::new(&plan.config, Arc::clone(&engine), Arc::clone(&entropy)).await?;
+    let upstream = assertions
+        .clone()
+        .filter(|_| plan.config.assertion.upstream);
+    let app = App::new(
+        &plan.config,
+        Arc::clone(&engine),
+        Arc::clone(&entropy),
+        upstream,
+    )
+    .await?;
     let listener = tokio::net::TcpListener::from_std(plan.listener).map_err(|error| {
         Failure::start(
             format!("the port cannot be used: {error}"),
@@ -174,6 +193,7 @@ pub async fn run(
         () = wirebound_tower::gate::serve(listener, gate, app.clone(), stop) => {}
         () = house::keep(&engine, &clock, sweep_every) => {}
         () = tickets::rotate(&engine, &keys, &clock, &entropy) => {}
+        () = signing::rotate(&plan.config, &engine, assertions.as_ref(), &clock, &entropy) => {}
         () = app.keep_names() => {}
         () = goodbyes => {}
     }
@@ -271,10 +291,10 @@ fn cookie_names(config: &Config) -> Names {
         Names::insecure_for_loopback()
     };
     match config.session_token.samesite {
-        crate::config::SameSite::Strict => names,
-        crate::config::SameSite::Lax => names.lax(),
+        config::SameSite::Strict => names,
+        config::SameSite::Lax => names.lax(),
         // Refused at start-up unless under `[danger]`.
-        crate::config::SameSite::None => names.dangerously_cross_site(),
+        config::SameSite::None => names.dangerously_cross_site(),
     }
 }
 

@@ -36,7 +36,7 @@ pub mod upstream;
 pub use body::{BoxError, Broken, Download, Upload};
 pub use cut::{CloseCode, Cut, Cutter, Reconnect};
 pub(crate) use head::prepare;
-pub use leg::{Caller, Leg, Told, encode_subject};
+pub use leg::{Caller, Leg, Told, ToldKey, encode_subject};
 pub use strip::Removed;
 pub use upstream::{BadUpstream, Limits, Upstream};
 

@@ -22,7 +22,7 @@ use wirebound::{
     Clock, Engine, Entropy, EntropyError, Keys, NodeSecret, Policy, Secret, Subject, Timestamp,
 };
 use wirebound_tower::gate::{
-    Arrival, Gate, GateParts, Intent, Session, SignInIntent, open_to_all, serve,
+    Arrival, Gate, GateParts, Intent, Session, SignInIntent, no_machines, open_to_all, serve,
 };
 use wirebound_tower::listen::{Limits, Listener};
 use wirebound_tower::tls::{Grants, Renewals, TicketKeys, Tls, TlsParts};
@@ -113,7 +113,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         names: Names::secure(),
         answers: Answers::default(),
         needs: open_to_all(),
+        scopes: no_machines(),
         arrival: Arrival::default(),
+        assertions: None,
     });
     let listener = tokio::net::TcpListener::bind("127.0.0.1:8443").await?;
     println!("https://localhost:8443/");

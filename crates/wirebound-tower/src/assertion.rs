@@ -103,7 +103,9 @@ fn show(ring: &Ring, schedule: &Schedule, now: Timestamp) -> Shown {
         tag: format!("\"{}\"", tag.get(..22).unwrap_or_default()),
         jwks,
         // Where a step is overdue, others must not look for it all the time.
-        until: ring.due(schedule, now).max(now.after(Lifetime::from_secs(1))),
+        until: ring
+            .due(schedule, now)
+            .max(now.after(Lifetime::from_secs(1))),
     }
 }
 
@@ -134,6 +136,7 @@ pub struct Assertions {
 }
 
 /// An assertion that was made.
+#[non_exhaustive]
 pub struct Made {
     /// The token.
     pub text: String,
@@ -316,7 +319,8 @@ impl Assertions {
     /// called back is asked elsewhere.
     #[must_use]
     pub fn is_known(&self, known: &Known, text: &[u8], authority: &str, now: Timestamp) -> bool {
-        let same = verify_slices_are_equal(&known.text, text).is_ok() && *known.authority == *authority;
+        let same =
+            verify_slices_are_equal(&known.text, text).is_ok() && *known.authority == *authority;
         let keys = self.keys.shown(now);
         same && Arc::ptr_eq(&keys, &known.keys)
             && now < known.claimed.expires

@@ -23,7 +23,9 @@ pub(crate) fn key(headers: &HeaderMap) -> Result<Option<&[u8]>, Several> {
     let bearer = bearer.filter_map(|value| bearer_token(value.as_bytes()));
     let plain = headers.get_all(X_API_KEY).iter();
     let plain = plain.map(|value| value.as_bytes().trim_ascii());
-    let mut ours = bearer.chain(plain).filter(|token| token.starts_with(PREFIX));
+    let mut ours = bearer
+        .chain(plain)
+        .filter(|token| token.starts_with(PREFIX));
     match (ours.next(), ours.next()) {
         (_, Some(_)) => Err(Several),
         (one, None) => Ok(one),
@@ -66,7 +68,10 @@ mod tests {
 
     fn head(fields: &[(&'static str, &'static str)]) -> HeaderMap {
         let field = |(name, value): &(&'static str, &'static str)| {
-            (HeaderName::from_static(name), HeaderValue::from_static(value))
+            (
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            )
         };
         fields.iter().map(field).collect()
     }

@@ -422,7 +422,7 @@ impl Config {
             }
             if let Some(scope) = &route.scope {
                 let key = format!("routes[{index}].scope");
-                if !wirebound::is_scope(scope) {
+                if wirebound::KeyScopes::new([scope]).is_err() {
                     found.refuse(
                         &key,
                         quoted(scope),

@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use http::request::Parts;
 use http::uri::Scheme;
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use wirebound::engine::Engine;
-use wirebound::{Entropy, Lifetime, Timestamp, Verified};
+use wirebound::{Ending, Entropy, Lifetime, Timestamp, Verified};
+use wirebound_tower::assertion::Assertions;
 use wirebound_tower::body::{Body, boxed};
 use wirebound_tower::gate::Access;
 use wirebound_tower::listen::Connection;
@@ -30,7 +31,7 @@ use crate::armour::{Armour, Names, Notice, Place, Vault, leak};
 use crate::config::{Config, moment};
 use crate::failure::Failure;
 use crate::hygiene::{self, Paths};
-use crate::proxy::{self, CloseCode, Cut, Forwarder, Leg, Told, Unanswered, Upstream};
+use crate::proxy::{self, CloseCode, Cut, Forwarder, Leg, Told, ToldKey, Unanswered, Upstream};
 use crate::vouch::{Nonce, Vouched, Vouching};
 use crate::websocket::{self, Asked, Ended, Patience, Tunnel};
 
@@ -46,6 +47,8 @@ pub struct App(pub(super) Arc<Inner>);
 pub(super) struct Inner {
     pub(super) engine: Arc<Engine>,
     pub(super) entropy: Arc<dyn Entropy>,
+    /// What signs what the app is told.
+    pub(super) assertions: Option<Arc<Assertions>>,
     pub(super) forwarder: Forwarder,
     pub(super) armour: Armour,
     pub(super) armoured: bool,
@@ -90,6 +93,7 @@ impl App {
         config: &Config,
         engine: Arc<Engine>,
         entropy: Arc<dyn Entropy>,
+        assertions: Option<Arc<Assertions>>,
     ) -> Result<Self, Failure> {
         let bad = |error: &dyn core::fmt::Display| {
             Failure::config(error.to_string(), "wirebound config check")
@@ -108,6 +112,7 @@ impl App {
         let inner = Inner {
             engine,
             entropy,
+            assertions,
             forwarder,
             armoured: !names.is_empty(),
             armour,
@@ -243,7 +248,8 @@ impl App {
             .armour
             .rebuild(&mut parts.headers, vault.as_deref(), &passage.place())
             .stale;
-        let leg = self.leg(&parts, passage)?;
+        let mut leg = self.leg(&parts, passage)?;
+        leg.told.assertion = self.assertion(passage).await?;
         let cut = leg.cut.clone();
         if self.0.bodies.too_long(&parts.headers) {
             return Ok(answer::own(StatusCode::PAYLOAD_TOO_LARGE, passage.asker));
@@ -300,6 +306,28 @@ impl App {
         }
     }
 
+    async fn assertion(&self, passage: &Passage) -> Result<Option<HeaderValue>, Failed> {
+        let (Some(assertions), Some(cargo), Some(verified)) = (
+            &self.0.assertions,
+            &passage.cargo,
+            passage.access.verified(),
+        ) else {
+            return Ok(None);
+        };
+        let (engine, now) = (&self.0.engine, passage.access.now());
+        let value = cargo
+            .sent
+            .value(
+                assertions,
+                engine,
+                verified,
+                passage.access.authority(),
+                now,
+            )
+            .await;
+        Ok(value.map_err(NotKept::Store)?)
+    }
+
     fn leg(&self, parts: &Parts, passage: &Passage) -> Result<Leg, Failed> {
         let peer = passage.access.wired().connection.peer.ip();
         let mut leg = Leg::new(peer, passage.authority.clone(), Scheme::HTTPS)
@@ -317,6 +345,7 @@ impl App {
         } else {
             leg = leg.cut(Cut::never());
         }
+        leg.told.key = passage.access.key().map(ToldKey::of);
         leg.told.aliases = Arc::clone(&self.0.aliases);
         if self.0.vouching.covers(&parts.method, parts.uri.path()) {
             leg = leg.vouching(Nonce::new(self.random()?));
@@ -379,11 +408,13 @@ fn carry(tunnel: Tunnel, stopping: Cut, access: &Access) {
     let busy = access.wired().connection.hold();
     tokio::spawn(async move {
         let wired = Arc::clone(access.wired());
-        let tunnel = tunnel.heard(Box::new(move || access.touch()));
+        let heard = access.clone();
+        let tunnel = tunnel.heard(Box::new(move || heard.touch()));
         let goodbye = async {
             tokio::select! {
                 code = stopping.closed() => code,
                 () = closing(&wired.connection) => CloseCode::GoingAway,
+                code = key_over(&access) => code,
             }
         };
         let ended = tunnel.run_until(goodbye).await;
@@ -393,6 +424,17 @@ fn carry(tunnel: Tunnel, stopping: Cut, access: &Access) {
         }
         drop((busy, wired));
     });
+}
+
+/// A machine's WebSocket ends with its key.
+async fn key_over(access: &Access) -> CloseCode {
+    match access.key() {
+        Some(key) => {
+            let _cut = access.gate().key_gone(key, access.now()).await;
+            CloseCode::Ended(Ending::Revoked)
+        }
+        None => core::future::pending().await,
+    }
 }
 
 /// The connection is told to hang up, and not because the session ended: that has its own code, and comes first.

@@ -13,6 +13,7 @@ use wirebound::engine::Engine;
 use wirebound::store::{Durability, StoreError, StoreErrorKind, Version};
 use wirebound_tower::gate::Gate;
 
+use super::assertion::Sent;
 use crate::armour::{Armour, Place, Taken, TooMuch, Vault};
 use crate::proxy::{CloseCode, Cut, Cutter};
 
@@ -24,6 +25,8 @@ const TRIES: usize = 16;
 pub(super) struct Cargo {
     cutter: Mutex<Cutter>,
     watched: AtomicBool,
+    /// What the app was told in signed assertions.
+    pub(super) sent: Sent,
     vault: Mutex<Option<Opened>>,
 }
 

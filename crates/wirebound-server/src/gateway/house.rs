@@ -6,6 +6,9 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 use wirebound::Clock;
 use wirebound::engine::Engine;
+use wirebound::store::StoreError;
+
+use crate::failure::Failure;
 
 /// How often activity is written down.
 const TIDY_EVERY: Duration = Duration::from_mins(1);
@@ -19,6 +22,27 @@ pub(super) async fn renew(engine: &Engine, clock: &dyn Clock) {
             tracing::error!(%error, "identities could not be renewed; the next start tries again");
         }
     }
+    if let Err(error) = engine.renew_keys().await {
+        tracing::error!(%error, "API keys could not be renewed; the next start tries again");
+    }
+}
+
+/// What must be known before the first request: what was called back, and which API keys there are.
+pub(super) async fn recall(engine: &Engine, clock: &dyn Clock) -> Result<(), Failure> {
+    let now = clock
+        .now()
+        .ok_or_else(|| Failure::start("the clock cannot say", "wirebound doctor"))?;
+    let unread = |error: StoreError| super::signing::unread(&error);
+    engine.recall_revocations(now).await.map_err(unread)?;
+    let keys = engine.recall_keys(now).await.map_err(unread)?;
+    if keys.unreadable > 0 || keys.beyond > 0 {
+        tracing::warn!(
+            unreadable = keys.unreadable,
+            beyond = keys.beyond,
+            "some API keys are refused: they cannot be read under this node secret, or there are too many"
+        );
+    }
+    Ok(())
 }
 
 /// Tidies and sweeps until it is dropped. A failure is logged and tried again at the next turn.
@@ -60,6 +84,9 @@ pub(super) async fn tidy(engine: &Engine, clock: &dyn Clock) {
     let Some(now) = clock.now() else { return };
     if let Err(error) = engine.tidy_guests(now).await {
         tracing::error!(%error, "guests past their time could not be removed");
+    }
+    if let Err(error) = engine.tidy_revocations(now).await {
+        tracing::error!(%error, "what was called back could not be tidied");
     }
     if let Err(error) = engine.tidy(now).await {
         tracing::error!(%error, "what was last active could not be written down");

@@ -6,6 +6,8 @@ use wirebound::{
     Strength,
 };
 
+use wirebound_tower::assertion::REMEMBERED;
+
 use crate::config::{self, Config, ListenKind, role_named};
 
 pub(super) fn of(config: &Config) -> Policy {
@@ -88,6 +90,7 @@ pub(super) fn of(config: &Config) -> Policy {
             config::OnContest::End => OnContest::End,
             config::OnContest::Alert => OnContest::Alert,
         },
+        assertions: config.assertion.is_issued().then_some(REMEMBERED),
         ..defaults
     }
 }

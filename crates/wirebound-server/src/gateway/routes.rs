@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use wirebound::{Need, Strength};
-use wirebound_tower::gate::Needs;
+use wirebound_tower::gate::{Needs, Scopes};
 use wirebound_tower::tree::{Listed, Tree};
 
 use crate::config::{Route, role_named};
@@ -14,6 +14,35 @@ use crate::hygiene::readings;
 pub(super) fn needs(routes: &[Route]) -> Needs {
     let rules = Rules::of(routes);
     Arc::new(move |parts| rules.need(parts.uri.path()))
+}
+
+/// Which scope of an API key a path asks for, by the same prefixes. Where readings of a path differ and any of them is for
+/// machines, it is for machines.
+pub(super) fn scopes(routes: &[Route]) -> Scopes {
+    if routes.iter().all(|route| route.scope.is_none()) {
+        return Arc::new(|_| None);
+    }
+    let sorted = |written: fn(&Route) -> String| {
+        let mut rules: Vec<(String, Option<Arc<str>>)> = routes
+            .iter()
+            .map(|route| (written(route), route.scope.as_deref().map(Arc::from)))
+            .collect();
+        rules.sort_by_key(|(path, _)| core::cmp::Reverse(path.len()));
+        rules
+    };
+    let as_written = sorted(|route| route.path.clone());
+    let careless = sorted(|route| readings::careless(&route.path));
+    Arc::new(move |parts| {
+        let path = parts.uri.path();
+        let plain = covering(&as_written, path).cloned().flatten();
+        let further = readings::further(path);
+        let readings = further.iter().flat_map(readings::Further::each);
+        plain.or_else(|| {
+            readings
+                .chain([path])
+                .find_map(|reading| covering(&careless, reading).cloned().flatten())
+        })
+    })
 }
 
 /// The rules, longest prefix first.
@@ -92,6 +121,11 @@ fn need(route: &Route) -> Need {
 }
 
 fn of(rules: &[(String, Need)], path: &str) -> Need {
+    covering(rules, path).copied().unwrap_or(Need::NOTHING)
+}
+
+/// What the first rule says that covers a path.
+fn covering<'r, T>(rules: &'r [(String, T)], path: &str) -> Option<&'r T> {
     let covers = |prefix: &str| {
         let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
         path.strip_prefix(prefix)
@@ -99,8 +133,7 @@ fn of(rules: &[(String, Need)], path: &str) -> Need {
     };
     rules
         .iter()
-        .find(|(prefix, _)| covers(prefix))
-        .map_or(Need::NOTHING, |(_, need)| *need)
+        .find_map(|(prefix, rule)| covers(prefix).then_some(rule))
 }
 
 #[cfg(test)]

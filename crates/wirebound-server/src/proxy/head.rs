@@ -10,6 +10,7 @@ use http::request::Parts;
 use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderMap, Uri, Version};
 use http_body::Body;
+use wirebound_tower::machine::remove_keys;
 
 use super::leg::{Caller, Leg};
 use super::{Unanswered, Upstream, strip};
@@ -20,6 +21,7 @@ pub(crate) fn prepare(parts: &mut Parts, leg: &Leg, upstream: &Upstream) -> Resu
     strip::hop_by_hop(headers);
     strip::claims(headers, &leg.told.aliases, parts.method.is_safe());
     strip::own_cookies(headers);
+    remove_keys(headers);
     strip::announced(headers);
     if authenticates_its_connection(headers) {
         return Err(Unanswered::Unsendable(
@@ -60,6 +62,19 @@ pub(crate) fn prepare(parts: &mut Parts, leg: &Leg, upstream: &Upstream) -> Resu
         let value = HeaderValue::from_str(&leg.told.subject)
             .map_err(|_| Unanswered::Unsendable("alias"))?;
         headers.insert(alias.clone(), value);
+    }
+    if let Some(assertion) = &told.assertion {
+        headers.insert("wirebound-assertion", assertion.clone());
+    }
+    if let Some(key) = &told.key {
+        for (name, text) in [
+            ("wirebound-key", &key.id),
+            ("wirebound-key-owner", &key.owner),
+            ("wirebound-key-scopes", &key.scopes),
+        ] {
+            let value = HeaderValue::from_str(text).map_err(|_| Unanswered::Unsendable(name))?;
+            headers.insert(name, value);
+        }
     }
     if !leg.keeps_origin {
         same_scheme(headers, &leg.client, &upstream.scheme);

@@ -3,8 +3,11 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::header::HeaderName;
+use http::header::{HeaderName, HeaderValue};
 use http::uri::Scheme;
+use wirebound::VerifiedKey;
+
+pub use wirebound_assertion::encode_subject;
 
 use super::Cut;
 use crate::vouch;
@@ -22,6 +25,10 @@ pub struct Told {
     pub session: String,
     /// The strength of the proof.
     pub strength: String,
+    /// The same, signed. The field is there only where there is one.
+    pub assertion: Option<HeaderValue>,
+    /// The API key of a machine, which has no session. Its fields are there only where there is one.
+    pub key: Option<ToldKey>,
     /// Further fields by configuration (`Remote-User`); what they carry is the percent-encoded subject.
     pub aliases: Arc<[HeaderName]>,
 }
@@ -41,20 +48,35 @@ impl Told {
             role: role.to_owned(),
             session: session.to_owned(),
             strength: strength.to_owned(),
+            assertion: None,
+            key: None,
             aliases: Arc::default(),
         }
     }
 }
 
-/// A subject as it stands in a field: everything but unreserved characters is percent-encoded (RFC 3986 2.3).
-#[must_use]
-pub fn encode_subject(subject: &[u8]) -> String {
-    const KEPT: &percent_encoding::AsciiSet = &percent_encoding::NON_ALPHANUMERIC
-        .remove(b'-')
-        .remove(b'.')
-        .remove(b'_')
-        .remove(b'~');
-    percent_encoding::percent_encode(subject, KEPT).to_string()
+/// What the upstream is told of a machine's API key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ToldKey {
+    /// Its public name.
+    pub id: String,
+    /// Whose it is, percent-encoded as subjects are.
+    pub owner: String,
+    /// What it may do, with spaces between (RFC 6749 section 3.3).
+    pub scopes: String,
+}
+
+impl ToldKey {
+    /// A key that was checked.
+    #[must_use]
+    pub fn of(key: &VerifiedKey) -> Self {
+        Self {
+            id: key.id().to_string(),
+            owner: encode_subject(key.owner().as_bytes()),
+            scopes: key.scopes().iter().collect::<Vec<_>>().join(" "),
+        }
+    }
 }
 
 /// The client's side of one exchange.

@@ -52,7 +52,7 @@ impl Gate {
     pub(super) fn meets(&self, parts: &Parts, read: &Read, shown: &Shown<'_>) -> Option<Met> {
         // With its cookie, or with the mark, the browser sent all that it has of ours.
         let may_have_more = shown.session.is_none() && !shown.bounced();
-        if !(may_have_more || read.surprise) || super::endpoints::is_own(parts.uri.path()) {
+        if !(may_have_more || read.surprise) || super::endpoints::is_own(self, parts.uri.path()) {
             return None;
         }
         if read.surprise {

@@ -113,7 +113,13 @@ impl Gate {
         }
         let now = self.now().unwrap_or_else(|| access.now());
         let made = assertions
-            .make(self.engine(), verified, access.authority(), For::Browser, now)
+            .make(
+                self.engine(),
+                verified,
+                access.authority(),
+                For::Browser,
+                now,
+            )
             .await;
         match made {
             Ok(Some(made)) => {
@@ -151,6 +157,18 @@ fn known(
 const fn refusal(invalid: Invalid) -> Refusal {
     match invalid {
         Invalid::Expired => Refusal::SessionExpired(Ending::ExpiredAbsolute),
-        _ => Refusal::Unauthenticated,
+        Invalid::Oversized
+        | Invalid::Malformed
+        | Invalid::UnknownKey
+        | Invalid::Algorithm
+        | Invalid::Signature
+        | Invalid::Type
+        | Invalid::Claims
+        | Invalid::Issuer
+        | Invalid::Audience
+        | Invalid::TooLong
+        | Invalid::NotYet
+        | Invalid::Unconfirmed
+        | Invalid::Unbound => Refusal::Unauthenticated,
     }
 }

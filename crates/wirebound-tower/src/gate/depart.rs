@@ -132,7 +132,8 @@ impl Gate {
         }
         self.move_on(access, &departure, &mut response).await;
         if let Some(verified) = &access.verified {
-            self.assert(access, &departure, verified, &mut response).await;
+            self.assert(access, &departure, verified, &mut response)
+                .await;
         }
         if let Some(late) = access.late.get() {
             keep_private(response.headers_mut());

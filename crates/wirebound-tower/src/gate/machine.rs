@@ -25,11 +25,11 @@ use crate::refusal::{Asker, respond};
 use crate::wired::Wired;
 
 /// The scope that introspection asks for.
-pub const INTROSPECT: &str = "introspect";
+const INTROSPECT: &str = "introspect";
 /// The scope that revocation asks for.
-pub const REVOKE: &str = "revoke";
+const REVOKE: &str = "revoke";
 /// The scope that the feed asks for.
-pub const FEED: &str = "feed";
+const FEED: &str = "feed";
 
 /// A token and its hint are no longer than this.
 const MOST_FORM: usize = 16 * 1024;
@@ -105,15 +105,11 @@ impl Gate {
     }
 
     /// The key of a request for what is for machines alone; or what it is answered instead.
-    pub(super) fn machine<'a>(
-        &self,
-        access: &'a Access,
-        scope: &str,
-    ) -> Result<&'a VerifiedKey, Response<Bytes>> {
+    fn machine<'a>(access: &'a Access, scope: &str) -> Result<&'a VerifiedKey, Refusal> {
         match access.key() {
             Some(key) if key.scopes().has(scope) => Ok(key),
-            Some(_) => Err(self.refuse_machine(Refusal::InsufficientScope)),
-            None => Err(self.refuse_machine(Refusal::Unauthenticated)),
+            Some(_) => Err(Refusal::InsufficientScope),
+            None => Err(Refusal::Unauthenticated),
         }
     }
 
@@ -134,8 +130,8 @@ impl Gate {
         parts: &Parts,
         body: B,
     ) -> Result<Response<Bytes>, StoreError> {
-        if let Err(refused) = self.machine(access, INTROSPECT) {
-            return Ok(refused);
+        if let Err(refused) = Self::machine(access, INTROSPECT) {
+            return Ok(self.refuse_machine(refused));
         }
         let Some(token) = token(&parts.headers, body).await else {
             return Ok(self.refuse_machine(Refusal::Malformed));
@@ -148,11 +144,16 @@ impl Gate {
             }
             Err(_) => self.of_assertion(&token, access.authority(), now).await?,
         };
-        Ok(document(&known.unwrap_or_else(|| json!({ "active": false }))))
+        Ok(document(
+            &known.unwrap_or_else(|| json!({ "active": false })),
+        ))
     }
 
     fn of_key(&self, key: &VerifiedKey, now: Timestamp) -> Value {
-        let expires = self.engine().api_key(key.id(), now).and_then(|key| key.expires);
+        let expires = self
+            .engine()
+            .api_key(key.id(), now)
+            .and_then(|key| key.expires);
         let mut known = json!({
             "active": true,
             "token_type": "api_key",
@@ -197,8 +198,8 @@ impl Gate {
         parts: &Parts,
         body: B,
     ) -> Result<Response<Bytes>, StoreError> {
-        if let Err(refused) = self.machine(access, REVOKE) {
-            return Ok(refused);
+        if let Err(refused) = Self::machine(access, REVOKE) {
+            return Ok(self.refuse_machine(refused));
         }
         let Some(token) = token(&parts.headers, body).await else {
             return Ok(self.refuse_machine(Refusal::Malformed));
@@ -263,8 +264,8 @@ impl Gate {
     /// A feed of what is called back.
     pub(super) fn feed(&self, access: &Access, parts: &Parts) -> Response<Body> {
         let refused = |response: Response<Bytes>| response.map(body::full);
-        match self.machine(access, FEED) {
-            Err(response) => refused(response),
+        match Self::machine(access, FEED) {
+            Err(refusal) => refused(self.refuse_machine(refusal)),
             Ok(_) if self.assertions().is_none() => {
                 refused(super::endpoints::status(StatusCode::NOT_FOUND))
             }

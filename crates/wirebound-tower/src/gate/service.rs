@@ -562,7 +562,8 @@ fn misplaced_key(
     shown: &crate::cookies::Shown<'_>,
 ) -> Option<Refusal> {
     if machine::stands_in(&parts.uri) {
-        let hint = "a key that stood in an address is in logs and histories: rotate it without an overlap";
+        let hint =
+            "a key that stood in an address is in logs and histories: rotate it without an overlap";
         tracing::warn!(
             target: "wirebound::event",
             event = "key_in_address",

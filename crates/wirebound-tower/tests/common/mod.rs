@@ -288,7 +288,9 @@ impl Server {
             names: wirebound_tower::cookies::Names::secure(),
             answers: wirebound_tower::refusal::Answers::default(),
             needs,
+            scopes: wirebound_tower::gate::no_machines(),
             arrival: wirebound_tower::gate::Arrival::default(),
+            assertions: None,
         });
         server.addr = listener.local_addr().unwrap();
         server.census = listener.census();

@@ -4,7 +4,7 @@ use wirebound::Lifetime;
 
 use super::findings::{Findings, quoted};
 use crate::config::units::lifetime_text;
-use crate::config::{Config, Preset, SigningAlgorithm};
+use crate::config::{BoundToIp, Config, Preset, SigningAlgorithm};
 
 /// What is called back is remembered for as long as anything issued may live.
 const MOST_LIFE: Lifetime = Lifetime::from_mins(15);
@@ -70,6 +70,14 @@ impl Config {
                 "leave it out, or use `--preset portable`",
             ),
             Preset::Portable | Preset::Bearer => {}
+        }
+        if self.session_token.bound_to_ip != BoundToIp::Off {
+            found.refuse(
+                "assertion.cookie",
+                true,
+                "`session_token.bound_to_ip` holds a session to an address, and an assertion is held to none",
+                "leave one of the two out",
+            );
         }
         if !self.armour.cookies.is_empty() {
             found.refuse(

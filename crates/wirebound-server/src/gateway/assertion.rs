@@ -1,0 +1,87 @@
+//! What the app is told in a signed assertion: made once for a session, role and strength, and sent until half of its life
+//! is over or it was called back.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use http::HeaderValue;
+use wirebound::engine::Engine;
+use wirebound::revocation::{Issued, Standing};
+use wirebound::store::{StoreError, StoreErrorKind};
+use wirebound::{Role, Strength, Timestamp, Verified};
+use wirebound_tower::assertion::{Assertions, For};
+
+/// A session is asked for under few names, in few roles and strengths.
+const MOST: usize = 8;
+
+/// The assertions of one session that are good yet.
+#[derive(Debug, Default)]
+pub(super) struct Sent(Mutex<Vec<Arc<One>>>);
+
+#[derive(Debug)]
+struct One {
+    authority: Box<str>,
+    role: Role,
+    strength: Strength,
+    value: HeaderValue,
+    issued: Issued,
+    renew: Timestamp,
+}
+
+impl Sent {
+    fn list(&self) -> MutexGuard<'_, Vec<Arc<One>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn good(
+        &self,
+        engine: &Engine,
+        verified: &Verified,
+        authority: &str,
+        now: Timestamp,
+    ) -> Option<HeaderValue> {
+        let mut list = self.list();
+        list.retain(|one| {
+            now < one.renew && engine.revocations().standing(&one.issued) == Standing::Good
+        });
+        let same = |one: &&Arc<One>| {
+            *one.authority == *authority
+                && one.role == verified.role()
+                && one.strength == verified.strength()
+        };
+        list.iter().find(same).map(|one| one.value.clone())
+    }
+
+    /// The assertion for a request that was proved. Nothing, if none is issued for such a session.
+    pub(super) async fn value(
+        &self,
+        assertions: &Assertions,
+        engine: &Engine,
+        verified: &Verified,
+        authority: &str,
+        now: Timestamp,
+    ) -> Result<Option<HeaderValue>, StoreError> {
+        if let Some(value) = self.good(engine, verified, authority, now) {
+            return Ok(Some(value));
+        }
+        let made = assertions
+            .make(engine, verified, authority, For::App, now)
+            .await?;
+        let Some(made) = made else { return Ok(None) };
+        let mut value = HeaderValue::from_str(&made.text)
+            .map_err(|error| StoreError::because(StoreErrorKind::Unavailable, error))?;
+        value.set_sensitive(true);
+        let mut list = self.list();
+        if list.len() >= MOST {
+            list.remove(0);
+        }
+        list.push(Arc::new(One {
+            authority: authority.into(),
+            role: verified.role(),
+            strength: verified.strength(),
+            value: value.clone(),
+            issued: made.issued,
+            renew: made.renew,
+        }));
+        Ok(Some(value))
+    }
+}
