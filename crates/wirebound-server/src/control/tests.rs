@@ -1,0 +1,1 @@
+//! The socket: who is heard, and what.

@@ -1,0 +1,1 @@
+//! Orders on their way and carried out.
