@@ -18,7 +18,7 @@ use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -270,16 +270,23 @@ async fn taken(request: Request<Incoming>) -> Result<Order, Response<Bytes>> {
             None,
         ));
     }
+    let too_large = || {
+        problem(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "order_too_large",
+            "an order has at most 16 KiB",
+            None,
+        )
+    };
+    let most = u64::try_from(MOST_ORDER_BYTES).unwrap_or(u64::MAX);
+    if request.body().size_hint().lower() > most {
+        return Err(too_large());
+    }
     let body = Limited::new(request.into_body(), MOST_ORDER_BYTES).collect();
     let bytes = match timeout(ARRIVAL, body).await {
         Ok(Ok(body)) => body.to_bytes(),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            return Err(problem(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "order_too_large",
-                "an order has at most 16 KiB",
-                None,
-            ));
+            return Err(too_large());
         }
         Ok(Err(_)) => return Err(malformed()),
         Err(_) => {
@@ -356,10 +363,19 @@ async fn work(order: Order, desk: Desk) -> Response<Bytes> {
             Some("wirebound doctor"),
         );
     };
-    let verb = order.verb();
+    let ((verb, about), only_asks) = (order.label(), order.only_asks());
     match carry_out(&engine, order, now).await {
         Ok(reply) => {
-            tracing::info!(verb, user = by, "an operator's order was carried out");
+            if only_asks {
+                tracing::debug!(verb, about, user = by, "an operator asked");
+            } else {
+                tracing::info!(
+                    verb,
+                    about,
+                    user = by,
+                    "an operator's order was carried out"
+                );
+            }
             let Ok(bytes) = reply.to_bytes() else {
                 return problem(
                     StatusCode::INTERNAL_SERVER_ERROR,
@@ -375,7 +391,7 @@ async fn work(order: Order, desk: Desk) -> Response<Bytes> {
             response
         }
         Err(refused) => {
-            tracing::warn!(verb, user = by, error = %refused, "an operator's order was not carried out");
+            tracing::warn!(verb, about, user = by, error = %refused, "an operator's order was not carried out");
             let status = match &refused {
                 Refused::NoSession(_) => StatusCode::NOT_FOUND,
                 Refused::Unsure(_) => StatusCode::SERVICE_UNAVAILABLE,

@@ -269,20 +269,33 @@ async fn identity(engine: &Engine, subject: Subject, ended: usize) -> Result<Rep
 }
 
 impl Order {
-    /// The verb, as it is typed. The one thing of an order that is ever logged.
+    /// The verb, as it is typed, and whom or what it is about. Nothing else of an order is ever logged.
     #[must_use]
-    pub const fn verb(&self) -> &'static str {
+    pub fn label(&self) -> (&'static str, String) {
         match self {
-            Self::ShowIdentity { .. } => "identities show",
-            Self::SetCeiling { .. } => "identities role",
-            Self::Unfreeze { .. } => "identities unfreeze",
-            Self::Block { .. } => "identities block",
-            Self::Unblock { .. } => "identities unblock",
-            Self::Remove { .. } => "identities remove",
-            Self::ListSessionsOf { .. } | Self::ListSessions { .. } => "sessions ls",
-            Self::ShowSession { .. } => "sessions show",
-            Self::EndSession { .. } => "sessions end",
+            Self::ShowIdentity { subject } => ("identities show", subject.to_string()),
+            Self::SetCeiling { subject, .. } => ("identities role", subject.to_string()),
+            Self::Unfreeze { subject } => ("identities unfreeze", subject.to_string()),
+            Self::Block { subject } => ("identities block", subject.to_string()),
+            Self::Unblock { subject } => ("identities unblock", subject.to_string()),
+            Self::Remove { subject } => ("identities remove", subject.to_string()),
+            Self::ListSessionsOf { subject } => ("sessions ls", subject.to_string()),
+            Self::ListSessions { .. } => ("sessions ls", "everybody".to_owned()),
+            Self::ShowSession { id } => ("sessions show", id.to_string()),
+            Self::EndSession { id } => ("sessions end", id.to_string()),
         }
+    }
+
+    /// Whether it only asks. What is not known to do so counts as a change, which is logged louder.
+    #[must_use]
+    pub const fn only_asks(&self) -> bool {
+        matches!(
+            self,
+            Self::ShowIdentity { .. }
+                | Self::ListSessionsOf { .. }
+                | Self::ListSessions { .. }
+                | Self::ShowSession { .. }
+        )
     }
 
     /// As bytes, with the version in front.
