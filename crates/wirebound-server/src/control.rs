@@ -69,6 +69,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(crate) struct Control {
     listener: UnixListener,
     path: PathBuf,
+    /// The user who is heard, beside root: whoever runs the gateway.
+    ours: u32,
     heard: Arc<Semaphore>,
     working: Arc<Semaphore>,
 }
@@ -122,6 +124,7 @@ impl Control {
         Ok(Self {
             listener,
             path,
+            ours: rustix::process::geteuid().as_raw(),
             heard: slots(),
             working: slots(),
         })
@@ -141,7 +144,7 @@ impl Control {
                     continue;
                 }
             };
-            let Some(by) = peer(&stream) else {
+            let Some(by) = peer(&stream, self.ours) else {
                 continue;
             };
             let desk = Desk {
@@ -188,9 +191,9 @@ const fn is_heard(peer: u32, ours: u32) -> bool {
 }
 
 /// Who is at the other end, if he is to be heard.
-fn peer(stream: &UnixStream) -> Option<u32> {
+fn peer(stream: &UnixStream, ours: u32) -> Option<u32> {
     match stream.peer_cred() {
-        Ok(peer) if is_heard(peer.uid(), rustix::process::geteuid().as_raw()) => Some(peer.uid()),
+        Ok(peer) if is_heard(peer.uid(), ours) => Some(peer.uid()),
         Ok(peer) => {
             tracing::warn!(
                 user = peer.uid(),

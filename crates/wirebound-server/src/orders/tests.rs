@@ -252,7 +252,8 @@ async fn a_session_that_moved_while_it_was_listed_is_printed_once() {
         assert_eq!(found, 1, "{all}");
         match form {
             Form::Text => {
-                assert!(all.ends_with("2 rows cannot be read: is the node secret the right one?\n"))
+                let said = "2 rows cannot be read: is the node secret the right one?\n";
+                assert!(all.ends_with(said), "{all}");
             }
             Form::Json => {
                 let all: Value = serde_json::from_str(&all).unwrap();
