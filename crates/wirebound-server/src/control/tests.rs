@@ -296,3 +296,40 @@ async fn asked(desks: &Desks, user: u32) -> String {
     }
     String::from_utf8(command.output().await.unwrap().stdout).unwrap()
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_waits_for_the_order_in_hand_and_begins_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::new(Policy::default(), Arc::new(MemoryStore::new()));
+    let control = Control::open(folder.path()).unwrap();
+    let (heard, working) = (Arc::clone(&control.heard), Arc::clone(&control.working));
+    let in_hand = Arc::clone(&working).acquire_owned().await.unwrap();
+    let closing = tokio::spawn(control.close());
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!folder.path().join(SOCKET_FILE).exists());
+    assert!(!closing.is_finished());
+    drop(in_hand);
+    let began = tokio::time::Instant::now();
+    closing.await.unwrap();
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    let desk = Desk {
+        engine: Arc::clone(&world.engine),
+        clock: Arc::new(SystemClock::new()),
+        working,
+        by: 0,
+        heard: Arc::new(heard.acquire_owned().await.unwrap()),
+    };
+    let late = work(block("ada"), desk).await;
+    assert_eq!(late.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let ada = Subject::new(b"ada").unwrap();
+    assert_eq!(world.engine.identity(&ada).await.unwrap(), None);
+
+    // What takes too long keeps no gateway from stopping.
+    let control = Control::open(folder.path()).unwrap();
+    let _stuck = Arc::clone(&control.working).acquire_owned().await.unwrap();
+    let began = tokio::time::Instant::now();
+    control.close().await;
+    assert_eq!(began.elapsed(), LAST_ORDERS);
+}
