@@ -16,6 +16,7 @@ use crate::system::SystemClock;
 struct Desks {
     folder: tempfile::TempDir,
     world: World,
+    working: Arc<Semaphore>,
     serving: tokio::task::JoinHandle<()>,
 }
 
@@ -30,12 +31,13 @@ impl Desks {
         let world = World::new(Policy::default(), Arc::new(MemoryStore::new()));
         let mut control = Control::open(folder.path()).unwrap();
         control.ours = user;
-        let engine = Arc::clone(&world.engine);
+        let (engine, working) = (Arc::clone(&world.engine), Arc::clone(&control.working));
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let serving = tokio::spawn(async move { control.serve(&engine, &clock).await });
         Self {
             folder,
             world,
+            working,
             serving,
         }
     }
@@ -248,24 +250,28 @@ async fn whoever_is_slow_is_sent_away_and_keeps_nobody_out() {
     assert!(reply.is_ok());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_order_is_carried_out_although_its_sender_hangs_up() {
     let desks = Desks::open();
     let subject = Subject::new(b"ada").unwrap();
+    let is_blocked = || async {
+        let identity = desks.world.engine.identity(&subject).await.unwrap();
+        identity.is_some_and(|identity| identity.blocked)
+    };
+    // The order is taken and has to wait; meanwhile its connection goes.
+    let busy = Arc::clone(&desks.working).acquire_many_owned(MOST_HEARD);
+    let busy = busy.await.unwrap();
     let order = String::from_utf8(block("ada").to_bytes()).unwrap();
     let mut stream = UnixStream::connect(desks.path()).await.unwrap();
     let sent = post(order.len(), &order);
     stream.write_all(sent.as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
     drop(stream);
-    for _ in 0..2000 {
-        tokio::task::yield_now().await;
-        let identity = desks.world.engine.identity(&subject).await.unwrap();
-        if identity.is_some_and(|identity| identity.blocked) {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    panic!("it was never carried out");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(!is_blocked().await);
+    drop(busy);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(is_blocked().await);
 }
 
 #[tokio::test]
