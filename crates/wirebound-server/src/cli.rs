@@ -4,6 +4,7 @@
 //! `wirebound: ` and is followed by a `hint: ` with the next thing to do.
 
 mod flags;
+mod orders;
 mod show;
 
 use std::ffi::OsString;
@@ -14,9 +15,10 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use self::flags::GatewayFlags;
+use self::orders::{IdentitiesVerb, SessionsVerb};
 use crate::config::{Loaded, Sources, load};
 use crate::failure::{Exit, Failure};
-use crate::{authority, doctor, identities, serve};
+use crate::{authority, doctor, serve};
 
 /// A copied cookie is not enough: sessions bound to live connections.
 ///
@@ -44,9 +46,12 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// Look at or change what is kept of a subject, while the gateway is stopped.
+    /// Look at or change what is kept of a subject, whether the gateway runs or not.
     #[command(subcommand)]
     Identities(IdentitiesVerb),
+    /// List, look at or end sessions, whether the gateway runs or not.
+    #[command(subcommand)]
+    Sessions(SessionsVerb),
     /// Check, print or describe the configuration.
     #[command(subcommand)]
     Config(ConfigVerb),
@@ -57,72 +62,6 @@ enum Verb {
     },
     /// Print the manual page.
     Man,
-}
-
-#[derive(Debug, Subcommand)]
-enum IdentitiesVerb {
-    /// Print what is kept of a subject.
-    Show {
-        /// Who.
-        subject: String,
-        #[command(flatten)]
-        flags: GatewayFlags,
-    },
-    /// Set the highest role its sessions may have: `user` or `admin`.
-    Role {
-        /// Who.
-        subject: String,
-        /// The role.
-        role: String,
-        #[command(flatten)]
-        flags: GatewayFlags,
-    },
-    /// Give a frozen subject its admin role back.
-    Unfreeze {
-        /// Who.
-        subject: String,
-        #[command(flatten)]
-        flags: GatewayFlags,
-    },
-    /// Block a subject and end its sessions.
-    Block {
-        /// Who.
-        subject: String,
-        #[command(flatten)]
-        flags: GatewayFlags,
-    },
-    /// Let a blocked subject sign in again.
-    Unblock {
-        /// Who.
-        subject: String,
-        #[command(flatten)]
-        flags: GatewayFlags,
-    },
-    /// Remove a subject: its sessions end, what was set is forgotten.
-    Remove {
-        /// Who.
-        subject: String,
-        #[command(flatten)]
-        flags: GatewayFlags,
-    },
-}
-
-impl IdentitiesVerb {
-    fn parts(self) -> (String, identities::Change, GatewayFlags) {
-        use identities::Change;
-        match self {
-            Self::Show { subject, flags } => (subject, Change::Nothing, flags),
-            Self::Role {
-                subject,
-                role,
-                flags,
-            } => (subject, Change::Ceiling(role), flags),
-            Self::Unfreeze { subject, flags } => (subject, Change::Unfreeze, flags),
-            Self::Block { subject, flags } => (subject, Change::Block, flags),
-            Self::Unblock { subject, flags } => (subject, Change::Unblock, flags),
-            Self::Remove { subject, flags } => (subject, Change::Remove, flags),
-        }
-    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -223,13 +162,8 @@ fn act(arguments: Arguments, outside: &mut Outside<'_>) -> Ends {
             outside.print(&text)?;
             Ok(doctor::exit(&findings))
         }
-        Some(Verb::Identities(verb)) => {
-            let (subject, change, flags) = verb.parts();
-            let loaded = read(&flags, outside)?;
-            let text =
-                identities::run(&loaded, &subject, &change, &outside.lookup()).map_err(one)?;
-            outside.print(&text)
-        }
+        Some(Verb::Identities(verb)) => orders::carry_out(verb.order(), outside),
+        Some(Verb::Sessions(verb)) => orders::carry_out(verb.order(), outside),
         Some(Verb::Config(ConfigVerb::Check { flags, json })) => check(&flags, json, outside),
         Some(Verb::Config(ConfigVerb::Print { flags, json })) => {
             let loaded = read(&flags, outside)?;

@@ -34,6 +34,15 @@ pub struct DataDir {
     _lock: File,
 }
 
+/// Who has the folder.
+#[derive(Debug)]
+pub(crate) enum Taken {
+    /// This process, from now on.
+    Ours(DataDir),
+    /// Another one: `process 7`.
+    Held(String),
+}
+
 impl DataDir {
     /// Makes the folder if it is missing (mode 0700) and takes it for this process.
     ///
@@ -41,6 +50,17 @@ impl DataDir {
     ///
     /// When it cannot be made or written, when others may write to it, or when another process owns it.
     pub fn open(path: &Path) -> Result<Self, Failure> {
+        match Self::take(path)? {
+            Taken::Ours(dir) => Ok(dir),
+            Taken::Held(owner) => Err(Failure::start(
+                format!("the data folder {} is in use by {owner}", path.display()),
+                "stop that one, or give this one a folder of its own: --data-dir DIR",
+            )),
+        }
+    }
+
+    /// As [`DataDir::open`], where that another process owns it is an answer.
+    pub(crate) fn take(path: &Path) -> Result<Taken, Failure> {
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -52,10 +72,12 @@ impl DataDir {
                 )
             })?;
         refuse_foreign_writers(path)?;
-        let lock = lock(path)?;
-        Ok(Self {
-            path: path.to_owned(),
-            _lock: lock,
+        Ok(match lock(path)? {
+            Ok(lock) => Taken::Ours(Self {
+                path: path.to_owned(),
+                _lock: lock,
+            }),
+            Err(owner) => Taken::Held(owner),
         })
     }
 
@@ -297,7 +319,8 @@ fn refuse_foreign_writers(path: &Path) -> Result<(), Failure> {
     ))
 }
 
-fn lock(path: &Path) -> Result<File, Failure> {
+/// The lock, or who has it.
+fn lock(path: &Path) -> Result<Result<File, String>, Failure> {
     let name = path.join(LOCK_FILE);
     let mut file = OpenOptions::new()
         .read(true)
@@ -315,15 +338,11 @@ fn lock(path: &Path) -> Result<File, Failure> {
     if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
         let mut owner = String::new();
         let known = file.read_to_string(&mut owner).is_ok() && !owner.trim().is_empty();
-        let owner = if known {
+        return Ok(Err(if known {
             format!("process {}", owner.trim())
         } else {
             "another process".to_owned()
-        };
-        return Err(Failure::start(
-            format!("the data folder {} is in use by {owner}", path.display()),
-            "stop that one, or give this one a folder of its own: --data-dir DIR",
-        ));
+        }));
     }
     // Whose it is, for the error of the next one; the lock itself is what counts.
     let written = file
@@ -335,7 +354,7 @@ fn lock(path: &Path) -> Result<File, Failure> {
             "wirebound doctor",
         )
     })?;
-    Ok(file)
+    Ok(Ok(file))
 }
 
 fn bad_secret(path: &Path, problem: &str) -> Failure {

@@ -7,7 +7,8 @@ mod finding;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, ToSocketAddrs as _};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +25,7 @@ pub use self::finding::{Finding, State, exit, json, table};
 use crate::certificates::Certificates;
 use crate::certificates::facts::{CertificateFacts, date_text};
 use crate::config::{Config, Loaded, lifetime_text, upstream_authority};
+use crate::control::{NoSocket, SOCKET_FILE, too_long};
 use crate::data_dir::{LOCK_FILE, NodeSecret, SECRET_FILE, Unread, read_private};
 use crate::gateway;
 use crate::proxy::Upstream;
@@ -58,6 +60,7 @@ pub fn examine(loaded: &Loaded, variable: &dyn Fn(&str) -> Option<String>) -> Ve
             findings.push(wall_clock(now, clock.uptime(), Some(&folder)));
             findings.push(certificate(loaded, &folder, now));
             findings.push(port(loaded, &folder));
+            findings.push(orders(&folder));
         }
         Err(failure) => {
             findings.push(Finding::bad(
@@ -363,6 +366,34 @@ fn port(loaded: &Loaded, folder: &Path) -> Finding {
             ABOUT,
             format!("{address}: {error}"),
             "--listen ADDR of this machine",
+        ),
+    }
+}
+
+/// Whether an operator can reach the gateway while it runs.
+fn orders(folder: &Path) -> Finding {
+    const ABOUT: &str = "orders";
+    let path = folder.join(SOCKET_FILE);
+    let occupied = fs::symlink_metadata(&path).is_ok_and(|facts| !facts.file_type().is_socket());
+    let problem = too_long(&path)
+        .map(NoSocket::TooLong)
+        .or_else(|| occupied.then_some(NoSocket::Occupied));
+    if let Some(problem) = problem {
+        return Finding::warning(
+            ABOUT,
+            format!("none can be given while the gateway runs: {problem}"),
+            problem.hint(),
+        );
+    }
+    let Some(owner) = owner(folder) else {
+        return Finding::good(ABOUT, format!("{SOCKET_FILE} is made at the start"));
+    };
+    match UnixStream::connect(&path) {
+        Ok(_) => Finding::good(ABOUT, format!("process {owner} takes them")),
+        Err(error) => Finding::warning(
+            ABOUT,
+            format!("process {owner} takes none: {error}"),
+            "if it is a gateway that runs for a while already, restart it",
         ),
     }
 }

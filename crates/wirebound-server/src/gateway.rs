@@ -21,6 +21,7 @@ use wirebound_tower::tls::{Grants, Renewals, Tls, TlsParts};
 
 use crate::certificates::Certificates;
 use crate::config::{self, Config, StoreUrl};
+use crate::control::Control;
 use crate::data_dir::{DataDir, NodeSecret};
 use crate::failure::Failure;
 use crate::pages;
@@ -174,6 +175,7 @@ pub async fn run(
         )
     })?;
     let listener = Listener::new(listener, Arc::new(tls), limits(&plan.config));
+    let control = open_control(plan.data_dir.path());
     ready();
     let sweep_every = Duration::from_millis(plan.config.session.sweep_interval.as_millis());
     let leaving = app.clone();
@@ -195,7 +197,11 @@ pub async fn run(
         () = tickets::rotate(&engine, &keys, &clock, &entropy) => {}
         () = signing::rotate(&plan.config, &engine, assertions.as_ref(), &clock, &entropy) => {}
         () = app.keep_names() => {}
+        () = take_orders(control.as_ref(), &engine, &clock) => {}
         () = goodbyes => {}
+    }
+    if let Some(control) = control {
+        control.close().await;
     }
     app.write_names().await;
     house::tidy(&engine, clock.as_ref()).await;
@@ -269,6 +275,27 @@ fn open_store(config: &Config, data_dir: &DataDir) -> Result<Arc<dyn Store>, Fai
             )
         })?;
     Ok(Arc::new(store))
+}
+
+/// Without a socket the gateway serves all the same.
+fn open_control(folder: &Path) -> Option<Control> {
+    match Control::open(folder) {
+        Ok(control) => Some(control),
+        Err(why) => {
+            tracing::warn!(
+                hint = why.hint(),
+                "no order can be given while this gateway runs, for {why}"
+            );
+            None
+        }
+    }
+}
+
+async fn take_orders(control: Option<&Control>, engine: &Arc<Engine>, clock: &Arc<dyn Clock>) {
+    match control {
+        Some(control) => control.serve(engine, clock).await,
+        None => core::future::pending().await,
+    }
 }
 
 async fn raise_ceilings(engine: &Engine, plan: &Plan, clock: &dyn Clock) -> Result<(), Failure> {

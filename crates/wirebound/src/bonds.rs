@@ -449,6 +449,22 @@ impl Bonds {
         }
     }
 
+    /// The session is over by what the store says of its subject; that it ends is only about to be written. Its wires accept
+    /// nothing, and whatever streams to it is told why at once: a moment later is too late to say more than "come back".
+    pub(crate) fn condemn(&self, session: SessionId, ending: Ending) {
+        if let Some(bond) = self.shard(session).get(&session) {
+            for bound in &bond.wires {
+                bound.wire.doubt(session);
+            }
+            bond.fate
+                .state
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .ending = Some(ending);
+            bond.fate.changed.notify(usize::MAX);
+        }
+    }
+
     /// Changes what the live table knows, if the session is there. Whoever sleeps until one of its times looks again.
     pub(crate) fn update(&self, session: SessionId, change: impl FnOnce(&mut Live)) {
         if let Some(bond) = self.shard(session).get(&session) {

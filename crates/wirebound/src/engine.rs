@@ -71,7 +71,7 @@ pub use prove::{Accepted, Offer, Outcome};
 pub use revoke::{CalledBack, RevokedPage};
 pub use shared::Sign;
 pub use sign_in::{NotSignedIn, SignIn, SignedIn};
-pub use summary::SessionSummary;
+pub use summary::{SessionSummary, SessionsAfter, SessionsPage};
 pub use sweep::Swept;
 pub use tickets::{Leaving, TicketTimes, Ticketed};
 pub use vault::Vault;

@@ -188,3 +188,32 @@ fn the_store_is_read_and_left_alone() {
         State::Warning
     );
 }
+
+#[test]
+fn a_socket_that_cannot_be_made_or_that_nobody_listens_on_is_told() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("data");
+    assert_eq!(orders(&folder).state, State::Good);
+    let long = parent.path().join("x".repeat(100));
+    let finding = orders(&long);
+    assert_eq!(finding.state, State::Warning);
+    assert!(finding.seen.contains("at most 107"), "{finding:?}");
+    assert!(finding.hint.unwrap().contains("--data-dir"));
+
+    let owned = crate::data_dir::DataDir::open(&folder).unwrap();
+    let finding = orders(&folder);
+    assert_eq!(finding.state, State::Warning, "held, and no socket");
+    assert!(finding.seen.contains("takes none"), "{finding:?}");
+    let path = folder.join(SOCKET_FILE);
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let finding = orders(&folder);
+    assert_eq!(finding.state, State::Good, "{finding:?}");
+    assert!(finding.seen.ends_with("takes them"));
+    drop(listener);
+    assert_eq!(orders(&folder).state, State::Warning, "held, and stale");
+    drop(owned);
+    assert_eq!(orders(&folder).state, State::Good, "stale is replaced");
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, "x").unwrap();
+    assert_eq!(orders(&folder).state, State::Warning, "in the way");
+}

@@ -29,6 +29,7 @@ mod guests;
 mod hostile;
 mod identity;
 mod liar;
+mod orders;
 mod owners;
 mod process;
 mod raw;

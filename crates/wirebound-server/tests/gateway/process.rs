@@ -178,12 +178,26 @@ impl Gateway {
         (self.child, self.address) = (child, address);
     }
 
-    /// Runs `wirebound identities` on the folder of a gateway that was stopped.
+    /// Runs `wirebound identities`, which must succeed.
     pub(crate) async fn identities(&self, words: &[&str]) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_wirebound"));
         command.arg("identities").args(words).arg("--data-dir");
         let done = command.arg(self.data()).output().await.unwrap();
         assert!(done.status.success(), "{done:?}");
+    }
+
+    /// Has an order carried out, by the gateway if it runs; answers the exit code and what was said.
+    #[allow(dead_code, reason = "each test binary uses its own part")]
+    pub(crate) async fn order(&self, words: &[&str]) -> (i32, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wirebound"));
+        command.args(words).arg("--data-dir").arg(self.data());
+        let done = within("an order", command.kill_on_drop(true).output()).await;
+        let done = done.unwrap();
+        let said = [done.stdout, done.stderr].concat();
+        (
+            done.status.code().unwrap(),
+            String::from_utf8(said).unwrap(),
+        )
     }
 
     /// Ends it and answers what lies in its store, as `(space, name length, value)`.

@@ -71,7 +71,7 @@ fn files(folder: &Path, into: &mut Vec<(String, Vec<u8>)>) {
         let path = entry.path();
         if path.is_dir() {
             files(&path, into);
-        } else if !path.ends_with("node.secret") && !path.ends_with("ca.key") {
+        } else if path.is_file() && !path.ends_with("node.secret") && !path.ends_with("ca.key") {
             into.push((path.display().to_string(), std::fs::read(&path).unwrap()));
         }
     }
@@ -134,6 +134,19 @@ async fn no_secret_is_in_a_log_a_body_or_a_file_in_any_coding() {
     }
     let node = std::fs::read_to_string(gateway.data().join("node.secret")).unwrap();
     let live = files_of(&gateway.data());
+    let mut ordered = String::new();
+    for words in [
+        &["identities", "show", "alice"][..],
+        &["sessions", "ls"],
+        &["sessions", "ls", "--subject", "bob"],
+    ] {
+        for form in [&[][..], &["--json"]] {
+            let (code, said) = gateway.order(&[words, form].concat()).await;
+            assert_eq!(code, 0, "{said}");
+            assert!(said.contains("alice") || said.contains("bob"), "{said}");
+            ordered.push_str(&said);
+        }
+    }
     gateway.stop().await;
 
     for name in ["-h=", "-j0="] {
@@ -178,6 +191,7 @@ async fn no_secret_is_in_a_log_a_body_or_a_file_in_any_coding() {
             places.push(("a body".to_owned(), body.clone().into_bytes()));
         }
     }
+    places.push(("what an operator is shown".to_owned(), ordered.into_bytes()));
     places.extend(live);
     places.extend(files_of(&gateway.data()));
     let lines = gateway.printed().len();

@@ -204,8 +204,9 @@ impl Engine {
                 self.bonds.role_fell(listed.id);
             }
             if identity.blocked || identity.removed {
-                // They are about to be ended one by one; none is believed meanwhile, nor if that fails half-way.
-                self.bonds.doubt(listed.id);
+                // They are about to be ended one by one; none is believed meanwhile, nor if that fails half-way, since their
+                // generation is over.
+                self.bonds.condemn(listed.id, Ending::Removed);
             }
         }
     }

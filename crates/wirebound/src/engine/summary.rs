@@ -1,9 +1,10 @@
 //! What may be shown of a session: a type without a field that could hold a secret.
 
 use super::Engine;
-use crate::ids::{Authority, SessionId, Subject};
+use crate::ids::{Authority, SESSION_ID_BYTES, SessionId, Subject};
+use crate::record::Record;
 use crate::role::Role;
-use crate::store::StoreError;
+use crate::store::{Space, StoreError};
 use crate::time::Timestamp;
 
 /// A session, for its owner's and an operator's eyes.
@@ -34,6 +35,31 @@ pub struct SessionSummary {
     pub wires: usize,
     /// Where it was last proved from: address and client.
     pub last_side: String,
+}
+
+/// Where a walk over everybody's sessions stands: behind this one, in the order of when they are due to be looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "a place in an order of two parts; whoever walks keeps it as he likes"
+)]
+pub struct SessionsAfter {
+    /// When that session was due.
+    pub due: Timestamp,
+    /// Which it was.
+    pub id: SessionId,
+}
+
+/// A part of a walk over everybody's sessions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SessionsPage {
+    /// Those that live.
+    pub sessions: Vec<SessionSummary>,
+    /// How many rows no key of this node reads.
+    pub unreadable: usize,
+    /// Where to go on; nothing after the last.
+    pub next: Option<SessionsAfter>,
 }
 
 impl Engine {
@@ -98,5 +124,45 @@ impl Engine {
         }
         found.sort_by_key(|summary| (summary.created, summary.id));
         Ok(found)
+    }
+    /// Live sessions of everybody, at most this many rows at a time. What is used meanwhile moves back in the order: it
+    /// may be met twice, and is not missed.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot say.
+    pub async fn sessions(
+        &self,
+        after: Option<SessionsAfter>,
+        most: usize,
+        now: Timestamp,
+    ) -> Result<SessionsPage, StoreError> {
+        let after = after.map(|after| (after.due, Record::key(&after.id)));
+        let rows = self
+            .store
+            .due(Space::Session, Timestamp::NEVER, after, most)
+            .await?;
+        let mut page = SessionsPage {
+            sessions: Vec::new(),
+            unreadable: 0,
+            next: None,
+        };
+        for (due, key) in rows {
+            let Ok(bytes) = <[u8; SESSION_ID_BYTES]>::try_from(key.name()) else {
+                page.unreadable = page.unreadable.saturating_add(1);
+                continue;
+            };
+            let id = SessionId::from_bytes(bytes);
+            page.next = Some(SessionsAfter { due, id });
+            match self.session(id, now).await {
+                Ok(session) => page.sessions.extend(session),
+                // One record that does not read back must not hide all the others.
+                Err(error) if error.is_corrupt() => {
+                    page.unreadable = page.unreadable.saturating_add(1);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(page)
     }
 }

@@ -4,7 +4,7 @@ use crate::strict;
 use futures_executor::block_on;
 use wirebound::engine::Scope;
 use wirebound::store::Store;
-use wirebound::{Ending, Lifetime, Policy, Refusal, Role};
+use wirebound::{Cut, Ending, Lifetime, Policy, Refusal, Role};
 
 use crate::store::{Fault, Faulty};
 use crate::world::{Answer, World, subject};
@@ -217,6 +217,37 @@ fn a_block_that_fails_half_way_never_lets_the_blocked_in() {
         }
         met
     });
+}
+
+/// Streams were told "the role fell, come back" by the change of the identity, a disk's moment before the ending that says
+/// "never".
+#[test]
+fn what_streams_to_the_blocked_is_told_that_it_is_over_before_the_ending_is_on_disk() {
+    let store = Faulty::new();
+    let mut w = over(&store);
+    let lines: Vec<_> = (0..2).map(|_| w.full()).collect();
+    let signed: Vec<_> = lines
+        .iter()
+        .map(|line| w.sign_in(line, "alice", Role::USER))
+        .collect();
+    let watches: Vec<_> = signed
+        .iter()
+        .map(|signed_in| w.engine.watch(signed_in.verified.session()).unwrap())
+        .collect();
+    assert!(watches.iter().all(|watch| watch.now().is_none()), "control");
+    // Behind the change of the identity nothing is written any more.
+    store.fail_after(2, Fault::Before);
+    assert!(block_on(w.engine.set_blocked(&subject("alice"), true, w.now)).is_err());
+    assert!(store.heal());
+    let identity = block_on(w.engine.identity(&subject("alice"))).unwrap();
+    let identity = identity.unwrap();
+    assert!(identity.blocked && identity.sessions.len() == 2);
+    for watch in &watches {
+        assert_eq!(watch.now(), Some(Cut::Ended(Ending::Removed)));
+    }
+    for (line, signed_in) in lines.iter().zip(&signed) {
+        assert!(!w.get(line, signed_in.cookie.expose()).is_in());
+    }
 }
 
 #[test]

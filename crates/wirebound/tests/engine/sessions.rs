@@ -679,3 +679,56 @@ fn a_clock_that_goes_back_signs_nobody_out_and_brings_nothing_ended_back() {
         "the absolute limit stands"
     );
 }
+
+#[test]
+fn a_walk_over_everybodys_sessions_meets_each_live_one_and_passes_over_what_does_not_read() {
+    use std::collections::BTreeSet;
+    use wirebound::SessionId;
+    use wirebound::store::{Change, Durability, Expect, Key, Space};
+    let mut w = world();
+    let lines: Vec<Line> = (0..7)
+        .map(|number| {
+            let line = w.settle(&format!("user-{number}"), Role::USER);
+            w.step(Lifetime::from_mins(1));
+            line
+        })
+        .collect();
+    let walk = |w: &World, most| {
+        let (mut met, mut unreadable, mut after) = (Vec::<SessionId>::new(), 0, None);
+        loop {
+            let page = block_on(w.engine.sessions(after, most, w.now)).unwrap();
+            assert!(page.sessions.len() <= most);
+            met.extend(page.sessions.iter().map(|session| session.id));
+            unreadable += page.unreadable;
+            after = page.next;
+            if after.is_none() {
+                return (met, unreadable);
+            }
+        }
+    };
+    let all: BTreeSet<SessionId> = walk(&w, 100).0.into_iter().collect();
+    assert_eq!(all.len(), 7);
+    for most in 1..9 {
+        let (met, unreadable) = walk(&w, most);
+        assert_eq!((met.len(), unreadable), (7, 0), "{most} at a time");
+        assert_eq!(met.into_iter().collect::<BTreeSet<_>>(), all);
+    }
+    // Somebody wrote a row that no key of ours vouches for: first in the order, and last.
+    for (name, due) in [([0; 10], Timestamp::ZERO), ([255; 10], Timestamp::NEVER)] {
+        let put = Change::Put {
+            key: Key::new(Space::Session, &name),
+            expect: Expect::Absent,
+            value: vec![1; 90],
+            due,
+        };
+        block_on(w.store.commit(vec![put], Durability::Durable)).unwrap();
+    }
+    for most in 1..9 {
+        let (met, unreadable) = walk(&w, most);
+        assert_eq!((met.len(), unreadable), (7, 2), "{most} at a time");
+    }
+    // What is over is not listed, swept or not.
+    drop(lines);
+    w.step(strict().idle);
+    assert_eq!(walk(&w, 3), (Vec::new(), 2));
+}
