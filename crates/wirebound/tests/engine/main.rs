@@ -17,6 +17,7 @@
 )]
 
 mod admin;
+mod api_keys;
 mod guests;
 mod model;
 mod outage;
