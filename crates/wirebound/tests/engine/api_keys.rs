@@ -394,6 +394,8 @@ fn a_last_use_is_written_down_by_the_tidying() {
     let used = w.now;
     assert!(check(&w, &text).is_ok());
     assert_eq!(summary(&w, id).last_used, Some(used), "known at once");
+    rotate(&w, id, HOUR);
+    assert_eq!(summary(&w, id).last_used, Some(used), "and kept");
     w.restart();
     block_on(w.engine.recall_keys(w.now)).unwrap();
     assert_eq!(summary(&w, id).last_used, None, "the control: it was lost");
@@ -669,28 +671,21 @@ fn there_are_ten_thousand_keys_at_most_and_the_one_dead_for_longest_makes_room()
 }
 
 #[test]
-fn makers_at_once_do_not_share_the_last_room() {
-    let w = world();
-    for _ in 0..9_990 {
+fn two_makers_at_once_do_not_share_the_last_room() {
+    let store = Paused::new();
+    let w = over(Arc::clone(&store) as Arc<dyn Store>);
+    for _ in 0..9_999 {
         make(&w, "ci");
     }
-    let start = Barrier::new(20);
-    let (engine, now) = (&w.engine, w.now);
-    let made: usize = std::thread::scope(|scope| {
-        let racers: Vec<_> = (0..20)
-            .map(|racer| {
-                let start = &start;
-                scope.spawn(move || {
-                    start.wait();
-                    let new = wanted(&format!("owner {racer}"));
-                    usize::from(block_on(engine.create_key(new, now)).is_ok())
-                })
-            })
-            .collect();
-        let made = racers.into_iter().map(|racer| racer.join().unwrap());
-        made.sum()
-    });
-    assert_eq!(made, 10);
+    store.pause(At::Commit);
+    let mut context = Context::from_waker(Waker::noop());
+    let mut slow = pin!(w.engine.create_key(wanted("alice"), w.now));
+    assert!(slow.as_mut().poll(&mut context).is_pending());
+    let mut fast = pin!(w.engine.create_key(wanted("bob"), w.now));
+    assert!(fast.as_mut().poll(&mut context).is_pending(), "it waits");
+    store.release();
+    assert!(block_on(slow).is_ok());
+    assert!(matches!(block_on(fast), Err(NotMade::Full)));
     assert_eq!(block_on(w.store.count(Space::Key)).unwrap(), 10_000);
 }
 
