@@ -330,7 +330,7 @@ mod tests {
             assert!(KeyRecord::decode(&bytes[..cut]).is_none(), "cut at {cut}");
         }
         assert!(KeyRecord::decode(&[&bytes[..], &[0]].concat()).is_none());
-        let mut newer = bytes.clone();
+        let mut newer = bytes;
         newer[0] += 1;
         assert!(KeyRecord::decode(&newer).is_none());
         let bare = KeyRecord {
