@@ -250,3 +250,224 @@ fn nibble(digit: u8) -> Option<u8> {
         .to_digit(16)
         .and_then(|worth| u8::try_from(worth).ok())
 }
+
+#[cfg(test)]
+#[expect(
+    clippy::string_slice,
+    clippy::arithmetic_side_effects,
+    reason = "tests: a wrong step ends the test with its place"
+)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::TestEntropy;
+
+    fn key(seed: u64) -> ApiKey {
+        let entropy = TestEntropy::seeded(seed);
+        ApiKey::draw(ApiKeyId::draw(&entropy).unwrap(), &entropy).unwrap()
+    }
+
+    /// Repeats one byte for ever.
+    #[derive(Debug)]
+    struct Stuck(u8);
+
+    impl Entropy for Stuck {
+        fn fill(&self, bytes: &mut [u8]) -> Result<(), EntropyError> {
+            bytes.fill(self.0);
+            Ok(())
+        }
+    }
+
+    /// Counts up from 0, and so draws each byte equally often.
+    #[derive(Debug, Default)]
+    struct Counting(std::sync::Mutex<u8>);
+
+    impl Entropy for Counting {
+        fn fill(&self, bytes: &mut [u8]) -> Result<(), EntropyError> {
+            let mut next = self.0.lock().unwrap();
+            for byte in bytes {
+                *byte = *next;
+                *next = next.wrapping_add(1);
+            }
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_key_has_the_form_that_is_written_down_and_reads_back() {
+        let key = key(1);
+        let text = key.expose();
+        assert_eq!(text.len(), 66);
+        assert_eq!(text.len(), API_KEY_CHARS);
+        assert_eq!(&text[..4], "wbk_");
+        assert_eq!(&text[4..16], key.id().to_string());
+        assert_eq!(&text[16..17], "_");
+        assert!(is_base62(&text.as_bytes()[17..]));
+        assert_eq!(ApiKeyId::parse(&text[4..16]), Some(key.id()));
+        let shown = Shown::read(text.as_bytes()).unwrap();
+        assert_eq!(shown.id, key.id());
+        assert_eq!(shown.secret, &text.as_bytes()[17..60]);
+        assert!(shown.digest().matches(&key.digest().unwrap()));
+    }
+
+    #[test]
+    fn the_checksum_is_the_crc_32_that_everybody_has() {
+        // The check value of CRC-32/ISO-HDLC: 0xcbf43926 = 3421780262.
+        let worth = |digits: [u8; 6]| {
+            digits.iter().fold(0u64, |sum, digit| {
+                let worth = BASE62.iter().position(|one| one == digit).unwrap();
+                sum * 62 + u64::try_from(worth).unwrap()
+            })
+        };
+        assert_eq!(worth(checksum(b"123456789")), 0xcbf4_3926);
+        assert_eq!(&checksum(b""), b"000000", "the digits are all there");
+    }
+
+    #[test]
+    fn a_key_does_not_print() {
+        let key = key(2);
+        let shown = format!("{key:?} {key:#?}");
+        assert_eq!(shown, "ApiKey(..) ApiKey(..)");
+    }
+
+    #[test]
+    fn another_id_or_another_secret_has_another_digest() {
+        let entropy = TestEntropy::seeded(3);
+        let ids = [(); 2].map(|()| ApiKeyId::draw(&entropy).unwrap());
+        let one = ApiKey::draw(ids[0], &Stuck(7)).unwrap();
+        let other_id = ApiKey::draw(ids[1], &Stuck(7)).unwrap();
+        let other_secret = ApiKey::draw(ids[0], &Stuck(8)).unwrap();
+        assert_eq!(&one.expose()[17..60], &other_id.expose()[17..60]);
+        let digest = |key: &ApiKey| key.digest().unwrap();
+        assert!(!digest(&one).matches(&digest(&other_id)));
+        assert!(!digest(&one).matches(&digest(&other_secret)));
+        assert!(digest(&one).matches(&digest(&ApiKey::draw(ids[0], &Stuck(7)).unwrap())));
+    }
+
+    #[test]
+    fn each_character_is_as_likely_as_any_other_and_a_source_that_is_stuck_makes_no_key() {
+        let entropy = Counting::default();
+        let mut counts = [0u32; 256];
+        // A byte comes up 62 times in 62 * 256; 4 of the bytes make each character.
+        for _ in 0..62 {
+            let drawn: Zeroizing<[u8; 248]> = draw(&entropy).unwrap();
+            for character in drawn.iter() {
+                counts[usize::from(*character)] += 1;
+            }
+            // 248 fair bytes took 3 pools of 64 and most of a fourth: the turn ends where it began.
+            assert_eq!(*entropy.0.lock().unwrap(), 0);
+        }
+        assert!(BASE62.iter().all(|c| counts[usize::from(*c)] == 62 * 4));
+        assert_eq!(counts.iter().sum::<u32>(), 62 * 248, "and no other");
+        assert!(draw::<1>(&Stuck(FAIR)).is_err());
+        assert!(draw::<1>(&Stuck(FAIR - 1)).is_ok());
+    }
+
+    #[test]
+    fn what_only_looks_like_a_key_is_none() {
+        let text = key(4).expose().to_owned();
+        for bad in [
+            String::new(),
+            "wbk_".to_owned(),
+            format!("{text} "),
+            format!(" {text}"),
+            text[..65].to_owned(),
+            text[1..].to_owned(),
+            format!("{text}0"),
+            text.to_uppercase(),
+            text.to_lowercase(),
+            text.replacen("wbk_", "wbx_", 1),
+            text.replace('_', "-"),
+            "0".repeat(66),
+        ] {
+            assert!(Shown::read(bad.as_bytes()).is_none(), "{bad:?}");
+        }
+        assert!(Shown::read(text.as_bytes()).is_some(), "the control");
+    }
+
+    #[test]
+    fn a_key_is_found_wherever_it_stands_and_however_it_is_encoded() {
+        let key = key(5);
+        let text = key.expose();
+        let all: String = text.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        let upper: String = text.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        for found in [
+            text.to_owned(),
+            format!("/v1/things?api_key={text}&page=2"),
+            format!("/{text}"),
+            format!("%20{text}%20"),
+            format!("/?key={all}"),
+            upper,
+            format!("/?key={}", text.replacen('_', "%5F", 1)),
+            format!("/?key={}", text.replace('_', "%5f")),
+            format!("/?next=%2F%3Fkey%3D{}", text.replace('_', "%255F")),
+            format!("/?next={}", text.replace('_', "%25255F")),
+            format!("%%%{text}%"),
+            format!("wbk_wbk_{text}"),
+        ] {
+            assert!(ApiKey::find_in(found.as_bytes()), "{found}");
+        }
+        let mut mistyped = text.to_owned();
+        mistyped.pop();
+        for clean in [
+            "",
+            "/?q=wbk_",
+            "/%",
+            "/%4",
+            "%zz%25",
+            &format!("/?key={mistyped}"),
+            &format!("/?key={mistyped}-"),
+        ] {
+            assert!(!ApiKey::find_in(clean.as_bytes()), "{clean}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_one_character_changed_is_malformed(seed: u64, at in 0usize..66, other: u8) {
+            let key = key(seed);
+            let mut text = key.expose().as_bytes().to_vec();
+            prop_assert!(Shown::read(&text).is_some());
+            prop_assume!(text[at] != other);
+            text[at] = other;
+            prop_assert!(Shown::read(&text).is_none());
+        }
+
+        #[test]
+        fn any_two_neighbours_swapped_are_malformed(seed: u64, at in 0usize..65) {
+            let key = key(seed);
+            let mut text = key.expose().as_bytes().to_vec();
+            prop_assume!(text[at] != text[at + 1]);
+            text.swap(at, at + 1);
+            prop_assert!(Shown::read(&text).is_none());
+        }
+
+        #[test]
+        fn a_key_is_found_among_any_bytes(
+            seed: u64,
+            before in proptest::collection::vec(any::<u8>(), 0..40),
+            after in proptest::collection::vec(any::<u8>(), 0..40),
+            encoded in proptest::collection::vec(any::<bool>(), 66),
+        ) {
+            let mut bytes = before.clone();
+            for (byte, encode) in key(seed).expose().bytes().zip(encoded) {
+                if encode {
+                    bytes.extend(format!("%{byte:02X}").bytes());
+                } else {
+                    bytes.push(byte);
+                }
+            }
+            bytes.extend(&after);
+            // A "%" at the end of what stands before takes the first characters of the key with it, if they are digits.
+            prop_assume!(!before.iter().rev().take(2).any(|byte| *byte == b'%'));
+            prop_assert!(ApiKey::find_in(&bytes));
+        }
+
+        #[test]
+        fn whatever_a_stranger_sends_is_no_key_and_stops_nothing(text in proptest::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(Shown::read(&text).is_none());
+            prop_assert!(!ApiKey::find_in(&text));
+        }
+    }
+}

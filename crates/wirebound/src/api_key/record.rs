@@ -297,3 +297,116 @@ fn read_scopes(listed: &[&str]) -> Option<KeyScopes> {
     let scopes = KeyScopes::new(listed).ok()?;
     scopes.iter().eq(listed.iter().copied()).then_some(scopes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Timestamp {
+        Timestamp::from_millis(millis)
+    }
+
+    fn record() -> KeyRecord {
+        KeyRecord {
+            id: ApiKeyId::parse("0123456789Ab").unwrap(),
+            label: KeyLabel::new("nightly build").unwrap(),
+            owner: Subject::new(b"ci").unwrap(),
+            scopes: KeyScopes::new(["deploy", "feed:read"]).unwrap(),
+            created: at(1),
+            expires: Some(at(2)),
+            current: Digest::from_bytes([3; 32]),
+            previous: Some((Digest::from_bytes([4; 32]), at(5))),
+            rotated: Some(at(6)),
+            revoked: Some((at(7), RevokedBy::Leak)),
+            last_used: Some(at(8)),
+        }
+    }
+
+    #[test]
+    fn records_round_trip_and_nothing_else_reads() {
+        let bytes = record().encode();
+        assert_eq!(KeyRecord::decode(&bytes).unwrap().encode(), bytes);
+        for cut in 0..bytes.len() {
+            assert!(KeyRecord::decode(&bytes[..cut]).is_none(), "cut at {cut}");
+        }
+        assert!(KeyRecord::decode(&[&bytes[..], &[0]].concat()).is_none());
+        let mut newer = bytes;
+        newer[0] += 1;
+        assert!(KeyRecord::decode(&newer).is_none());
+        let bare = KeyRecord {
+            expires: None,
+            previous: None,
+            rotated: None,
+            revoked: None,
+            last_used: None,
+            ..record()
+        };
+        let bytes = bare.encode();
+        assert_eq!(KeyRecord::decode(&bytes).unwrap().encode(), bytes);
+    }
+
+    #[test]
+    fn scopes_out_of_order_or_twice_were_not_written_here() {
+        let scopes = |listed: &[&str]| read_scopes(listed).is_some();
+        assert!(scopes(&["a", "b"]));
+        for bad in [&["b", "a"][..], &["a", "a"], &["A"], &[""], &[]] {
+            assert!(!scopes(bad), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn scopes_are_sorted_and_each_is_there_once() {
+        let scopes = KeyScopes::new(["write", "read", "write"]).unwrap();
+        assert_eq!(scopes.to_string(), "read write");
+        assert!(scopes.has("read"));
+        assert!(!scopes.has("rea"), "no prefix");
+        assert!(!scopes.has("*"));
+        let many = |count: usize| KeyScopes::new((0..count).map(|n| format!("s{n}")));
+        assert!(many(KEY_SCOPES_MAX).is_ok());
+        assert_eq!(many(KEY_SCOPES_MAX + 1), Err(NotScopes));
+        assert_eq!(many(0), Err(NotScopes));
+        assert!(KeyScopes::new(["x".repeat(64)]).is_ok());
+        for bad in ["", "Read", "a b", "a/b", "a*", "\u{e9}", &"x".repeat(65)] {
+            assert_eq!(KeyScopes::new([bad]), Err(NotScopes), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_label_is_one_line_that_reads_as_it_is_written() {
+        for good in ["x", "deploy (blue)", "\u{fc}ber", &"\u{e9}".repeat(64)] {
+            assert_eq!(KeyLabel::new(good).unwrap().as_str(), good);
+        }
+        for bad in [
+            "",
+            "a\nb",
+            "a\tb",
+            "\u{7f}",
+            "a\u{202e}b",
+            "a\u{200b}b",
+            "a\u{2028}b",
+            "\u{a0}",
+            &"x".repeat(65),
+        ] {
+            assert_eq!(KeyLabel::new(bad), Err(NotALabel), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_dead_key_is_due_thirty_days_after_it_died_and_a_live_one_never() {
+        let day = Lifetime::from_days(30);
+        assert_eq!(record().due(), at(7).after(day), "the revocation counts");
+        let expiring = KeyRecord {
+            revoked: None,
+            ..record()
+        };
+        assert_eq!(expiring.due(), at(2).after(day));
+        assert_eq!(expiring.dead_since(at(1)), None);
+        assert_eq!(expiring.dead_since(at(2)), Some(at(2)));
+        let lasting = KeyRecord {
+            expires: None,
+            ..expiring
+        };
+        assert_eq!(lasting.due(), Timestamp::NEVER);
+        assert_eq!(lasting.dead_since(Timestamp::NEVER), None);
+    }
+}

@@ -17,6 +17,8 @@
 )]
 
 mod admin;
+mod api_keys;
+mod assertions;
 mod guests;
 mod model;
 mod outage;

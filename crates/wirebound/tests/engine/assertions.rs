@@ -1,0 +1,546 @@
+//! What was issued for a session, and how it is called back: nobody who was turned away comes back by what he still holds.
+
+use std::sync::Arc;
+
+use futures_executor::block_on;
+use wirebound::engine::{Claimed, Issue, NewKey, Scope};
+use wirebound::revocation::{Followed, Revoked};
+use wirebound::sequence::{Again, Rules};
+use wirebound::store::Space;
+use wirebound::{
+    Authority, Ending, KeyLabel, KeyRefusal, KeyScopes, Lifetime, Need, Policy, Preset, Refusal,
+    Role, Strength, Timestamp, Verified,
+};
+
+use crate::store::{Fault, Faulty};
+use crate::world::{Ask, HOST, Line, World, client, subject};
+use crate::{strict, with};
+
+const REMEMBERED: Lifetime = Lifetime::from_mins(16);
+const LIFE: Lifetime = Lifetime::from_mins(15);
+const GONE: fn(Ending) -> Refusal = Refusal::PhantomSession;
+
+fn issuing(preset: Preset) -> Policy {
+    Policy {
+        preset,
+        assertions: Some(REMEMBERED),
+        tickets: Rules {
+            again: if preset.binds_wires() {
+                Again::Family
+            } else {
+                Again::Client
+            },
+            ..Rules::default()
+        },
+        ..Policy::default()
+    }
+}
+
+fn portable() -> World {
+    with(issuing(Preset::Portable))
+}
+
+/// Somebody signs in and asks once; whose it is, by the ticket.
+fn member(w: &mut World, name: &str) -> Verified {
+    let line = w.full();
+    let signed_in = w.sign_in(&line, name, Role::USER);
+    w.browser.cookie = signed_in.cookie.expose().to_owned();
+    let ask = Ask {
+        client: client(name),
+        ..Ask::new(&w.browser.cookie)
+    };
+    w.ask(&line, &ask).verified().unwrap().clone()
+}
+
+fn issue(w: &World, verified: &Verified) -> Issue {
+    block_on(w.engine.issue(verified, w.now)).unwrap().unwrap()
+}
+
+/// What a token with a good signature claims that was made of this.
+fn claimed(issue: &Issue, now: Timestamp) -> Claimed {
+    Claimed {
+        issued: issue.issued,
+        subject: issue.subject.clone(),
+        role: issue.role,
+        expires: now.after(LIFE).min(issue.not_after),
+        authority: Authority::of(HOST),
+    }
+}
+
+fn admit(w: &World, line: &Line, claimed: &Claimed, need: Need) -> Result<Verified, Refusal> {
+    let host = Authority::of(HOST);
+    let admitted = block_on(w.engine.admit(&line.wire, claimed, &host, need, w.now));
+    admitted.unwrap().map(|(verified, _visit)| verified)
+}
+
+fn user() -> Need {
+    Need::role(Role::USER)
+}
+
+#[test]
+fn what_was_issued_lets_in_without_asking_the_store_and_as_no_more_than_a_string() {
+    let store = Faulty::new();
+    let mut w = World::new(issuing(Preset::Portable), Arc::clone(&store) as _);
+    let verified = member(&mut w, "alice");
+    let claimed = claimed(&issue(&w, &verified), w.now);
+    let line = w.full();
+    // Whatever it is asked now, it fails.
+    store.fail_after(0, Fault::Before);
+    let by_claim = admit(&w, &line, &claimed, user()).unwrap();
+    assert!(!store.heal(), "and it was not asked");
+    assert_eq!(by_claim.session(), verified.session());
+    assert_eq!(by_claim.strength(), Strength::Bearer);
+    let ticket = Need {
+        role: None,
+        strength: Some(Strength::Ticket),
+    };
+    assert_eq!(
+        admit(&w, &line, &claimed, ticket),
+        Err(Refusal::InsufficientStrength)
+    );
+}
+
+#[test]
+fn a_copied_assertion_is_worth_nothing_where_connections_are_bound() {
+    for preset in [Preset::Strict, Preset::Balanced] {
+        let mut w = with(issuing(preset));
+        let line = w.settle("alice", Role::USER);
+        let verified = w.get(&line, &w.browser.cookie).verified().unwrap().clone();
+        let claimed = claimed(&issue(&w, &verified), w.now);
+        for wire in [&line, &w.full()] {
+            assert_eq!(admit(&w, wire, &claimed, user()), Err(Refusal::NotProven));
+        }
+    }
+}
+
+#[test]
+fn an_assertion_of_an_admin_is_one_of_a_user_here() {
+    let mut w = portable();
+    let verified = member(&mut w, "alice");
+    let mut claimed = claimed(&issue(&w, &verified), w.now);
+    claimed.role = Role::ADMIN;
+    let line = w.full();
+    assert_eq!(
+        admit(&w, &line, &claimed, user()).unwrap().role(),
+        Role::USER
+    );
+    let admin = Need::role(Role::ADMIN);
+    assert_eq!(
+        admit(&w, &line, &claimed, admin),
+        Err(Refusal::StepUpRequired)
+    );
+}
+
+#[test]
+fn an_assertion_of_another_host_or_past_its_time_lets_nobody_in() {
+    let mut w = portable();
+    let verified = member(&mut w, "alice");
+    let claimed = claimed(&issue(&w, &verified), w.now);
+    let line = w.full();
+    let elsewhere = Claimed {
+        authority: Authority::of("other.test"),
+        ..claimed.clone()
+    };
+    assert_eq!(
+        admit(&w, &line, &elsewhere, user()),
+        Err(Refusal::Unauthenticated)
+    );
+    w.step(LIFE);
+    assert_eq!(
+        admit(&w, &line, &claimed, user()),
+        Err(Refusal::SessionExpired(Ending::ExpiredAbsolute))
+    );
+}
+
+/// Each way in which what was issued is called back, and how its holder is answered.
+#[test]
+fn whatever_ends_a_session_calls_back_what_was_issued_for_it_at_once_and_over_a_restart() {
+    type Act = fn(&World, &Verified);
+    let ways: [(&str, Act, Ending); 7] = [
+        (
+            "logout",
+            |w, v| {
+                block_on(w.engine.logout(v, Scope::Session, w.now)).unwrap();
+            },
+            Ending::Logout,
+        ),
+        (
+            "all",
+            |w, v| {
+                block_on(w.engine.logout(v, Scope::All, w.now)).unwrap();
+            },
+            Ending::Logout,
+        ),
+        (
+            "ended by an operator",
+            |w, v| {
+                block_on(w.engine.end(v.session(), Ending::Revoked, w.now)).unwrap();
+            },
+            Ending::Revoked,
+        ),
+        (
+            "blocked",
+            |w, v| {
+                block_on(w.engine.set_blocked(v.subject(), true, w.now)).unwrap();
+            },
+            Ending::Removed,
+        ),
+        (
+            "removed",
+            |w, v| {
+                block_on(w.engine.remove(v.subject(), w.now)).unwrap();
+            },
+            Ending::Removed,
+        ),
+        (
+            "the subject was called back",
+            |w, v| {
+                block_on(w.engine.revoke_subject(v.subject(), w.now)).unwrap();
+            },
+            Ending::Revoked,
+        ),
+        (
+            "everything was",
+            |w, _| {
+                block_on(w.engine.revoke_issued_before(None, w.now)).unwrap();
+            },
+            Ending::Revoked,
+        ),
+    ];
+    for (what, act, ending) in ways {
+        let mut w = portable();
+        let verified = member(&mut w, "alice");
+        let other = member(&mut w, "bob");
+        let (held, bobs) = (
+            claimed(&issue(&w, &verified), w.now),
+            claimed(&issue(&w, &other), w.now),
+        );
+        let line = w.full();
+        assert!(admit(&w, &line, &held, user()).is_ok(), "{what}: control");
+        act(&w, &verified);
+        assert_eq!(admit(&w, &line, &held, user()), Err(GONE(ending)), "{what}");
+        let bob_stays = what != "everything was";
+        assert_eq!(admit(&w, &line, &bobs, user()).is_ok(), bob_stays, "{what}");
+        w.restart();
+        block_on(w.engine.recall_revocations(w.now)).unwrap();
+        let line = w.full();
+        assert_eq!(
+            admit(&w, &line, &held, user()),
+            Err(GONE(ending)),
+            "{what}, after a restart"
+        );
+        assert_eq!(admit(&w, &line, &bobs, user()).is_ok(), bob_stays, "{what}");
+    }
+}
+
+#[test]
+fn what_was_called_back_is_forgotten_when_nothing_that_it_blocks_is_left() {
+    let mut w = portable();
+    let verified = member(&mut w, "alice");
+    let held = claimed(&issue(&w, &verified), w.now);
+    block_on(w.engine.logout(&verified, Scope::Session, w.now)).unwrap();
+    let rows = |w: &World| block_on(w.store.count(Space::Revoked)).unwrap();
+    assert_eq!((rows(&w), w.engine.revocations().len()), (1, 1));
+    w.step(Lifetime::from_millis(REMEMBERED.as_millis() - 1));
+    block_on(w.engine.tidy_revocations(w.now)).unwrap();
+    assert_eq!((rows(&w), w.engine.revocations().len()), (1, 1));
+    w.step(Lifetime::from_millis(1));
+    block_on(w.engine.tidy_revocations(w.now)).unwrap();
+    assert_eq!((rows(&w), w.engine.revocations().len()), (0, 0));
+    let line = w.full();
+    assert!(admit(&w, &line, &held, user()).is_err(), "it has run out");
+}
+
+#[test]
+fn one_token_is_called_back_and_its_session_goes_on() {
+    let mut w = portable();
+    let verified = member(&mut w, "alice");
+    let (one, other) = (issue(&w, &verified), issue(&w, &verified));
+    assert_ne!(one.issued.token, other.issued.token);
+    let until = w.now.after(REMEMBERED);
+    assert!(block_on(w.engine.revoke_token(one.issued.token, until)).unwrap());
+    assert!(!block_on(w.engine.revoke_token(one.issued.token, until)).unwrap());
+    let line = w.full();
+    let gone = admit(&w, &line, &claimed(&one, w.now), user());
+    assert_eq!(gone, Err(GONE(Ending::Revoked)));
+    assert!(admit(&w, &line, &claimed(&other, w.now), user()).is_ok());
+}
+
+#[test]
+fn what_is_issued_after_a_call_is_good_within_the_same_millisecond() {
+    let mut w = portable();
+    let verified = member(&mut w, "alice");
+    let line = w.full();
+    let before = claimed(&issue(&w, &verified), w.now);
+    block_on(w.engine.revoke_issued_before(None, w.now)).unwrap();
+    let after = claimed(&issue(&w, &verified), w.now);
+    assert!(admit(&w, &line, &before, user()).is_err());
+    assert!(admit(&w, &line, &after, user()).is_ok());
+    // A clock that goes back changes nothing of it.
+    w.now = w.now.before(Lifetime::from_mins(5));
+    block_on(w.engine.revoke_issued_before(None, w.now)).unwrap();
+    assert!(admit(&w, &line, &after, user()).is_err());
+}
+
+#[test]
+fn a_role_that_falls_calls_back_what_was_issued_with_it_and_the_session_goes_on() {
+    let mut w = with(issuing(Preset::Strict));
+    block_on(w.engine.set_ceiling(&subject("alice"), Role::ADMIN, w.now)).unwrap();
+    let line = w.settle("alice", Role::ADMIN);
+    let as_admin = w.get(&line, &w.browser.cookie).verified().unwrap().clone();
+    let told = issue(&w, &as_admin);
+    assert_eq!(told.role, Role::ADMIN);
+    assert_eq!(told.strength, Strength::Wire);
+    assert!(
+        told.not_after <= w.now.after(strict().admin_role),
+        "no longer than the role"
+    );
+    assert!(!block_on(w.engine.is_revoked(&told.issued, w.now)).unwrap());
+    block_on(w.engine.set_ceiling(&subject("alice"), Role::USER, w.now)).unwrap();
+    assert!(block_on(w.engine.is_revoked(&told.issued, w.now)).unwrap());
+    let as_user = w.get(&line, &w.browser.cookie).verified().unwrap().clone();
+    let told = issue(&w, &as_user);
+    assert_eq!(told.role, Role::USER);
+    assert!(!block_on(w.engine.is_revoked(&told.issued, w.now)).unwrap());
+    // To raise it calls nothing back.
+    block_on(w.engine.set_ceiling(&subject("alice"), Role::ADMIN, w.now)).unwrap();
+    assert!(!block_on(w.engine.is_revoked(&told.issued, w.now)).unwrap());
+}
+
+#[test]
+fn a_role_is_never_asserted_above_that_of_the_request() {
+    let mut w = with(issuing(Preset::Strict));
+    block_on(w.engine.set_ceiling(&subject("alice"), Role::ADMIN, w.now)).unwrap();
+    let line = w.settle("alice", Role::USER);
+    let before = w.get(&line, &w.browser.cookie).verified().unwrap().clone();
+    drop(w.elevate(&line, &before, Role::ADMIN).unwrap());
+    assert_eq!(issue(&w, &before).role, Role::USER);
+}
+
+#[test]
+fn a_guest_is_issued_nothing() {
+    let mut w = portable();
+    let guest = wirebound::engine::Guest {
+        subject: subject("a:0123456789abcdef0123456789abcdef"),
+        authority: Authority::of(HOST),
+        persistent: false,
+        idle: None,
+        absolute: None,
+        vault: b"x".to_vec(),
+    };
+    let cookie = w.engine.seal_guest(&guest, w.now).unwrap().unwrap();
+    let line = w.full();
+    let verified = w.get(&line, cookie.expose()).verified().unwrap().clone();
+    assert!(
+        block_on(w.engine.issue(&verified, w.now))
+            .unwrap()
+            .is_none()
+    );
+    block_on(w.engine.end(verified.session(), Ending::Revoked, w.now)).unwrap();
+    assert_eq!(block_on(w.store.count(Space::Revoked)).unwrap(), 0);
+}
+
+/// The store fails at each call that a block makes, before or after it took effect: whoever is told that it is done can
+/// rely on it, and whatever is told, no token is good afterwards that the store says is called back.
+#[test]
+fn a_block_whose_outcome_is_unknown_leaves_no_token_that_the_store_has_called_back() {
+    for fault in [Fault::Before, Fault::After] {
+        for skip in 0.. {
+            let store = Faulty::new();
+            let mut w = World::new(issuing(Preset::Portable), Arc::clone(&store) as _);
+            let verified = member(&mut w, "alice");
+            let held = claimed(&issue(&w, &verified), w.now);
+            store.fail_after(skip, fault);
+            let done = block_on(w.engine.set_blocked(&subject("alice"), true, w.now));
+            let met = store.heal();
+            let line = w.full();
+            let kept = block_on(w.engine.identity(&subject("alice")))
+                .unwrap()
+                .unwrap();
+            let let_in = admit(&w, &line, &held, user()).is_ok();
+            assert!(!(done.is_ok() && let_in), "{fault:?} {skip}");
+            assert!(
+                !(kept.blocked && let_in),
+                "{fault:?} {skip}: the store says blocked"
+            );
+            block_on(w.engine.tidy_revocations(w.now)).unwrap();
+            let after = admit(&w, &line, &held, user()).is_ok();
+            assert_eq!(after, !kept.blocked, "{fault:?} {skip}: tidied");
+            if !met {
+                break;
+            }
+            assert!(skip < 100, "it ends");
+        }
+    }
+}
+
+/// Block and issue at once, many times: whatever was issued, nothing of it is good once the block is answered.
+#[test]
+fn nothing_issued_beside_a_block_outlives_it() {
+    for _ in 0..200 {
+        let mut w = portable();
+        let verified = member(&mut w, "alice");
+        let (engine, now) = (Arc::clone(&w.engine), w.now);
+        let issued = std::thread::scope(|scope| {
+            let issuing = scope.spawn(|| {
+                let mut all = Vec::new();
+                for later in 0..20 {
+                    let now = now.after(Lifetime::from_millis(later));
+                    all.extend(block_on(engine.issue(&verified, now)).unwrap());
+                }
+                all
+            });
+            block_on(w.engine.set_blocked(&subject("alice"), true, now)).unwrap();
+            issuing.join().unwrap()
+        });
+        for issue in issued {
+            assert!(block_on(w.engine.is_revoked(&issue.issued, now)).unwrap());
+        }
+    }
+}
+
+#[test]
+fn those_who_follow_hear_of_each_call_once_and_in_order() {
+    let mut w = portable();
+    let verified = member(&mut w, "alice");
+    let revocations = w.engine.revocations();
+    let Followed::Anew(begin) = revocations.since(None) else {
+        panic!("nobody has a place");
+    };
+    block_on(
+        w.engine
+            .revoke_token(issue(&w, &verified).issued.token, w.now.after(LIFE)),
+    )
+    .unwrap();
+    block_on(w.engine.logout(&verified, Scope::Session, w.now)).unwrap();
+    let Followed::Since(entries, place) = revocations.since(Some(begin)) else {
+        panic!("it is remembered");
+    };
+    let kinds: Vec<_> = entries.iter().map(|entry| entry.what.kind()).collect();
+    assert_eq!(kinds, ["token", "session"]);
+    assert_eq!(place.number, 2);
+    // Whoever begins now finds both in the store.
+    let page = block_on(w.engine.revoked(None, w.now)).unwrap();
+    let mut all: Vec<_> = page.entries.iter().map(|entry| entry.what).collect();
+    all.sort();
+    let mut told: Vec<Revoked> = entries.iter().map(|entry| entry.what).collect();
+    told.sort();
+    assert_eq!(all, told);
+    assert!(page.next.is_none());
+}
+
+#[test]
+fn a_visit_by_claim_and_one_by_ticket_live_side_by_side() {
+    let mut w = portable();
+    let verified = member(&mut w, "alice");
+    let held = claimed(&issue(&w, &verified), w.now);
+    let line = w.full();
+    let host = Authority::of(HOST);
+    let by_claim = block_on(w.engine.admit(&line.wire, &held, &host, user(), w.now));
+    let (who, visit) = by_claim.unwrap().unwrap();
+    let watch = w.engine.watch_judged(&line.wire, &who, w.now).unwrap();
+    assert_eq!(watch.now(), None);
+    // The session's own ticket on the same wire meanwhile, under a place of the former epoch too.
+    let ask = Ask {
+        client: client("alice"),
+        ..Ask::new(&w.browser.cookie)
+    };
+    let by_ticket = w.ask(&line, &ask);
+    assert_eq!(by_ticket.verified().unwrap().strength(), Strength::Ticket);
+    drop(by_ticket);
+    assert_eq!(w.engine.connected(), 1, "the claim's visit goes on");
+    block_on(w.engine.logout(&verified, Scope::Session, w.now)).unwrap();
+    assert!(
+        watch.now().is_some(),
+        "what streams to it hears of the ending"
+    );
+    drop(visit);
+    assert_eq!(w.engine.connected(), 0);
+}
+
+#[test]
+fn a_token_of_before_a_new_node_secret_is_called_back_by_its_subject_too() {
+    let mut w = portable();
+    let verified = member(&mut w, "alice");
+    let held = claimed(&issue(&w, &verified), w.now);
+    w.restart_in(2, Some(1));
+    block_on(w.engine.recall_revocations(w.now)).unwrap();
+    let line = w.full();
+    assert!(admit(&w, &line, &held, user()).is_ok(), "control");
+    block_on(w.engine.set_ceiling(&subject("alice"), Role::GUEST, w.now)).unwrap();
+    assert!(admit(&w, &line, &held, user()).is_err());
+    assert_eq!(
+        w.engine.connected(),
+        0,
+        "no slot of the table is left behind"
+    );
+}
+
+/// Pocket-ID CVE-2026-43983, authentik CVE-2025-64521: a path that forgets to look whether the account still stands.
+#[test]
+fn a_disabled_user_comes_back_by_no_path() {
+    let needs = [user(), Need::role(Role::GUEST)];
+    for act in ["blocked", "removed"] {
+        let mut w = with(issuing(Preset::Balanced));
+        let key = NewKey {
+            label: KeyLabel::new("ci").unwrap(),
+            owner: subject("alice"),
+            scopes: KeyScopes::new(["x"]).unwrap(),
+            expires: None,
+        };
+        block_on(w.engine.recall_keys(w.now)).unwrap();
+        let key = block_on(w.engine.create_key(key, w.now)).unwrap().key;
+        let line = w.settle("alice", Role::USER);
+        let (cookie, family) = (w.browser.cookie.clone(), w.browser.family.unwrap());
+        let verified = w.get(&line, &cookie).verified().unwrap().clone();
+        let told = issue(&w, &verified);
+        assert!(
+            w.engine.check_key(key.expose().as_bytes(), w.now).is_ok(),
+            "control"
+        );
+        match act {
+            "blocked" => {
+                block_on(w.engine.set_blocked(&subject("alice"), true, w.now)).unwrap();
+            }
+            _ => {
+                block_on(w.engine.remove(&subject("alice"), w.now)).unwrap();
+            }
+        }
+        for restarted in [false, true] {
+            if restarted {
+                w.restart();
+                block_on(w.engine.recall_revocations(w.now)).unwrap();
+                block_on(w.engine.recall_keys(w.now)).unwrap();
+            } else {
+                assert!(!w.get(&line, &cookie).is_in(), "{act}: on the live wire");
+            }
+            for need in needs {
+                let ask = Ask {
+                    need,
+                    ..Ask::new(&cookie)
+                };
+                for line in [w.resumed(family), w.full()] {
+                    assert!(!w.ask(&line, &ask).is_in(), "{act}: lineage, ticket");
+                }
+            }
+            assert!(
+                block_on(w.engine.is_revoked(&told.issued, w.now)).unwrap(),
+                "{act}: assertion"
+            );
+            assert!(
+                block_on(w.engine.issue(&verified, w.now))
+                    .unwrap()
+                    .is_none(),
+                "{act}: a new one"
+            );
+            let refused = w
+                .engine
+                .check_key(key.expose().as_bytes(), w.now)
+                .unwrap_err();
+            assert!(
+                matches!(refused, KeyRefusal::OwnerGone | KeyRefusal::Revoked),
+                "{act}: {refused}"
+            );
+        }
+    }
+}
