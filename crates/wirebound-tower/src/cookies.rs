@@ -24,6 +24,8 @@ pub struct Names {
     echo: String,
     bounce: String,
     assertion: String,
+    /// Assertions go out in cookies, and so with the session's.
+    asserts: bool,
     secure: bool,
     same_site: &'static str,
 }
@@ -48,6 +50,7 @@ impl Names {
             echo: format!("{name}-j"),
             bounce: format!("{name}-b"),
             assertion: format!("{name}-assertion"),
+            asserts: false,
             secure,
             same_site: "Strict",
         }
@@ -65,6 +68,12 @@ impl Names {
     #[must_use]
     pub fn dangerously_cross_site(mut self) -> Self {
         self.same_site = "None";
+        self
+    }
+
+    /// With assertions in a cookie beside the session's.
+    pub(crate) fn with_assertions(mut self) -> Self {
+        self.asserts = true;
         self
     }
 
@@ -133,10 +142,7 @@ impl Names {
 
     /// Whether an answer sets or clears the session cookie already.
     pub(crate) fn sets_session(&self, headers: &HeaderMap) -> bool {
-        headers.get_all(SET_COOKIE).iter().any(|line| {
-            let rest = line.as_bytes().strip_prefix(self.session.as_bytes());
-            rest.is_some_and(|rest| rest.starts_with(b"="))
-        })
+        sets(headers, &self.session)
     }
 
     /// Sets the assertion cookie, gone when the assertion is, or sooner with the browser.
@@ -144,14 +150,21 @@ impl Names {
         self.set(headers, &self.assertion, text, Some(seconds));
     }
 
-    /// Clears it.
-    pub fn clear_assertion(&self, headers: &mut HeaderMap) {
+    /// Whether an answer sets or clears it already.
+    pub(crate) fn sets_assertion(&self, headers: &HeaderMap) -> bool {
+        sets(headers, &self.assertion)
+    }
+
+    pub(crate) fn clear_assertion(&self, headers: &mut HeaderMap) {
         self.set(headers, &self.assertion, "", Some(0));
     }
 
-    /// Clears the session cookie.
+    /// Clears the session cookie, and what was asserted of the session.
     pub fn clear_session(&self, headers: &mut HeaderMap) {
         self.set(headers, &self.session, "", Some(0));
+        if self.asserts {
+            self.clear_assertion(headers);
+        }
     }
 
     /// Puts a hand-over nonce into the jar.
@@ -211,6 +224,13 @@ impl Names {
             headers.append(SET_COOKIE, line);
         }
     }
+}
+
+fn sets(headers: &HeaderMap, name: &str) -> bool {
+    headers.get_all(SET_COOKIE).iter().any(|line| {
+        let rest = line.as_bytes().strip_prefix(name.as_bytes());
+        rest.is_some_and(|rest| rest.starts_with(b"="))
+    })
 }
 
 fn once<'h>(place: &mut Option<&'h [u8]>, value: &'h [u8]) -> Result<(), Twice> {

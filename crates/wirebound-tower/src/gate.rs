@@ -85,7 +85,10 @@ pub struct Gate(Arc<GateParts>);
 impl Gate {
     /// A gate.
     #[must_use]
-    pub fn new(parts: GateParts) -> Self {
+    pub fn new(mut parts: GateParts) -> Self {
+        if parts.assertions.as_ref().is_some_and(|those| those.cookie) {
+            parts.names = parts.names.with_assertions();
+        }
         Self(Arc::new(parts))
     }
 

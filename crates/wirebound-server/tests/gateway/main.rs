@@ -19,6 +19,7 @@
 mod admin;
 mod app;
 mod arrival;
+mod assertions;
 mod claims;
 mod client;
 mod crash;

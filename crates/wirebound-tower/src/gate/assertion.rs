@@ -62,7 +62,16 @@ impl Gate {
             let beside = self.engine().read_at(cookie, &read.host);
             match beside.map(|presented| presented.session()) {
                 Ok(session) if session != known.claimed().issued.session => {
-                    return Ok(ByClaim::TwoKinds);
+                    // A late answer of the session before may have put it over the newer one's.
+                    let over = self
+                        .engine()
+                        .is_revoked(&known.claimed().issued, now)
+                        .await?;
+                    return Ok(if over {
+                        ByClaim::NotAsked
+                    } else {
+                        ByClaim::TwoKinds
+                    });
                 }
                 Ok(_) if known.is_half_over(now) => return Ok(ByClaim::NotAsked),
                 Ok(_) => {}
@@ -105,10 +114,35 @@ impl Gate {
         let Some(assertions) = self.cookie_assertions() else {
             return;
         };
-        let headers = response.headers();
-        let new_session = self.names().sets_session(headers);
         let fresh = departure.fresh_assertion == Some(verified.session());
-        if (fresh || !departure.takes_secret) && !new_session || is_public(headers) {
+        if fresh || !departure.takes_secret || is_public(response.headers()) {
+            return;
+        }
+        self.set_assertion(assertions, access, verified, response)
+            .await;
+    }
+
+    /// Beside the cookie of a session that was just made, whatever stood there before.
+    pub(super) async fn assert_anew(
+        &self,
+        access: &Access,
+        verified: &Verified,
+        response: &mut Response<Body>,
+    ) {
+        if let Some(assertions) = self.cookie_assertions() {
+            self.set_assertion(assertions, access, verified, response)
+                .await;
+        }
+    }
+
+    async fn set_assertion(
+        &self,
+        assertions: &Assertions,
+        access: &Access,
+        verified: &Verified,
+        response: &mut Response<Body>,
+    ) {
+        if self.names().sets_assertion(response.headers()) {
             return;
         }
         let now = self.now().unwrap_or_else(|| access.now());

@@ -241,6 +241,8 @@ impl Gate {
             to_its_end(async move { engine.sign_in(&on.wire, request, named.as_ref(), now).await })
                 .await??;
         self.give(wired, &signed_in, intent.persistent, now, response);
+        self.assert_anew(access, &signed_in.verified, response)
+            .await;
         Ok(())
     }
 

@@ -286,6 +286,13 @@ impl Gate {
                 let close = read.websocket && refusal == Refusal::NotProven;
                 let mut entry = self.refuse(refusal, asker, told, close);
                 self.maybe_clear(&mut entry, refusal, told, asker);
+                if let Entry::Answered { response, .. } = &mut entry
+                    && shown.assertion.is_some()
+                    && refusal == Refusal::Malformed
+                {
+                    // Of two sessions; the next request goes by the cookie alone.
+                    self.names().clear_assertion(response.headers_mut());
+                }
                 return entry;
             }
             Identity::Challenge(nonce) => return self.challenge(parts, &shown, &nonce),
