@@ -225,7 +225,7 @@ mod tests {
         let known = told(0, 0);
         known.entry(Entry {
             what: Revoked::Session(SessionId::from_bytes([1; 10])),
-            until: ms(1_000),
+            until: ms(1_001),
         });
         // Our clock is a day ahead for a moment.
         known.sure(PLACE, ms(61_000), Some(ms(86_400_000)), counted(61_000));
