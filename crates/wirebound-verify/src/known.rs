@@ -154,7 +154,7 @@ mod tests {
     }
 
     const fn counted(millis: u64) -> Timestamp {
-        Timestamp::from_millis(1 + millis)
+        Timestamp::from_millis(1).after(Lifetime::from_millis(millis))
     }
 
     fn told(said: u64, at: u64) -> Known {

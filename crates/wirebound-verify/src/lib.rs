@@ -61,6 +61,7 @@ mod known;
 mod policy;
 mod reach;
 mod refused;
+mod seen;
 mod stream;
 mod system;
 mod verifier;

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use wirebound::revocation::{Place, Standing};
-use wirebound::{Clock, Lifetime};
-use wirebound_assertion::{Claims, Confirmation, Expected, Invalid, check, check_bound};
+use wirebound::{Clock, Lifetime, Timestamp};
+use wirebound_assertion::{Claims, Confirmation, Expected, Invalid, KeySet, check, check_bound};
 
 use crate::ask::Asker;
 use crate::builder::Builder;
@@ -20,6 +20,7 @@ use crate::known::Known;
 use crate::policy::{Allowed, Bounds, Freshness};
 use crate::reach::{Reach, Trouble};
 use crate::refused::{Refused, Unsure};
+use crate::seen::Seen;
 use crate::system::Counter;
 
 /// Checks assertions, and knows which were called back. Cheap to clone; all clones know the same.
@@ -45,7 +46,7 @@ impl Drop for Running {
 #[non_exhaustive]
 pub struct Checked {
     /// What it says.
-    pub claims: Claims,
+    pub claims: Arc<Claims>,
     /// What it rests on that it was not called back.
     pub freshness: Freshness,
 }
@@ -75,6 +76,7 @@ pub(crate) struct Shared {
     clock: Arc<dyn Clock>,
     counter: Counter,
     keys: Keys,
+    seen: Seen,
     known: Arc<Known>,
     reach: Arc<Reach>,
     asker: Option<Asker>,
@@ -86,7 +88,7 @@ pub(crate) struct Shared {
 enum Looked {
     Done(Checked),
     /// The gateway is to be asked about this one.
-    Ask(Claims),
+    Ask(Arc<Claims>),
     /// It names a key that is not known; there may be a new one.
     Hunt,
 }
@@ -107,6 +109,7 @@ impl Shared {
             clock,
             counter,
             keys: Keys::new(),
+            seen: Seen::new(),
             known,
             reach,
             asker,
@@ -125,8 +128,8 @@ impl Shared {
             return unsure(Unsure::Keys);
         };
         let claims = match shown {
-            None => check(token, &held.set, &self.expected, now),
-            Some(shown) => check_bound(token, &held.set, &self.expected, now, shown),
+            None => self.verified(token, &held.set, now),
+            Some(shown) => check_bound(token, &held.set, &self.expected, now, shown).map(Arc::new),
         };
         let claims = match claims {
             Ok(claims) => claims,
@@ -146,7 +149,22 @@ impl Shared {
         }
     }
 
-    async fn ask(&self, token: &str, claims: Claims) -> Result<Checked, Refused> {
+    /// As [`check`] says; a token that was good a moment ago is not verified again.
+    fn verified(
+        &self,
+        token: &str,
+        keys: &Arc<KeySet>,
+        now: Timestamp,
+    ) -> Result<Arc<Claims>, Invalid> {
+        if let Some(claims) = self.seen.find(token, keys, &self.expected, now) {
+            return Ok(claims);
+        }
+        let claims = Arc::new(check(token, keys, &self.expected, now)?);
+        self.seen.keep(token, keys, &claims);
+        Ok(claims)
+    }
+
+    async fn ask(&self, token: &str, claims: Arc<Claims>) -> Result<Checked, Refused> {
         let Some(asker) = &self.asker else {
             return Err(Refused::StoreUnavailable(Unsure::NoAnswer));
         };

@@ -244,7 +244,7 @@ async fn a_lost_entry_is_noticed() {
     wrong(
         async |feed| {
             feed.beat(2, Timestamp::from_millis(super::rig::START + 1))
-                .await
+                .await;
         },
         gap,
     )
@@ -258,7 +258,7 @@ async fn an_old_event_said_again_is_noticed() {
     wrong(
         async |feed| {
             feed.beat(0, Timestamp::from_millis(super::rig::START))
-                .await
+                .await;
         },
         replayed,
     )

@@ -18,5 +18,6 @@ mod feed;
 mod keys;
 mod outbound;
 mod policies;
+mod python;
 mod rig;
 mod tokens;

@@ -26,7 +26,7 @@ async fn a_bound_token_is_taken_only_with_what_it_is_bound_to() {
     }
     let shown = Confirmation::Key([1; 32]);
     let checked = verifier.check_bound(&bound, &shown).await.unwrap();
-    assert_eq!(checked.claims, claims);
+    assert_eq!(*checked.claims, claims);
     assert!(verifier.try_check_bound(&bound, &shown).is_ok());
     let unbound = Err(Refused::Unauthenticated(Invalid::Unbound));
     assert_eq!(verifier.check_bound(&plain, &shown).await, unbound);
