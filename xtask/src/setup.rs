@@ -1,4 +1,5 @@
-//! What the tests need beside the toolchain: browsers, servers, makers of load, and what four real apps stand on.
+//! What the tests need beside the toolchain: browsers, servers, makers of load, and what four real apps and a service in
+//! Python stand on.
 //!
 //! Every part is looked for before anything is installed, so that a second run is quick and works
 //! without a network.
@@ -16,7 +17,7 @@ type Part = (&'static str, fn(&ProgressBar) -> Result<()>);
 
 const PARTS: [Part; 3] = [
     ("programs", programs::install),
-    ("Django and Flask", packages::python),
+    ("Django, Flask and PyJWT", packages::python),
     ("Express", packages::node),
 ];
 

@@ -1,5 +1,6 @@
 //! What the apps stand on that the gateway is tried with, from the registries of their languages: Django and Flask
-//! in a virtual environment, Express in a folder of its own. Versions are fixed, down to the last.
+//! in a virtual environment, beside what the Python service in `examples` stands on, Express in a folder of its own. Versions
+//! are fixed, down to the last.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -24,6 +25,9 @@ const PYTHON_PACKAGES: [&str; 10] = [
     "werkzeug==3.1.9",
 ];
 
+/// What the service in Python stands on, as whoever tries it installs it.
+const PYTHON_SERVICE: &str = "examples/verifier-python/requirements.txt";
+
 /// Where the Express app and its lock file are.
 const EXPRESS: &str = "crates/wirebound-testkit/apps/express";
 
@@ -37,7 +41,10 @@ const NODE_FILES: [&str; 2] = ["package.json", "package-lock.json"];
 pub(crate) fn python(bar: &ProgressBar) -> Result<()> {
     let folder = root().join("target/real/venv");
     let python = folder.join("bin/python");
-    let wanted = PYTHON_PACKAGES.join("\n");
+    let service = root().join(PYTHON_SERVICE);
+    let wanted = std::fs::read_to_string(&service)
+        .with_context(|| service.display().to_string())?
+        + &PYTHON_PACKAGES.join("\n");
     let note = Note(folder.join("wirebound-setup.txt"));
     if note.tells(&wanted) && python.is_file() {
         return Ok(());
@@ -53,7 +60,9 @@ pub(crate) fn python(bar: &ProgressBar) -> Result<()> {
     install.args(["-m", "pip", "install", "--quiet"]);
     install
         .arg("--disable-pip-version-check")
-        .args(PYTHON_PACKAGES);
+        .args(PYTHON_PACKAGES)
+        .arg("-r")
+        .arg(&service);
     silent(&mut install).with_context(|| format!("to try by hand: {}", typed(&install)))?;
     note.write(&wanted)
 }
