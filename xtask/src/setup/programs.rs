@@ -32,7 +32,7 @@ const fn server(name: &'static str, service: &'static str) -> Program {
     }
 }
 
-const PROGRAMS: [Program; 18] = [
+const PROGRAMS: [Program; 19] = [
     tool("chromium", "chromium"),
     tool("firefox-esr", "firefox-esr"),
     tool("certutil", "libnss3-tools"),
@@ -51,6 +51,7 @@ const PROGRAMS: [Program; 18] = [
     server("caddy", "caddy"),
     server("varnishd", "varnish"),
     server("haproxy", "haproxy"),
+    server("redis-server", "redis-server"),
 ];
 
 /// Installs the programs that are not on the `PATH`.
