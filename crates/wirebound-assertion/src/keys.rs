@@ -22,6 +22,7 @@ use wirebound::{Entropy, EntropyError, SECRET_BYTES, Secret};
 use zeroize::Zeroizing;
 
 use crate::algorithm::Algorithm;
+use crate::names;
 
 /// Longest name of a key in bytes.
 pub const KID_MAX_BYTES: usize = 128;
@@ -46,9 +47,6 @@ const P256_PKCS8: [u8; 36] = [
     0x01, 0x01, 0x04, 0x20,
 ];
 const P256_PKCS8_POINT: [u8; 5] = [0xa1, 0x44, 0x03, 0x42, 0x00];
-
-/// Bytes of a P-256 point, written out: 4, x, y.
-const POINT_BYTES: usize = 65;
 
 /// The name of a key (`kid`). Public; proves nothing.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -154,12 +152,15 @@ impl SigningKey {
                     .ok()
                     .and_then(|private| private.compute_public_key().ok())
                     .ok_or(KeyError::NotAKey)?;
-                let point: &[u8; POINT_BYTES] =
-                    point.as_ref().try_into().map_err(|_| KeyError::NotAKey)?;
+                let point = point.as_ref();
+                let (_, both) = point.split_at_checked(1).ok_or(KeyError::NotAKey)?;
+                let ([x, y], []) = both.as_chunks() else {
+                    return Err(KeyError::NotAKey);
+                };
                 let wrapped = joined([&P256_PKCS8, secret.expose(), &P256_PKCS8_POINT, point]);
                 (
                     EncodingKey::from_ec_der(&wrapped),
-                    VerifyingKey::p256(None, point)?,
+                    VerifyingKey::p256(None, x, y)?,
                 )
             }
             (Algorithm::Hs256, Some(kid)) => {
@@ -277,7 +278,7 @@ pub struct VerifyingKey {
 #[derive(Clone)]
 pub(crate) enum Public {
     Ed25519 { x: [u8; 32] },
-    P256 { point: Arc<[u8; POINT_BYTES]> },
+    P256 { x: [u8; 32], y: [u8; 32] },
     None,
 }
 
@@ -293,7 +294,7 @@ impl VerifyingKey {
             return Err(KeyError::NotAKey);
         }
         let kid = kid.unwrap_or_else(|| {
-            let x = URL_SAFE_NO_PAD.encode(x);
+            let x = names::write(x);
             thumbprint(&format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#))
         });
         Ok(Self {
@@ -304,19 +305,16 @@ impl VerifyingKey {
         })
     }
 
-    /// A key of ES256 from the 65 bytes of a P-256 point (4, x, y). Without a name it is called by its thumbprint.
+    /// A key of ES256 from the coordinates of a P-256 point. Without a name it is called by its thumbprint.
     ///
     /// # Errors
     ///
     /// [`KeyError::NotAKey`] when that is no point of the curve.
-    pub fn p256(kid: Option<Kid>, point: &[u8; POINT_BYTES]) -> Result<Self, KeyError> {
-        // The parser takes DER as well; 65 bytes that begin with 4 are a point or nothing.
-        if point.first() != Some(&4) {
-            return Err(KeyError::NotAKey);
-        }
-        ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).map_err(|_| KeyError::NotAKey)?;
+    pub fn p256(kid: Option<Kid>, x: &[u8; 32], y: &[u8; 32]) -> Result<Self, KeyError> {
+        let point = [&[4], x.as_slice(), y].concat();
+        ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &point).map_err(|_| KeyError::NotAKey)?;
         let kid = kid.unwrap_or_else(|| {
-            let (x, y) = coordinates(point);
+            let (x, y) = (names::write(x), names::write(y));
             thumbprint(&format!(
                 r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#
             ))
@@ -324,10 +322,8 @@ impl VerifyingKey {
         Ok(Self {
             kid,
             algorithm: Algorithm::Es256,
-            key: Arc::new(DecodingKey::from_ec_der(point)),
-            public: Public::P256 {
-                point: Arc::new(*point),
-            },
+            key: Arc::new(DecodingKey::from_ec_der(&point)),
+            public: Public::P256 { x: *x, y: *y },
         })
     }
 
@@ -362,17 +358,9 @@ impl VerifyingKey {
     #[must_use]
     pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         // Our own provider by name: the library's default is a global that any code in the process may set.
-        signature.len() == self.algorithm.signature_bytes()
-            && (DEFAULT_PROVIDER.verifier_factory)(&self.algorithm.beneath(), &self.key)
-                .is_ok_and(|verifier| verifier.verify(message, &signature.to_vec()).is_ok())
+        (DEFAULT_PROVIDER.verifier_factory)(&self.algorithm.beneath(), &self.key)
+            .is_ok_and(|verifier| verifier.verify(message, &signature.to_vec()).is_ok())
     }
-}
-
-/// The two halves of a point as a JWK has them.
-pub(crate) fn coordinates(point: &[u8; POINT_BYTES]) -> (String, String) {
-    let (_, both) = point.split_at(1);
-    let (x, y) = both.split_at(32);
-    (URL_SAFE_NO_PAD.encode(x), URL_SAFE_NO_PAD.encode(y))
 }
 
 /// The name that RFC 7638 gives: the hash of the key's required members in their one order.

@@ -130,8 +130,7 @@ fn the_name_of_a_key_is_its_thumbprint() {
     // Computed elsewhere, from the key of RFC 7515 A.3 and the text that RFC 7638 3.2 asks for.
     let x = unb64("f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU");
     let y = unb64("x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0");
-    let point = [vec![4], x, y].concat().try_into().unwrap();
-    let named = VerifyingKey::p256(None, &point).unwrap();
+    let named = VerifyingKey::p256(None, &x.try_into().unwrap(), &y.try_into().unwrap()).unwrap();
     assert_eq!(
         named.kid().as_str(),
         "oKIywvGUpTVTyxMQ3bwIIeQUudfr_CkLMjCE19ECD-U"
@@ -226,19 +225,21 @@ fn points_that_protect_nothing_are_no_keys() {
 
 #[test]
 fn a_point_beside_the_curve_is_no_key() {
-    let good: [u8; 65] = crate::common::public(&key(Algorithm::Es256, 1))
-        .try_into()
-        .unwrap();
-    assert!(VerifyingKey::p256(None, &good).is_ok());
-    for (at, flip) in [(64, 1), (1, 0x80), (0, 6), (0, 4)] {
-        let mut beside = good;
+    let good = crate::common::public(&key(Algorithm::Es256, 1));
+    let of = |point: &[u8]| {
+        let (x, y) = point[1..].split_at(32);
+        VerifyingKey::p256(None, x.try_into().unwrap(), y.try_into().unwrap())
+    };
+    assert!(of(&good).is_ok());
+    for (at, flip) in [(64, 1), (1, 0x80), (33, 0x80), (32, 1)] {
+        let mut beside = good.clone();
         beside[at] ^= flip;
-        let refused = VerifyingKey::p256(None, &beside);
+        let refused = of(&beside);
         assert_eq!(refused.unwrap_err(), KeyError::NotAKey, "byte {at}");
     }
-    let mut nothing = [0; 65];
-    nothing[0] = 4;
-    assert!(VerifyingKey::p256(None, &nothing).is_err());
+    for nothing in [[0; 65], [0xff; 65]] {
+        assert_eq!(of(&nothing).unwrap_err(), KeyError::NotAKey);
+    }
 }
 
 #[test]
