@@ -1,6 +1,6 @@
 //! The key that signs: how it is made, kept and read back.
 //!
-//! Nothing here prints a secret, and every buffer that holds one is wiped.
+//! Nothing here prints a secret, and what holds one on the heap is wiped.
 
 use core::fmt;
 
