@@ -119,11 +119,7 @@ fn revoked(entries: u64) -> (Revocations, u64) {
 
 fn assertions() -> Assertions {
     let key = SigningKey::generate(Algorithm::EdDsa, &System).unwrap();
-    let schedule = Schedule::new(
-        Lifetime::from_days(30),
-        Lifetime::from_hours(1),
-        REMEMBERED,
-    );
+    let schedule = Schedule::new(Lifetime::from_days(30), Lifetime::from_hours(1), REMEMBERED);
     Assertions {
         keys: Keys::new(Ring::new(key, NOW), schedule.unwrap(), NOW),
         issuer: None,
