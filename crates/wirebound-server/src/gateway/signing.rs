@@ -6,8 +6,8 @@ use std::time::Duration;
 use wirebound::engine::Engine;
 use wirebound::store::{StoreError, Version};
 use wirebound::{Clock, Entropy, Timestamp};
-use wirebound_assertion::{Algorithm, KeyError, LEEWAY_MAX, Ring, Schedule, SigningKey};
-use wirebound_tower::assertion::{Assertions, Keys};
+use wirebound_assertion::{Algorithm, KeyError, Ring, Schedule, SigningKey};
+use wirebound_tower::assertion::{Assertions, Keys, REMEMBERED};
 
 use crate::config::{Assertion, Config, SigningAlgorithm};
 use crate::failure::Failure;
@@ -56,12 +56,7 @@ pub(crate) async fn keep(
 
 /// How keys come and go by the configuration.
 pub(crate) fn schedule(config: &Assertion) -> Result<Schedule, Failure> {
-    let tail = config
-        .lifetime
-        .as_millis()
-        .saturating_add(LEEWAY_MAX.as_millis());
-    let tail = wirebound::Lifetime::from_millis(tail);
-    Schedule::new(config.rotate_every, config.publish_ahead, tail)
+    Schedule::new(config.rotate_every, config.publish_ahead, REMEMBERED)
         .map_err(|error| Failure::config(error.to_string(), "wirebound config check"))
 }
 
