@@ -117,7 +117,7 @@ pub(super) struct RevokeFlags {
     #[command(flatten)]
     what: What,
     /// When the token runs out by itself [default: the longest that one may live]
-    #[arg(long, value_name = "WHEN", value_parser = word::<Due>, requires = "token")]
+    #[arg(long, value_name = "WHEN", value_parser = word::<Due>, conflicts_with_all = ["session", "subject", "before"])]
     until: Option<Due>,
     #[command(flatten)]
     flags: OrderFlags,

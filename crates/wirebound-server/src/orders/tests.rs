@@ -107,7 +107,7 @@ fn create(owner: &str, expires: Option<Due>) -> Order {
 }
 
 /// A gateway over this world that issues nothing.
-fn node(w: &World) -> Node {
+fn gateway(w: &World) -> Node {
     Node {
         engine: Arc::clone(&w.engine),
         clock: Arc::new(SystemClock::new()),
@@ -124,7 +124,7 @@ async fn issuing() -> (World, Node) {
         ..Policy::default()
     };
     let w = World::new(policy, Arc::new(MemoryStore::new()));
-    let mut node = node(&w);
+    let mut node = gateway(&w);
     node.assertion.upstream = true;
     node.issued = true;
     let key = SigningKey::generate(Algorithm::EdDsa, node.entropy.as_ref()).unwrap();
@@ -134,11 +134,11 @@ async fn issuing() -> (World, Node) {
 }
 
 async fn done(w: &World, order: Order) -> Reply {
-    carry_out(&node(w), order, w.now).await.unwrap()
+    carry_out(&gateway(w), order, w.now).await.unwrap()
 }
 
 async fn refused(w: &World, order: Order) -> Refused {
-    carry_out(&node(w), order, w.now).await.unwrap_err()
+    carry_out(&gateway(w), order, w.now).await.unwrap_err()
 }
 
 fn printed(form: Form, reply: Reply) -> String {
@@ -605,7 +605,7 @@ async fn signing_keys_are_rotated_and_retired_in_the_kept_ring() {
         assert_eq!(why.code(), "nothing_issued");
         assert!(why.hint().contains("[assertion]"));
     }
-    let mut unmade = super::tests::node(&silent);
+    let mut unmade = gateway(&silent);
     unmade.assertion.cookie = true;
     let why = carry_out(&unmade, Order::ListSigningKeys {}, silent.now).await;
     assert_eq!(why.unwrap_err().code(), "no_signing_keys");
@@ -741,4 +741,141 @@ fn every_refusal_says_what_to_do_next() {
             assert!(!text.starts_with(|c: char| c.is_uppercase()), "{text}");
         }
     }
+}
+
+fn key_facts() -> ApiKeyFacts {
+    ApiKeyFacts {
+        id: key_id().to_string(),
+        label: "nightly job".to_owned(),
+        owner: "ada".to_owned(),
+        scopes: vec!["feed".to_owned(), "orders:read".to_owned()],
+        created: 1_800_000_000_000,
+        expires: Some(1_807_776_000_000),
+        rotated: Some(1_800_000_060_000),
+        overlap_until: Some(1_800_086_460_000),
+        revoked: None,
+        revoked_by: None,
+        last_used: None,
+        state: "good".to_owned(),
+    }
+}
+
+/// What both forms print, one after the other.
+fn both(reply: impl Fn() -> Reply) -> String {
+    printed(Form::Text, reply()) + &printed(Form::Json, reply())
+}
+
+#[test]
+fn keys_and_what_was_called_back_are_printed_as_these_lines_and_documents() {
+    let shown = both(|| Reply::ApiKey { key: key_facts() });
+    let lines = "\
+id        0123456789AB
+label     nightly job
+owner     ada
+scopes    feed orders:read
+created   2027-01-15T08:00:00Z
+expires   2027-04-15T08:00:00Z
+rotated   2027-01-15T08:01:00Z
+overlap   until 2027-01-16T08:01:00Z
+used      never
+state     good
+";
+    let document = "\
+  \"created\": 1800000000000,
+  \"expires\": 1807776000000,
+  \"id\": \"0123456789AB\",
+  \"label\": \"nightly job\",
+  \"last_used\": null,
+  \"overlap_until\": 1800086460000,
+  \"owner\": \"ada\",
+  \"revoked\": null,
+  \"revoked_by\": null,
+  \"rotated\": 1800000060000,
+  \"scopes\": [
+    \"feed\",
+    \"orders:read\"
+  ],
+  \"state\": \"good\"
+}
+";
+    assert_eq!(shown, format!("{lines}{{\n  {document}"));
+    let text = "wbk_0123456789AB_secret";
+    let made = both(|| Reply::KeyMade {
+        api_key: Disclosed::new(Zeroizing::new(text.to_owned())),
+        key: key_facts(),
+    });
+    let once = "the key is shown this once: nothing brings it back\n";
+    assert_eq!(
+        made,
+        format!("key       {text}\n{lines}{once}{{\n  \"api_key\": \"{text}\",\n  {document}")
+    );
+    let table = both(|| Reply::ApiKeys {
+        keys: vec![key_facts()],
+        next: None,
+    });
+    let (table, document) = table.split_once('{').unwrap();
+    assert_eq!(
+        table,
+        "\
+id            label                 owner                 scopes                created               expires               last used             state
+0123456789AB  nightly job           ada                   feed orders:read      2027-01-15T08:00:00Z  2027-04-15T08:00:00Z  never                 good
+"
+    );
+    let document: Value = serde_json::from_str(&format!("{{{document}")).unwrap();
+    assert_eq!(document, json!({ "keys": [key_facts()] }));
+
+    let ring = both(|| Reply::SigningKeys {
+        keys: vec![SigningKeyFacts {
+            kid: "9ZP03Nu8GrXnAUkbKNxHOKBzxPX83SShgFkRNK-f2lw".to_owned(),
+            algorithm: "EdDSA".to_owned(),
+            state: "signing".to_owned(),
+            published: 1_800_000_000_000,
+            since: 1_800_003_600_000,
+            stops: None,
+            gone: None,
+        }],
+    });
+    assert_eq!(
+        ring,
+        "\
+kid                                          algorithm  state      published             signs since           stops                 gone
+9ZP03Nu8GrXnAUkbKNxHOKBzxPX83SShgFkRNK-f2lw  EdDSA      signing    2027-01-15T08:00:00Z  2027-01-15T09:00:00Z
+{
+  \"signing_keys\": [
+    {
+      \"algorithm\": \"EdDSA\",
+      \"gone\": null,
+      \"kid\": \"9ZP03Nu8GrXnAUkbKNxHOKBzxPX83SShgFkRNK-f2lw\",
+      \"published\": 1800000000000,
+      \"since\": 1800003600000,
+      \"state\": \"signing\",
+      \"stops\": null
+    }
+  ]
+}
+"
+    );
+    let revoked = both(|| Reply::Revoked {
+        what: Called::Before(1_800_000_000_000),
+        durable: 1_800_000_001_000,
+        sessions: 0,
+        nodes: 1,
+    });
+    assert_eq!(
+        revoked,
+        "\
+revoked   everything issued before 2027-01-15T08:00:00Z
+durable   2027-01-15T08:00:01Z
+sessions  0
+nodes     1
+{
+  \"durable_at\": 1800000001000,
+  \"nodes\": 1,
+  \"revoked\": {
+    \"before\": 1800000000000
+  },
+  \"sessions\": 0
+}
+"
+    );
 }
