@@ -4,6 +4,7 @@
 //! `wirebound: ` and is followed by a `hint: ` with the next thing to do.
 
 mod flags;
+mod keys;
 mod orders;
 mod show;
 
@@ -15,6 +16,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use self::flags::GatewayFlags;
+use self::keys::{KeysVerb, RevokeFlags};
 use self::orders::{IdentitiesVerb, SessionsVerb};
 use crate::config::{Loaded, Sources, load};
 use crate::failure::{Exit, Failure};
@@ -52,6 +54,11 @@ enum Verb {
     /// List, look at or end sessions, whether the gateway runs or not.
     #[command(subcommand)]
     Sessions(SessionsVerb),
+    /// Make, list, rotate or revoke API keys, and the keys that sign assertions.
+    #[command(subcommand)]
+    Keys(KeysVerb),
+    /// Call back a session, a token, all of a subject, or everything issued before a moment.
+    Revoke(RevokeFlags),
     /// Check, print or describe the configuration.
     #[command(subcommand)]
     Config(ConfigVerb),
@@ -164,6 +171,8 @@ fn act(arguments: Arguments, outside: &mut Outside<'_>) -> Ends {
         }
         Some(Verb::Identities(verb)) => orders::carry_out(verb.order(), outside),
         Some(Verb::Sessions(verb)) => orders::carry_out(verb.order(), outside),
+        Some(Verb::Keys(verb)) => orders::carry_out(verb.order().map_err(one)?, outside),
+        Some(Verb::Revoke(flags)) => orders::carry_out(flags.order().map_err(one)?, outside),
         Some(Verb::Config(ConfigVerb::Check { flags, json })) => check(&flags, json, outside),
         Some(Verb::Config(ConfigVerb::Print { flags, json })) => {
             let loaded = read(&flags, outside)?;

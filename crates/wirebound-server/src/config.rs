@@ -36,6 +36,7 @@ pub use self::session::{
     SameSite, Session, SessionToken,
 };
 pub use self::sources::{Loaded, Setting, Sources, load};
+pub(crate) use self::units::lifetime;
 pub use self::units::{Size, UnitError, lifetime_text, parse_lifetime};
 pub use self::upstream::{
     Armour, ArmourLogin, LeastStrength, Log, LogFormat, Login, Names, OriginScheme, Route, Store,

@@ -26,11 +26,9 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
-use wirebound::Clock;
-use wirebound::engine::Engine;
 use wirebound_tower::refusal::problem;
 
-use crate::orders::{NoOrder, Order, Refused, carry_out};
+use crate::orders::{NoOrder, Node, Order, Refused, carry_out};
 
 pub mod client;
 
@@ -86,8 +84,7 @@ pub(crate) enum NoSocket {
 /// What an order needs.
 #[derive(Clone)]
 struct Desk {
-    engine: Arc<Engine>,
-    clock: Arc<dyn Clock>,
+    node: Arc<Node>,
     working: Arc<Semaphore>,
     by: u32,
     /// Held until the order is carried out, also where nobody waits for it any more.
@@ -131,7 +128,7 @@ impl Control {
     }
 
     /// Takes orders until it is dropped.
-    pub(crate) async fn serve(&self, engine: &Arc<Engine>, clock: &Arc<dyn Clock>) {
+    pub(crate) async fn serve(&self, node: &Arc<Node>) {
         loop {
             let Ok(heard) = Arc::clone(&self.heard).acquire_owned().await else {
                 return;
@@ -148,8 +145,7 @@ impl Control {
                 continue;
             };
             let desk = Desk {
-                engine: Arc::clone(engine),
-                clock: Arc::clone(clock),
+                node: Arc::clone(node),
                 working: Arc::clone(&self.working),
                 by,
                 heard: Arc::new(heard),
@@ -335,7 +331,7 @@ async fn carried_out(order: Order, desk: Desk) -> Response<Bytes> {
             StatusCode::GATEWAY_TIMEOUT,
             "not_done_yet",
             "the order is still being carried out",
-            Some("look again in a moment: wirebound identities show, or sessions ls"),
+            Some("look again in a moment: wirebound identities show, sessions ls or keys ls"),
         ),
     }
 }
@@ -343,8 +339,7 @@ async fn carried_out(order: Order, desk: Desk) -> Response<Bytes> {
 /// Runs beside the connection: half an order is never left behind because somebody pressed Ctrl-C.
 async fn work(order: Order, desk: Desk) -> Response<Bytes> {
     let Desk {
-        engine,
-        clock,
+        node,
         working,
         by,
         heard,
@@ -358,7 +353,7 @@ async fn work(order: Order, desk: Desk) -> Response<Bytes> {
             Some("once it has stopped, the same command works on its folder"),
         );
     };
-    let Some(now) = clock.now() else {
+    let Some(now) = node.clock.now() else {
         return problem(
             StatusCode::SERVICE_UNAVAILABLE,
             "clock_unavailable",
@@ -367,16 +362,17 @@ async fn work(order: Order, desk: Desk) -> Response<Bytes> {
         );
     };
     let ((verb, about), only_asks) = (order.label(), order.only_asks());
-    match carry_out(&engine, order, now).await {
+    match carry_out(&node, order, now).await {
         Ok(reply) => {
             if only_asks {
                 tracing::debug!(verb, about, user = by, "an operator asked");
             } else {
                 tracing::info!(
-                    verb,
-                    about,
-                    user = by,
-                    "an operator's order was carried out"
+                    target: "wirebound::event",
+                    event = "order",
+                    verb = verb,
+                    about = about,
+                    by = by,
                 );
             }
             let Ok(bytes) = reply.to_bytes() else {
@@ -395,13 +391,31 @@ async fn work(order: Order, desk: Desk) -> Response<Bytes> {
         }
         Err(refused) => {
             tracing::warn!(verb, about, user = by, error = %refused, "an operator's order was not carried out");
-            let status = match &refused {
-                Refused::NoSession(_) => StatusCode::NOT_FOUND,
-                Refused::Unsure(_) => StatusCode::SERVICE_UNAVAILABLE,
-            };
-            let (title, hint) = (refused.to_string(), refused.hint());
-            problem(status, refused.code(), &title, Some(hint))
+            let title = refused.to_string();
+            problem(
+                status(&refused),
+                refused.code(),
+                &title,
+                Some(refused.hint()),
+            )
         }
+    }
+}
+
+const fn status(refused: &Refused) -> StatusCode {
+    match refused {
+        Refused::NoSession(_) | Refused::NoKey(_) | Refused::NoSigningKey(_) => {
+            StatusCode::NOT_FOUND
+        }
+        Refused::NotMade(_)
+        | Refused::NotRotated(_)
+        | Refused::NothingIssued
+        | Refused::NoRing
+        | Refused::NextIsPublished(_)
+        | Refused::RingIsFull
+        | Refused::Future
+        | Refused::Over => StatusCode::CONFLICT,
+        Refused::Keys(_) | Refused::Unsure(_) => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 

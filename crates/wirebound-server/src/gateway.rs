@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use wirebound::engine::Engine;
 use wirebound::store::{MemoryStore, Store};
-use wirebound::{Clock, Entropy, Keys, NodeSecret as EngineSecret, Role, Subject};
+use wirebound::{Clock, Entropy, Keys, NodeSecret as EngineSecret, Policy, Role, Subject};
 use wirebound_redb::{Options, RedbStore};
 use wirebound_tower::LogWitness;
+use wirebound_tower::assertion::REMEMBERED;
 use wirebound_tower::cookies::Names;
 use wirebound_tower::gate::{Arrival, Gate, GateParts};
 use wirebound_tower::listen::{self, Listener};
@@ -24,6 +25,7 @@ use crate::config::{self, Config, StoreUrl};
 use crate::control::Control;
 use crate::data_dir::{DataDir, NodeSecret};
 use crate::failure::Failure;
+use crate::orders::Node;
 use crate::pages;
 use crate::system::{SystemClock, SystemEntropy};
 
@@ -34,7 +36,7 @@ mod bodies;
 mod cargo;
 mod failed;
 mod home;
-mod house;
+pub(crate) mod house;
 mod patient;
 mod policy;
 mod routes;
@@ -176,6 +178,13 @@ pub async fn run(
     })?;
     let listener = Listener::new(listener, Arc::new(tls), limits(&plan.config));
     let control = open_control(plan.data_dir.path());
+    let node = Arc::new(Node {
+        engine: Arc::clone(&engine),
+        clock: Arc::clone(&clock),
+        entropy: Arc::clone(&entropy),
+        assertion: plan.config.assertion.clone(),
+        issued: plan.config.assertion.is_issued(),
+    });
     ready();
     let sweep_every = Duration::from_millis(plan.config.session.sweep_interval.as_millis());
     let leaving = app.clone();
@@ -197,7 +206,7 @@ pub async fn run(
         () = tickets::rotate(&engine, &keys, &clock, &entropy) => {}
         () = signing::rotate(&plan.config, &engine, assertions.as_ref(), &clock, &entropy) => {}
         () = app.keep_names() => {}
-        () = take_orders(control.as_ref(), &engine, &clock) => {}
+        () = take_orders(control.as_ref(), &node) => {}
         () = goodbyes => {}
     }
     if let Some(control) = control {
@@ -216,6 +225,31 @@ pub(crate) fn open_engine(
     secrets: &NodeSecret,
     entropy: &Arc<dyn Entropy>,
 ) -> Result<Engine, Failure> {
+    open(config, policy::of(config), data_dir, secrets, entropy)
+}
+
+/// The same for orders while no gateway runs. Whatever this configuration says, the gateway may have issued something, so
+/// an ending calls back what was issued.
+pub(crate) fn open_engine_for_orders(
+    config: &Config,
+    data_dir: &DataDir,
+    secrets: &NodeSecret,
+    entropy: &Arc<dyn Entropy>,
+) -> Result<Engine, Failure> {
+    let policy = Policy {
+        assertions: Some(REMEMBERED),
+        ..policy::of(config)
+    };
+    open(config, policy, data_dir, secrets, entropy)
+}
+
+fn open(
+    config: &Config,
+    policy: Policy,
+    data_dir: &DataDir,
+    secrets: &NodeSecret,
+    entropy: &Arc<dyn Entropy>,
+) -> Result<Engine, Failure> {
     let store = open_store(config, data_dir)?;
     let secret = |epoch: u32| {
         secrets
@@ -227,7 +261,6 @@ pub(crate) fn open_engine(
     let current = secret(epoch).ok_or_else(lost)?;
     let previous = epoch.checked_sub(1).and_then(secret);
     let keys = Keys::new(&current, previous.as_ref());
-    let policy = policy::of(config);
     Ok(Engine::new(
         store,
         keys,
@@ -291,9 +324,9 @@ fn open_control(folder: &Path) -> Option<Control> {
     }
 }
 
-async fn take_orders(control: Option<&Control>, engine: &Arc<Engine>, clock: &Arc<dyn Clock>) {
+async fn take_orders(control: Option<&Control>, node: &Arc<Node>) {
     match control {
-        Some(control) => control.serve(engine, clock).await,
+        Some(control) => control.serve(node).await,
         None => core::future::pending().await,
     }
 }

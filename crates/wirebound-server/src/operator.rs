@@ -9,16 +9,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::runtime::Runtime;
-use wirebound::engine::Engine;
-use wirebound::{Clock as _, Entropy};
+use wirebound::Entropy;
 
 use crate::config::{Config, Loaded};
 use crate::control::client::Client;
 use crate::data_dir::{DataDir, Taken};
 use crate::failure::Failure;
-use crate::orders::{Order, Reply, carry_out};
+use crate::gateway::{self, house, signing};
+use crate::orders::{Node, Order, Reply, carry_out};
+use crate::serve;
 use crate::system::{SystemClock, SystemEntropy};
-use crate::{gateway, serve};
 
 /// A way to whoever carries orders out.
 #[derive(Debug)]
@@ -36,10 +36,7 @@ enum Way {
         holder: String,
     },
     /// Nobody does: the folder is ours until the orders are carried out.
-    Stopped {
-        engine: Box<Engine>,
-        _data_dir: DataDir,
-    },
+    Stopped { node: Box<Node>, _data_dir: DataDir },
 }
 
 impl Operator {
@@ -57,7 +54,10 @@ impl Operator {
             .enable_all()
             .build()
             .map_err(|error| Failure::failed(format!("no runtime: {error}")))?;
-        let way = Way::to(&loaded.config, folder)?;
+        let mut way = Way::to(&loaded.config, folder)?;
+        if let Way::Stopped { node, .. } = &mut way {
+            runtime.block_on(recall(node))?;
+        }
         Ok(Self { runtime, way })
     }
 
@@ -82,11 +82,12 @@ impl Operator {
                     ))
                     .with_hint("if it has just started, try again; else stop it, and the same command works on its folder")
                 })?,
-            Way::Stopped { engine, .. } => {
-                let now = SystemClock::new()
+            Way::Stopped { node, .. } => {
+                let now = node
+                    .clock
                     .now()
                     .ok_or_else(|| Failure::failed("the clock cannot say").with_hint("wirebound doctor"))?;
-                Ok(self.runtime.block_on(carry_out(engine, order, now))?)
+                Ok(self.runtime.block_on(carry_out(node, order, now))?)
             }
         }
     }
@@ -127,12 +128,27 @@ impl Way {
         }
         let secrets = data_dir.node_secret(&SystemEntropy::new())?;
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::new());
-        let engine = gateway::open_engine(config, &data_dir, &secrets, &entropy)?;
+        let engine = gateway::open_engine_for_orders(config, &data_dir, &secrets, &entropy)?;
         Ok(Self::Stopped {
-            engine: Box::new(engine),
+            node: Box::new(Node {
+                engine: Arc::new(engine),
+                clock: Arc::new(SystemClock::new()),
+                entropy,
+                assertion: config.assertion.clone(),
+                issued: config.assertion.is_issued(),
+            }),
             _data_dir: data_dir,
         })
     }
+}
+
+/// What a gateway recalls at its start. Where signing keys are kept, something was issued, whatever this configuration says;
+/// so too where they cannot be read.
+async fn recall(node: &mut Node) -> Result<(), Failure> {
+    house::recall(&node.engine, node.clock.as_ref()).await?;
+    let unissued = matches!(signing::kept(&node.engine).await, Ok(None));
+    node.issued |= !unissued;
+    Ok(())
 }
 
 /// Whoever may write to the folder may put a socket of his own there.

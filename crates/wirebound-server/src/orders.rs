@@ -10,25 +10,38 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use wirebound::engine::{Engine, SessionsAfter};
-use wirebound::store::StoreError;
-use wirebound::{Ending, Role, SessionId, Subject, Timestamp};
+use wirebound::revocation::TokenId;
+use wirebound::{
+    ApiKeyId, Ending, KeyLabel, KeyScopes, Lifetime, Role, SessionId, Subject, Timestamp,
+};
+use wirebound_assertion::Kid;
 use zeroize::Zeroizing;
 
-use crate::failure::Failure;
+use crate::config::lifetime;
 
+mod api_keys;
 mod disclosed;
 mod facts;
+mod node;
 mod print;
+mod refused;
+mod revoke;
+mod signing_keys;
 pub mod words;
 
+pub use self::api_keys::KeyPlace;
 pub use self::disclosed::Disclosed;
-pub use self::facts::{IdentityFacts, SessionFacts};
+pub use self::facts::{ApiKeyFacts, IdentityFacts, SessionFacts, SigningKeyFacts};
+pub use self::node::Node;
 pub use self::print::{Form, Printer};
+pub use self::refused::Refused;
+pub use self::revoke::Called;
+pub use self::words::Due;
 
 /// The version of orders and replies. A gateway and a command of different versions do not understand each other.
 pub const ORDER_VERSION: u32 = 1;
 
-/// How many sessions a reply lists at most; behind them the next order goes on.
+/// How many sessions or keys a reply lists at most; behind them the next order goes on.
 const PAGE: usize = 128;
 
 /// What is to be done.
@@ -108,6 +121,97 @@ pub enum Order {
         #[serde(with = "words")]
         id: SessionId,
     },
+    /// Make an API key.
+    #[serde(rename = "keys create")]
+    CreateKey {
+        /// Whose it is.
+        #[serde(with = "words")]
+        owner: Subject,
+        /// What it is called.
+        #[serde(with = "words")]
+        label: KeyLabel,
+        /// What it may do, with spaces between.
+        #[serde(with = "words")]
+        scopes: KeyScopes,
+        /// When its time is over, if ever.
+        #[serde(with = "words::maybe")]
+        expires: Option<Due>,
+    },
+    /// List all API keys, a part at a time.
+    #[serde(rename = "keys ls")]
+    ListKeys {
+        /// Where the part before ended.
+        after: Option<KeyPlace>,
+    },
+    /// Tell what is known of an API key.
+    #[serde(rename = "keys show")]
+    ShowKey {
+        /// Its id.
+        #[serde(with = "words")]
+        id: ApiKeyId,
+    },
+    /// Give an API key a new secret.
+    #[serde(rename = "keys rotate")]
+    RotateKey {
+        /// Its id.
+        #[serde(with = "words")]
+        id: ApiKeyId,
+        /// For how long the secret before is good as well; for none after a leak.
+        #[serde(with = "lifetime")]
+        overlap: Lifetime,
+    },
+    /// Revoke an API key.
+    #[serde(rename = "keys revoke")]
+    RevokeKey {
+        /// Its id.
+        #[serde(with = "words")]
+        id: ApiKeyId,
+        /// It was seen where it does not belong.
+        leaked: bool,
+    },
+    /// List the keys that sign assertions.
+    #[serde(rename = "keys signing ls")]
+    ListSigningKeys {},
+    /// Publish the next signing key at once.
+    #[serde(rename = "keys signing rotate")]
+    RotateSigningKey {},
+    /// Take a signing key that leaked out of the ring.
+    #[serde(rename = "keys signing retire")]
+    RetireSigningKey {
+        /// Its name.
+        #[serde(with = "words")]
+        kid: Kid,
+    },
+    /// End a session and call back what was issued for it.
+    #[serde(rename = "revoke session")]
+    RevokeSession {
+        /// Its id.
+        #[serde(with = "words")]
+        id: SessionId,
+    },
+    /// Call one token back.
+    #[serde(rename = "revoke token")]
+    RevokeToken {
+        /// Its `jti`.
+        #[serde(with = "words")]
+        token: TokenId,
+        /// When it runs out by itself, where that is known.
+        #[serde(with = "words::maybe")]
+        until: Option<Due>,
+    },
+    /// End all sessions of a subject and call back what was issued for it.
+    #[serde(rename = "revoke subject")]
+    RevokeSubject {
+        /// Who.
+        #[serde(with = "words")]
+        subject: Subject,
+    },
+    /// Call back everything that was issued before a moment.
+    #[serde(rename = "revoke before")]
+    RevokeBefore {
+        /// The moment, in milliseconds since 1970; none is now.
+        before: Option<u64>,
+    },
 }
 
 /// Where a walk over everybody's sessions stands.
@@ -173,16 +277,42 @@ pub enum Reply {
         #[serde(with = "words")]
         id: SessionId,
     },
-}
-
-/// Why an order was not carried out.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Refused {
-    /// No live session has this id.
-    NoSession(SessionId),
-    /// The store cannot say, so nothing is promised.
-    Unsure(StoreError),
+    /// An API key was made, or given a new secret.
+    KeyMade {
+        /// The whole key. Nothing shows it a second time.
+        #[serde(with = "Disclosed")]
+        api_key: Disclosed,
+        /// What may be shown of it later.
+        key: ApiKeyFacts,
+    },
+    /// API keys.
+    ApiKeys {
+        /// Those of this part.
+        keys: Vec<ApiKeyFacts>,
+        /// Where to go on, if there may be more.
+        next: Option<KeyPlace>,
+    },
+    /// An API key, after what was ordered.
+    ApiKey {
+        /// What may be shown of it.
+        key: ApiKeyFacts,
+    },
+    /// The keys that sign assertions, after what was ordered; oldest first.
+    SigningKeys {
+        /// Their public sides.
+        keys: Vec<SigningKeyFacts>,
+    },
+    /// Something was called back.
+    Revoked {
+        /// What.
+        what: Called,
+        /// By when it was durable.
+        durable: u64,
+        /// How many sessions ended by it.
+        sessions: usize,
+        /// How many nodes act on it.
+        nodes: u32,
+    },
 }
 
 /// Why bytes are no order.
@@ -199,13 +329,15 @@ pub enum NoOrder {
 ///
 /// # Errors
 ///
-/// When there is no such session, or the store cannot say.
+/// When there is no such session or key, what is ordered makes no sense as things stand, or the store cannot say.
 ///
 /// # Cancel safety
 ///
 /// A dropped order may be done, not done, or done in part: somebody is blocked, and some sessions are not ended yet (none
-/// of them is believed any more). The same order again finishes it.
-pub async fn carry_out(engine: &Engine, order: Order, now: Timestamp) -> Result<Reply, Refused> {
+/// of them is believed any more). The same order again finishes it. Of a key that was made or rotated meanwhile nobody has
+/// the secret: revoke it, or rotate it again.
+pub async fn carry_out(node: &Node, order: Order, now: Timestamp) -> Result<Reply, Refused> {
+    let engine = node.engine.as_ref();
     match order {
         Order::ShowIdentity { subject } => identity(engine, subject, 0).await,
         Order::SetCeiling { subject, role } => {
@@ -256,6 +388,26 @@ pub async fn carry_out(engine: &Engine, order: Order, now: Timestamp) -> Result<
                 .then_some(Reply::Ended { id })
                 .ok_or(Refused::NoSession(id))
         }
+        Order::CreateKey {
+            owner,
+            label,
+            scopes,
+            expires,
+        } => {
+            let expires = expires.map(|due| due.from(now));
+            api_keys::create(engine, owner, label, scopes, expires, now).await
+        }
+        Order::ListKeys { after } => Ok(api_keys::list(engine, after, now)),
+        Order::ShowKey { id } => api_keys::show(engine, id, now),
+        Order::RotateKey { id, overlap } => api_keys::rotate(engine, id, overlap, now).await,
+        Order::RevokeKey { id, leaked } => api_keys::revoke(engine, id, leaked, now).await,
+        Order::ListSigningKeys {} => signing_keys::list(node, now).await,
+        Order::RotateSigningKey {} => signing_keys::rotate(node, now).await,
+        Order::RetireSigningKey { kid } => signing_keys::retire(node, &kid, now).await,
+        Order::RevokeSession { id } => revoke::session(node, id, now).await,
+        Order::RevokeToken { token, until } => revoke::token(node, token, until, now).await,
+        Order::RevokeSubject { subject } => revoke::subject(node, &subject, now).await,
+        Order::RevokeBefore { before } => revoke::before(node, before, now).await,
     }
 }
 
@@ -283,6 +435,18 @@ impl Order {
             Self::ListSessions { .. } => ("sessions ls", "everybody".to_owned()),
             Self::ShowSession { id } => ("sessions show", id.to_string()),
             Self::EndSession { id } => ("sessions end", id.to_string()),
+            Self::CreateKey { owner, .. } => ("keys create", owner.to_string()),
+            Self::ListKeys { .. } => ("keys ls", "everybody".to_owned()),
+            Self::ShowKey { id } => ("keys show", id.to_string()),
+            Self::RotateKey { id, .. } => ("keys rotate", id.to_string()),
+            Self::RevokeKey { id, .. } => ("keys revoke", id.to_string()),
+            Self::ListSigningKeys {} => ("keys signing ls", "assertions".to_owned()),
+            Self::RotateSigningKey {} => ("keys signing rotate", "assertions".to_owned()),
+            Self::RetireSigningKey { kid } => ("keys signing retire", kid.to_string()),
+            Self::RevokeSession { id } => ("revoke session", id.to_string()),
+            Self::RevokeToken { token, .. } => ("revoke token", token.to_string()),
+            Self::RevokeSubject { subject } => ("revoke subject", subject.to_string()),
+            Self::RevokeBefore { before } => ("revoke before", revoke::moment_text(*before)),
         }
     }
 
@@ -295,6 +459,9 @@ impl Order {
                 | Self::ListSessionsOf { .. }
                 | Self::ListSessions { .. }
                 | Self::ShowSession { .. }
+                | Self::ListKeys { .. }
+                | Self::ShowKey { .. }
+                | Self::ListSigningKeys {}
         )
     }
 
@@ -352,57 +519,21 @@ impl Reply {
             } => Some(Order::ListSessions {
                 after: Some(*place),
             }),
+            Self::ApiKeys {
+                next: Some(place), ..
+            } => Some(Order::ListKeys {
+                after: Some(*place),
+            }),
             Self::Sessions { next: None, .. }
+            | Self::ApiKeys { next: None, .. }
             | Self::Identity { .. }
             | Self::Session { .. }
-            | Self::Ended { .. } => None,
+            | Self::Ended { .. }
+            | Self::KeyMade { .. }
+            | Self::ApiKey { .. }
+            | Self::SigningKeys { .. }
+            | Self::Revoked { .. } => None,
         }
-    }
-}
-
-impl Refused {
-    /// The name of the reason, in the problem document.
-    #[must_use]
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::NoSession(_) => "no_such_session",
-            Self::Unsure(_) => "store_unavailable",
-        }
-    }
-
-    /// What to do about it.
-    #[must_use]
-    pub const fn hint(&self) -> &'static str {
-        match self {
-            Self::NoSession(_) => "wirebound sessions ls lists those that live",
-            Self::Unsure(_) => "wirebound doctor",
-        }
-    }
-}
-
-impl core::fmt::Display for Refused {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self {
-            Self::NoSession(id) => write!(f, "no live session has the id {id}"),
-            Self::Unsure(error) => {
-                write!(f, "{error}")?;
-                core::error::Error::source(error).map_or(Ok(()), |cause| write!(f, " ({cause})"))
-            }
-        }
-    }
-}
-
-impl core::error::Error for Refused {}
-
-impl From<StoreError> for Refused {
-    fn from(error: StoreError) -> Self {
-        Self::Unsure(error)
-    }
-}
-
-impl From<Refused> for Failure {
-    fn from(refused: Refused) -> Self {
-        Self::failed(refused.to_string()).with_hint(refused.hint())
     }
 }
 

@@ -178,6 +178,6 @@ impl From<OrderFlags> for GatewayFlags {
     }
 }
 
-fn word<T: Word>(text: &str) -> Result<T, String> {
+pub(super) fn word<T: Word>(text: &str) -> Result<T, String> {
     T::read(text)
 }

@@ -138,7 +138,7 @@ fn lost(cause: &str) -> Failure {
     Failure::failed(format!(
         "the order was sent, and its answer is lost ({cause})"
     ))
-    .with_hint("it may have been carried out: wirebound identities show, or sessions ls")
+    .with_hint("it may have been carried out: wirebound identities show, sessions ls or keys ls")
 }
 
 impl core::fmt::Display for Unreached {

@@ -4,13 +4,14 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use wirebound::store::MemoryStore;
-use wirebound::{Policy, Role, Subject};
+use wirebound::{Clock as _, Policy, Role, Subject};
 use wirebound_testkit::world::World;
 
 use super::client::{Client, Unreached};
 use super::*;
+use crate::config::Assertion;
 use crate::orders::Reply;
-use crate::system::SystemClock;
+use crate::system::{SystemClock, SystemEntropy};
 
 /// A folder with somebody who takes orders in it.
 struct Desks {
@@ -31,9 +32,8 @@ impl Desks {
         let world = World::new(Policy::default(), Arc::new(MemoryStore::new()));
         let mut control = Control::open(folder.path()).unwrap();
         control.ours = user;
-        let (engine, working) = (Arc::clone(&world.engine), Arc::clone(&control.working));
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let serving = tokio::spawn(async move { control.serve(&engine, &clock).await });
+        let (node, working) = (node(&world), Arc::clone(&control.working));
+        let serving = tokio::spawn(async move { control.serve(&node).await });
         Self {
             folder,
             world,
@@ -58,6 +58,16 @@ impl Desks {
         let _reset = stream.read_to_end(&mut said).await;
         String::from_utf8(said).unwrap()
     }
+}
+
+fn node(world: &World) -> Arc<Node> {
+    Arc::new(Node {
+        engine: Arc::clone(&world.engine),
+        clock: Arc::new(SystemClock::new()),
+        entropy: Arc::new(SystemEntropy::new()),
+        assertion: Assertion::default(),
+        issued: false,
+    })
 }
 
 fn post(length: usize, body: &str) -> String {
@@ -321,8 +331,7 @@ async fn a_stop_waits_for_the_order_in_hand_and_begins_no_other() {
     closing.await.unwrap();
     assert_eq!(began.elapsed(), Duration::ZERO);
     let desk = Desk {
-        engine: Arc::clone(&world.engine),
-        clock: Arc::new(SystemClock::new()),
+        node: node(&world),
         working,
         by: 0,
         heard: Arc::new(heard.acquire_owned().await.unwrap()),

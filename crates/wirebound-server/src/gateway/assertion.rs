@@ -1,5 +1,5 @@
 //! What the app is told in a signed assertion: made once for a session, role and strength, and sent until half of its life
-//! is over or it was called back.
+//! is over, it was called back, or the keys changed (the one that signed it may have been taken out).
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -8,7 +8,7 @@ use wirebound::engine::Engine;
 use wirebound::revocation::{Issued, Standing};
 use wirebound::store::{StoreError, StoreErrorKind};
 use wirebound::{Role, Strength, Timestamp, Verified};
-use wirebound_tower::assertion::{Assertions, For};
+use wirebound_tower::assertion::{Assertions, For, Shown};
 
 /// A session is asked for under few names, in few roles and strengths.
 const MOST: usize = 8;
@@ -25,6 +25,8 @@ struct One {
     value: HeaderValue,
     issued: Issued,
     renew: Timestamp,
+    /// The keys as they were shown then.
+    keys: Arc<Shown>,
 }
 
 impl Sent {
@@ -37,11 +39,14 @@ impl Sent {
         engine: &Engine,
         verified: &Verified,
         authority: &str,
+        keys: &Arc<Shown>,
         now: Timestamp,
     ) -> Option<HeaderValue> {
         let mut list = self.list();
         list.retain(|one| {
-            now < one.renew && engine.revocations().standing(&one.issued) == Standing::Good
+            now < one.renew
+                && Arc::ptr_eq(&one.keys, keys)
+                && engine.revocations().standing(&one.issued) == Standing::Good
         });
         let same = |one: &&Arc<One>| {
             *one.authority == *authority
@@ -60,7 +65,8 @@ impl Sent {
         authority: &str,
         now: Timestamp,
     ) -> Result<Option<HeaderValue>, StoreError> {
-        if let Some(value) = self.good(engine, verified, authority, now) {
+        let keys = assertions.keys.shown(now);
+        if let Some(value) = self.good(engine, verified, authority, &keys, now) {
             return Ok(Some(value));
         }
         let made = assertions
@@ -81,6 +87,7 @@ impl Sent {
             value: value.clone(),
             issued: made.issued,
             renew: made.renew,
+            keys,
         }));
         Ok(Some(value))
     }

@@ -28,7 +28,7 @@ pub(super) async fn renew(engine: &Engine, clock: &dyn Clock) {
 }
 
 /// What must be known before the first request: what was called back, and which API keys there are.
-pub(super) async fn recall(engine: &Engine, clock: &dyn Clock) -> Result<(), Failure> {
+pub(crate) async fn recall(engine: &Engine, clock: &dyn Clock) -> Result<(), Failure> {
     let now = clock
         .now()
         .ok_or_else(|| Failure::start("the clock cannot say", "wirebound doctor"))?;

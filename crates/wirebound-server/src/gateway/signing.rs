@@ -13,7 +13,13 @@ use crate::config::{Assertion, Config, SigningAlgorithm};
 use crate::failure::Failure;
 
 const NAME: &str = "assertion-keys";
-const LOOK_EVERY: Duration = Duration::from_secs(30);
+
+/// How often the kept ring is looked at. An operator's order changes what is kept, and a key that leaked must not sign for
+/// half a minute more. It is one look-up and a few keys to parse, so once a second costs nothing.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// A failure that lasts is told of once in so many looks.
+const TELL_EVERY: u32 = 30;
 
 /// The ring as it is kept.
 pub(crate) struct Kept {
@@ -112,12 +118,18 @@ pub(super) async fn rotate(
         return core::future::pending().await;
     };
     let algorithm = algorithm(&config.assertion);
+    let mut failed: u32 = 0;
     loop {
-        if let Some(now) = clock.now()
-            && let Err(error) =
-                step(engine, &assertions.keys, algorithm, entropy.as_ref(), now).await
-        {
-            tracing::error!(%error, "the keys of assertions could not be rotated; those in force stay");
+        if let Some(now) = clock.now() {
+            match step(engine, &assertions.keys, algorithm, entropy.as_ref(), now).await {
+                Ok(()) => failed = 0,
+                Err(error) => {
+                    if failed.checked_rem(TELL_EVERY) == Some(0) {
+                        tracing::error!(%error, "the keys of assertions could not be rotated; those in force stay");
+                    }
+                    failed = failed.wrapping_add(1);
+                }
+            }
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
@@ -173,6 +185,10 @@ pub(crate) fn unread(error: &StoreError) -> Failure {
         "wirebound doctor"
     };
     Failure::start(format!("the store cannot be read: {error}"), hint)
+}
+
+pub(crate) fn no_other() -> Failure {
+    Failure::failed("the new key cannot take its place in the ring").with_hint("wirebound doctor")
 }
 
 pub(crate) fn unmade(error: &KeyError) -> Failure {

@@ -6,8 +6,11 @@ use serde_json::{Value, json};
 use wirebound::{Subject, Timestamp};
 use zeroize::Zeroizing;
 
-use super::{IdentityFacts, Reply, SessionFacts};
+use super::{ApiKeyFacts, IdentityFacts, Reply, SessionFacts};
 use crate::certificates::facts::date_text;
+
+mod keys;
+mod revoked;
 
 /// For whom a reply is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +26,7 @@ pub enum Form {
 #[derive(Debug)]
 pub struct Printer {
     form: Form,
-    /// Sessions that were listed: what moves while it is listed is met twice.
+    /// What was listed: what moves while it is listed is met twice.
     listed: HashSet<String>,
     unreadable: usize,
     began: bool,
@@ -58,7 +61,7 @@ impl Printer {
                 sessions,
                 unreadable,
                 next: _,
-            } => self.sessions(sessions, unreadable, is_last),
+            } => self.sessions(&sessions, unreadable, is_last),
             Reply::Session { session } => match self.form {
                 Form::Text => one_session(&session),
                 Form::Json => line(&json!(session)),
@@ -67,52 +70,98 @@ impl Printer {
                 Form::Text => format!("ended     {id}\n"),
                 Form::Json => line(&json!({ "ended": id.to_string() })),
             },
+            Reply::KeyMade { api_key, key } => return keys::made(self.form, &api_key, &key),
+            Reply::ApiKeys { keys, next: _ } => self.api_keys(&keys, is_last),
+            Reply::ApiKey { key } => match self.form {
+                Form::Text => keys::one(&key),
+                Form::Json => line(&json!(key)),
+            },
+            Reply::SigningKeys { keys } => match self.form {
+                Form::Text => keys::ring(&keys),
+                Form::Json => line(&json!({ "signing_keys": keys })),
+            },
+            Reply::Revoked {
+                what,
+                durable,
+                sessions,
+                nodes,
+            } => match self.form {
+                Form::Text => revoked::text(&what, durable, sessions, nodes),
+                Form::Json => line(&revoked::json(&what, durable, sessions, nodes)),
+            },
         };
         Zeroizing::new(text)
     }
 
-    fn sessions(
-        &mut self,
-        sessions: Vec<SessionFacts>,
-        unreadable: usize,
-        is_last: bool,
-    ) -> String {
+    fn sessions(&mut self, sessions: &[SessionFacts], unreadable: usize, is_last: bool) -> String {
         self.unreadable = self.unreadable.saturating_add(unreadable);
+        let rows = sessions
+            .iter()
+            .map(|session| (session.id.as_str(), row(&cells(session)), json!(session)));
+        let mut text = self.rows("sessions", &row(&HEAD), rows);
+        if is_last {
+            text.push_str(&self.end("sessions", "there is no live session"));
+            match self.form {
+                Form::Text if self.unreadable > 0 => text.push_str(&format!(
+                    "{} rows cannot be read: is the node secret the right one?\n",
+                    self.unreadable
+                )),
+                Form::Text => {}
+                Form::Json => text.push_str(&format!("], \"unreadable\": {}}}\n", self.unreadable)),
+            }
+        }
+        text
+    }
+
+    fn api_keys(&mut self, keys: &[ApiKeyFacts], is_last: bool) -> String {
+        let rows = keys
+            .iter()
+            .map(|key| (key.id.as_str(), keys::row_of(key), json!(key)));
+        let mut text = self.rows("keys", &keys::head(), rows);
+        if is_last {
+            text.push_str(&self.end("keys", "there is no API key"));
+            if self.form == Form::Json {
+                text.push_str("]}\n");
+            }
+        }
+        text
+    }
+
+    /// A part of a table or document.
+    fn rows<'a>(
+        &mut self,
+        name: &str,
+        head: &str,
+        rows: impl Iterator<Item = (&'a str, String, Value)>,
+    ) -> String {
         let mut text = String::new();
-        for session in sessions {
-            if !self.listed.insert(session.id.clone()) {
+        for (id, row, document) in rows {
+            if !self.listed.insert(id.to_owned()) {
                 continue;
             }
             match (self.form, self.began) {
-                (Form::Text, false) => text.push_str(&row(&HEAD)),
+                (Form::Text, false) => text.push_str(head),
                 (Form::Text, true) => {}
-                (Form::Json, false) => text.push_str("{\"sessions\": [\n"),
+                (Form::Json, false) => text.push_str(&format!("{{\"{name}\": [\n")),
                 (Form::Json, true) => text.push_str(",\n"),
             }
             self.began = true;
-            text.push_str(&match self.form {
-                Form::Text => row(&cells(&session)),
-                Form::Json => json!(session).to_string(),
-            });
-        }
-        if !is_last {
-            return text;
-        }
-        match (self.form, self.began) {
-            (Form::Text, false) => text.push_str("there is no live session\n"),
-            (Form::Text, true) => {}
-            (Form::Json, false) => text.push_str("{\"sessions\": ["),
-            (Form::Json, true) => text.push('\n'),
-        }
-        match self.form {
-            Form::Text if self.unreadable > 0 => text.push_str(&format!(
-                "{} rows cannot be read: is the node secret the right one?\n",
-                self.unreadable
-            )),
-            Form::Text => {}
-            Form::Json => text.push_str(&format!("], \"unreadable\": {}}}\n", self.unreadable)),
+            match self.form {
+                Form::Text => text.push_str(&row),
+                Form::Json => text.push_str(&document.to_string()),
+            }
         }
         text
+    }
+
+    /// What follows the last row; a document's list is still open.
+    fn end(&self, name: &str, nothing: &str) -> String {
+        match (self.form, self.began) {
+            (Form::Text, false) => format!("{nothing}\n"),
+            (Form::Text, true) => String::new(),
+            (Form::Json, false) => format!("{{\"{name}\": ["),
+            (Form::Json, true) => "\n".to_owned(),
+        }
     }
 }
 

@@ -11,6 +11,10 @@ use crate::app::App;
 use crate::client::{Ask, Client, Http, OURS, sign_in};
 use crate::process::{Gateway, until, within};
 
+mod keys;
+mod revoke;
+mod signing;
+
 const VOUCHED: &str = r#"
 [vouch]
 paths = ["POST /login", "POST /logout", "POST /elevate"]
