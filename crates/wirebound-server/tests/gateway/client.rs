@@ -161,6 +161,7 @@ pub(crate) struct Client {
     http: Http,
     place: std::net::Ipv4Addr,
     agent: String,
+    always: Vec<(String, String)>,
     tls: Arc<ClientConfig>,
     wire: Arc<tokio::sync::Mutex<Option<Wire>>>,
     pub(crate) jar: Arc<Mutex<Jar>>,
@@ -180,6 +181,7 @@ impl Client {
             http,
             place: std::net::Ipv4Addr::LOCALHOST,
             agent: "e2e/1".to_owned(),
+            always: Vec::new(),
             tls: Arc::new(tls(ca, http)),
             wire: Arc::default(),
             jar: Arc::default(),
@@ -213,6 +215,13 @@ impl Client {
     /// Speaks to the address, and so sends no server name.
     pub(crate) fn by_address(mut self) -> Self {
         "127.0.0.1".clone_into(&mut self.host);
+        self
+    }
+
+    /// Sends this field with every request.
+    #[allow(dead_code, reason = "each test binary uses its own part")]
+    pub(crate) fn always(mut self, name: &str, value: &str) -> Self {
+        self.always.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -328,7 +337,7 @@ impl Client {
         if let Some(cookies) = ask.cookies.clone().or(kept).filter(|line| !line.is_empty()) {
             request = request.header(COOKIE, cookies);
         }
-        for (name, value) in &ask.fields {
+        for (name, value) in self.always.iter().chain(&ask.fields) {
             request = request.header(name, value);
         }
         request.body(Full::new(ask.body.clone().into())).unwrap()
