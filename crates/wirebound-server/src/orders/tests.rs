@@ -406,10 +406,10 @@ async fn nothing_that_is_answered_logged_or_printed_holds_a_secret() {
 }
 
 fn made(reply: Reply) -> (String, ApiKeyFacts) {
-    match reply {
-        Reply::KeyMade { api_key, key } => (api_key.expose().to_owned(), key),
-        reply => panic!("{reply:?}"),
-    }
+    let Reply::KeyMade { api_key, key } = reply else {
+        panic!("{reply:?}")
+    };
+    (api_key.expose().to_owned(), key)
 }
 
 #[tokio::test]
@@ -549,9 +549,11 @@ async fn api_keys_are_listed_in_parts_each_once_and_without_their_secrets() {
 #[tokio::test]
 async fn signing_keys_are_rotated_and_retired_in_the_kept_ring() {
     let (mut w, node) = issuing().await;
-    let listed = |reply: Reply| match reply {
-        Reply::SigningKeys { keys } => keys,
-        reply => panic!("{reply:?}"),
+    let listed = |reply: Reply| {
+        let Reply::SigningKeys { keys } = reply else {
+            panic!("{reply:?}")
+        };
+        keys
     };
     let order = |order| carry_out(&node, order, w.now);
     let keys = listed(order(Order::ListSigningKeys {}).await.unwrap());
