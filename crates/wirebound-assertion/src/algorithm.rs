@@ -49,14 +49,6 @@ impl Algorithm {
         }
     }
 
-    /// Bytes of every signature under it.
-    pub(crate) const fn signature_bytes(self) -> usize {
-        match self {
-            Self::EdDsa | Self::Es256 => 64,
-            Self::Hs256 => 32,
-        }
-    }
-
     pub(crate) const fn beneath(self) -> jsonwebtoken::Algorithm {
         match self {
             Self::EdDsa => jsonwebtoken::Algorithm::EdDSA,

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::algorithm::Algorithm;
 use crate::json::{self, Any};
-use crate::keys::{KeyError, KeySet, Kid, Public, VerifyingKey, coordinates};
+use crate::keys::{KeyError, KeySet, Kid, Public, VerifyingKey};
 use crate::names;
 
 /// Longest set that is read, in bytes.
@@ -88,12 +88,10 @@ fn written(key: &VerifyingKey) -> Option<Value> {
         Public::Ed25519 { x } => Some(json!({
             "kty": "OKP", "crv": "Ed25519", "alg": alg, "use": "sig", "kid": kid, "x": names::write(x),
         })),
-        Public::P256 { point } => {
-            let (x, y) = coordinates(point);
-            Some(json!({
-                "kty": "EC", "crv": "P-256", "alg": alg, "use": "sig", "kid": kid, "x": x, "y": y,
-            }))
-        }
+        Public::P256 { x, y } => Some(json!({
+            "kty": "EC", "crv": "P-256", "alg": alg, "use": "sig", "kid": kid,
+            "x": names::write(x), "y": names::write(y),
+        })),
         Public::None => None,
     }
 }
@@ -140,14 +138,7 @@ fn understood(
     let x = coordinate(key, "x")?;
     let read = match algorithm {
         Algorithm::EdDsa => VerifyingKey::ed25519(Some(kid), &x),
-        Algorithm::Es256 => {
-            let mut point = [4; 65];
-            let both = x.into_iter().chain(coordinate(key, "y")?);
-            for (to, from) in point.iter_mut().skip(1).zip(both) {
-                *to = from;
-            }
-            VerifyingKey::p256(Some(kid), &point)
-        }
+        Algorithm::Es256 => VerifyingKey::p256(Some(kid), &x, &coordinate(key, "y")?),
         Algorithm::Hs256 => Err(KeyError::Algorithm),
     };
     read.map(Some).map_err(|_| JwksError::NotAKey)
