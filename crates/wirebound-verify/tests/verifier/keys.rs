@@ -93,6 +93,18 @@ async fn keys_that_did_not_change_are_not_sent_again() {
 }
 
 #[tokio::test]
+async fn keys_that_nobody_asked_about_are_not_unchanged() {
+    let gateway = Gateway::start().await;
+    let (verifier, _feed) = gateway.ready(gateway.builder()).await;
+    // They came without a tag: there is nothing that this could be an answer to.
+    gateway.say(KEYS, Said::new("text/plain", "").status(304));
+    let strange = sign(&key(Algorithm::EdDsa), &gateway.claims()).unwrap();
+    assert_eq!(verifier.check(&strange).await, Err(UNKNOWN));
+    let trouble = verifier.freshness().keys_trouble;
+    assert_eq!(trouble, Some(Trouble::Status(304)));
+}
+
+#[tokio::test]
 async fn without_keys_nobody_can_say() {
     let gateway = Gateway::start().await;
     let jwks = published(&[&gateway.key]).body;
