@@ -1,3 +1,5 @@
+//! What each way to call back blocks, what moves into the filter, and what is never called good.
+
 use proptest::prelude::*;
 
 use super::*;
