@@ -67,9 +67,18 @@ struct Floor {
 /// Entries in a filter.
 struct Settled {
     filter: BinaryFuse16,
+    /// Which kinds are in it: for those that are not, it need not be asked.
+    kinds: Kinds,
     entries: usize,
     /// When the last of them has run out.
     until: Timestamp,
+}
+
+/// Kinds of entries that fill filters.
+#[derive(Clone, Copy, Debug, Default)]
+struct Kinds {
+    sessions: bool,
+    tokens: bool,
 }
 
 /// The entries that a filter is made of, while they are gathered. What comes meanwhile stays outside it.
@@ -77,6 +86,7 @@ struct Settled {
 #[must_use]
 pub struct Gathered {
     hashes: Vec<u64>,
+    kinds: Kinds,
     until: Timestamp,
     sessions: HashSet<SessionId, RandomState>,
     tokens: HashSet<TokenId, RandomState>,
@@ -89,6 +99,8 @@ impl Gathered {
             return;
         };
         self.hashes.push(hash);
+        self.kinds.sessions |= matches!(entry.what, Revoked::Session(_));
+        self.kinds.tokens |= matches!(entry.what, Revoked::Token(_));
         self.until = self.until.max(entry.until);
     }
 }
@@ -161,8 +173,8 @@ impl Revocations {
             return Standing::Revoked;
         }
         let settled = known.settled.as_ref().is_some_and(|settled| {
-            settled.may_hold(&Revoked::Session(issued.session))
-                || settled.may_hold(&Revoked::Token(issued.token))
+            (settled.kinds.sessions && settled.may_hold(&Revoked::Session(issued.session)))
+                || (settled.kinds.tokens && settled.may_hold(&Revoked::Token(issued.token)))
         });
         if settled || known.doubted.contains(&issued.session) {
             Standing::Perhaps
@@ -264,6 +276,7 @@ impl Revocations {
         let settled = known.settled.as_ref().map_or(0, |settled| settled.entries);
         (new > MANY.max(settled / 4)).then(|| Gathered {
             hashes: Vec::with_capacity(new.saturating_add(settled)),
+            kinds: Kinds::default(),
             until: Timestamp::ZERO,
             sessions: known.sessions.keys().copied().collect(),
             tokens: known.tokens.keys().copied().collect(),
@@ -282,6 +295,7 @@ impl Revocations {
         };
         let settled = Settled {
             filter,
+            kinds: gathered.kinds,
             entries,
             until: gathered.until,
         };

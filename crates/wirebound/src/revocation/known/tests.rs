@@ -166,6 +166,43 @@ fn what_moves_into_the_filter_is_still_blocked_and_what_comes_meanwhile_as_well(
 }
 
 #[test]
+fn tokens_and_sessions_in_one_filter_are_each_found() {
+    let revocations = Revocations::new(1);
+    let token = |number: u32| {
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&blake3::hash(&(!number).to_le_bytes()).as_bytes()[..16]);
+        TokenId::from_bytes(bytes)
+    };
+    let all = |number| {
+        [
+            Revoked::Session(session(number)),
+            Revoked::Token(token(number)),
+        ]
+    };
+    (0..40_000)
+        .flat_map(all)
+        .for_each(|what| put(&revocations, what));
+    let mut gathered = revocations.crowded().unwrap();
+    for what in (0..40_000).flat_map(all) {
+        gathered.add(&Entry { what, until: LATER });
+    }
+    revocations.settle(gathered);
+    for number in 0..40_000 {
+        let by_session = Issued {
+            session: session(number),
+            ..issued(1)
+        };
+        let by_token = Issued {
+            token: token(number),
+            ..issued(1)
+        };
+        for token in [by_session, by_token] {
+            assert_eq!(revocations.standing(&token), Standing::Perhaps, "{number}");
+        }
+    }
+}
+
+#[test]
 fn an_entry_that_was_not_gathered_stays_in_its_table() {
     let revocations = Revocations::new(1);
     for number in 0..70_000 {
