@@ -26,6 +26,8 @@ use crate::machine;
 const BEAT: Duration = Duration::from_secs(2);
 /// How many pieces may wait for a client that reads slowly. One that does not read gets nothing more, and misses beats.
 const WAITING: usize = 4;
+/// Whoever reads nothing for so long is let go: its key may be none by now.
+const READS_WITHIN: Duration = Duration::from_secs(10);
 /// What is sent in one piece.
 const PIECE: usize = 32 * 1024;
 
@@ -90,12 +92,16 @@ impl Following {
         loop {
             // Before looking, so that nothing falls between.
             let heard = revocations.listen();
-            place = self.tell_since(place).await?;
             let now = self.now()?;
+            let sure = engine.settle_revocations(now).await.is_ok();
+            place = self.tell_since(place).await?;
             if !self.gate.key_stands(&self.key, self.began, now) {
                 return Err(Over);
             }
-            self.say(&Message::Beat { place, now })?;
+            // A beat says that everything was told. What may have happened without being known here was not.
+            if sure {
+                self.say(&Message::Beat { place, now })?;
+            }
             self.send().await?;
             tokio::select! {
                 () = heard.heard() => {}
@@ -118,7 +124,8 @@ impl Following {
             return Ok(());
         }
         let piece = Bytes::from(core::mem::take(&mut self.out));
-        self.to.send(Frame::data(piece)).await.map_err(|_| Over)
+        let sent = self.to.send_timeout(Frame::data(piece), READS_WITHIN).await;
+        sent.map_err(|_| Over)
     }
 
     /// Everything that came since a place; the place after it.

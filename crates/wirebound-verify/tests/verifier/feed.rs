@@ -81,7 +81,7 @@ async fn each_kind_of_entry_refuses_what_it_names_and_nothing_else() {
     let claims = gateway.claims();
     let mut other = gateway.claims();
     other.session = SessionId::from_bytes([8; 10]);
-    other.tag = wirebound_assertion::SubjectTag::from_bytes([8; 16]);
+    other.tag = SubjectTag::from_bytes([8; 16]);
     other.generation = claims.generation + 5_000;
     other.issued = other.issued.plus(5);
     other.not_before = other.issued;

@@ -110,7 +110,7 @@ async fn started() -> (Gateway, Service, Feed) {
 fn of_session(gateway: &Gateway, byte: u8) -> Claims {
     let mut claims = gateway.claims();
     claims.session = SessionId::from_bytes([byte; 10]);
-    claims.tag = wirebound_assertion::SubjectTag::from_bytes([byte; 16]);
+    claims.tag = SubjectTag::from_bytes([byte; 16]);
     claims.generation = gateway.clock.at().as_millis();
     claims
 }

@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use wirebound::revocation::feed::{FeedKey, Message, Teller};
-use wirebound::revocation::{self, Entry, Place, Revoked};
+use wirebound::revocation::{Entry, Place, Revoked};
 use wirebound::{Clock, Entropy, EntropyError, SessionId, Strength, Subject, Timestamp};
 use wirebound_assertion::{
     Algorithm, Claims, Jwks, Seconds, SigningKey, SubjectTag, TokenId, sign,
@@ -459,5 +459,5 @@ pub const SESSION: Revoked = Revoked::Session(SessionId::from_bytes([2; 10]));
 pub const OTHER: Revoked = Revoked::Session(SessionId::from_bytes([9; 10]));
 
 pub fn token_of(claims: &Claims) -> Revoked {
-    Revoked::Token(revocation::TokenId::from_bytes(*claims.id.as_bytes()))
+    Revoked::Token(claims.id)
 }

@@ -256,9 +256,7 @@ impl Engine {
     /// When the store cannot say; the next call goes on.
     pub async fn tidy_revocations(&self, now: Timestamp) -> Result<usize, StoreError> {
         self.revocations.forget(now);
-        for session in self.revocations.doubted() {
-            self.settle_doubt(session, now).await?;
-        }
+        self.settle_revocations(now).await?;
         let mut gone: usize = 0;
         let mut after = None;
         while let Some((keys, next)) = self.due(Space::Revoked, now, after).await? {
@@ -267,6 +265,18 @@ impl Engine {
         }
         self.gather(now).await?;
         Ok(gone)
+    }
+
+    /// Looks up what is in doubt. Whoever vouches to others that they were told everything calls it first.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot say: then nobody can vouch.
+    pub async fn settle_revocations(&self, now: Timestamp) -> Result<(), StoreError> {
+        for session in self.revocations.doubted() {
+            self.settle_doubt(session, now).await?;
+        }
+        Ok(())
     }
 
     async fn settle_doubt(&self, session: SessionId, now: Timestamp) -> Result<(), StoreError> {
