@@ -32,7 +32,7 @@ mod sessions;
 
 pub use access::{Access, Intent, SignInIntent};
 pub use arrival::Arrival;
-pub use extract::Session;
+pub use extract::{Machine, Session};
 pub use serve::serve;
 pub use service::{GateLayer, GateService};
 

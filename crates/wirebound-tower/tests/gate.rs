@@ -24,13 +24,13 @@ use axum::routing::{get, post};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
-use wirebound::engine::Scope;
+use wirebound::engine::{NewKey, Scope};
 use wirebound::store::{
     Answer, Change, Commit, Durability, Key, MemoryStore, Space, Store, StoreError, StoreErrorKind,
     Stored,
 };
-use wirebound::{Subject, Timestamp};
-use wirebound_tower::gate::{Access, Gate, Intent, Session, SignInIntent, open_to_all};
+use wirebound::{Clock as _, KeyLabel, KeyScopes, Subject, Timestamp};
+use wirebound_tower::gate::{Access, Gate, Intent, Machine, Session, SignInIntent, open_to_all};
 
 use common::{Client, HOST, Server, exchange};
 
@@ -101,6 +101,10 @@ async fn me(Session(verified): Session) -> String {
     format!("hello {}", verified.subject())
 }
 
+async fn job(Machine(key): Machine) -> String {
+    format!("{} for {}", key.label().as_str(), key.owner())
+}
+
 async fn anybody(access: Access) -> &'static str {
     if access.verified().is_some() {
         "somebody"
@@ -156,11 +160,57 @@ async fn site() -> (Server, Gate, Arc<Moody>) {
         .route("/login", post(login))
         .route("/logout", post(logout))
         .route("/me", get(me))
+        .route("/job", get(job))
         .route("/ticker", get(ticker))
         .route("/flood", get(flood));
     let store = Arc::new(Moody::default());
     let (server, gate) = Server::gated(app, Arc::<Moody>::clone(&store), open_to_all()).await;
     (server, gate, store)
+}
+
+#[tokio::test]
+async fn a_handler_for_machines_takes_a_key_and_one_for_people_takes_a_session() {
+    let (server, gate, store) = site().await;
+    let mut machine = Visitor::new(&server);
+    let new = NewKey {
+        label: KeyLabel::new("worker").unwrap(),
+        owner: subject("ci"),
+        scopes: KeyScopes::new(["jobs"]).unwrap(),
+        expires: None,
+    };
+    let now = server.clock.now().unwrap();
+    gate.engine().recall_keys(now).await.unwrap();
+    let made = gate.engine().create_key(new, now).await.unwrap();
+    let field = format!("Authorization: Bearer {}\r\n", made.key.expose());
+    let before = store.commits.load(Ordering::SeqCst);
+    let (head, body) = machine.once(&server, "GET", "/job", &field).await;
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    assert_eq!(body, "worker for ci");
+    for (path, more, status) in [
+        ("/job", "", "401"),
+        ("/me", field.as_str(), "401"),
+        ("/job", "Authorization: Bearer wbk_none\r\n", "401"),
+        ("/", "Authorization: Bearer eyJ\r\n", "200"),
+        ("/", field.as_str(), "200"),
+    ] {
+        let (head, _) = machine.once(&server, "GET", path, more).await;
+        assert!(
+            head.starts_with(&format!("HTTP/1.1 {status}")),
+            "{path} {more}: {head}"
+        );
+    }
+    let mut alice = Visitor::new(&server);
+    alice.ask(&server, "POST", "/login").await;
+    let (head, _) = alice.once(&server, "GET", "/job", "").await;
+    assert!(
+        head.starts_with("HTTP/1.1 401"),
+        "a session is no key: {head}"
+    );
+    // The store is silent, and a key needs none.
+    store.silent.store(true, Ordering::SeqCst);
+    let (head, _) = machine.once(&server, "GET", "/job", &field).await;
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    assert!(store.commits.load(Ordering::SeqCst) >= before);
 }
 
 /// A browser of one tab: one connection at a time, cookies, tickets.

@@ -1,9 +1,11 @@
 //! Extractors for axum handlers behind the gate.
 
+use std::sync::Arc;
+
 use axum_core::extract::FromRequestParts;
 use axum_core::response::{IntoResponse, Response};
 use http::request::Parts;
-use wirebound::{Refusal, Verified};
+use wirebound::{Refusal, Verified, VerifiedKey};
 
 use super::Access;
 use crate::refusal::{Answers, Asker, respond};
@@ -15,6 +17,26 @@ use crate::refusal::{Answers, Asker, respond};
     reason = "taken apart in a handler's arguments"
 )]
 pub struct Session(pub Verified);
+
+/// A request of a machine with a good API key: rejects with 401 without one. What it may do is in its scopes.
+#[derive(Clone, Debug)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "taken apart in a handler's arguments"
+)]
+pub struct Machine(pub Arc<VerifiedKey>);
+
+impl<S: Sync> FromRequestParts<S> for Machine {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
+        let access = Access::from_request_parts(parts, state).await?;
+        access.shared_key().map(Self).ok_or_else(|| {
+            let answers = Some(access.gate().answers());
+            answer(parts, Refusal::Unauthenticated, answers)
+        })
+    }
+}
 
 impl<S: Sync> FromRequestParts<S> for Access {
     type Rejection = Response;
