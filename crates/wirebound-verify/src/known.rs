@@ -211,6 +211,16 @@ mod tests {
     }
 
     #[test]
+    fn a_server_whose_clock_was_ahead_for_a_moment_is_heard_again_once_it_is_right() {
+        let known = told(1_000, 1_000);
+        known.sure(PLACE, ms(3_600_000), Some(ms(2_000)), counted(2_000));
+        for at in [4_000, 60_000] {
+            known.sure(PLACE, ms(at), Some(ms(at)), counted(at));
+        }
+        assert_eq!(age(&known, 60_100), Some(100));
+    }
+
+    #[test]
     fn what_is_unsure_has_no_age_and_no_place() {
         let known = told(0, 0);
         assert_eq!(known.place(), Some(PLACE));

@@ -171,6 +171,31 @@ mod tests {
     }
 
     #[test]
+    fn every_reading_of_a_path_asks_for_its_scope() {
+        let rule = |path: &str, scope: &str| {
+            let mut route = Route::new(path);
+            route.scope = Some(scope.to_owned());
+            route
+        };
+        let scopes = scopes(&[rule("/api", "read"), rule("/api/admin", "write")]);
+        let asked = |path: &str| {
+            let (parts, ()) = http::Request::get(path).body(()).unwrap().into_parts();
+            scopes(&parts)
+        };
+        assert_eq!(asked("/api/a").as_deref(), Some("read"));
+        assert_eq!(asked("/api/admin").as_deref(), Some("write"));
+        for path in [
+            "/api/%61dmin",
+            "/api/ADMIN",
+            "/API/Admin/x",
+            "/api/admin.",
+            "/api/admin%3fx",
+        ] {
+            assert_ne!(asked(path).as_deref(), Some("read"), "{path}");
+        }
+    }
+
+    #[test]
     fn every_reading_of_a_path_is_judged() {
         let admin = Route::new("/admin").at_least("admin", LeastStrength::Wire);
         let asked = need(&admin);

@@ -30,6 +30,7 @@ mod guests;
 mod hostile;
 mod identity;
 mod liar;
+mod machines;
 mod orders;
 mod owners;
 mod process;
