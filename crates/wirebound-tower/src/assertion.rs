@@ -146,6 +146,8 @@ pub struct Made {
     pub renew: Timestamp,
     /// When it runs out.
     pub expires: Timestamp,
+    /// Whether the session's own cookie is one that browsers keep.
+    pub persistent: bool,
 }
 
 impl fmt::Debug for Made {
@@ -190,7 +192,7 @@ impl Assertions {
     pub fn issuer(&self, authority: &str) -> String {
         self.issuer
             .clone()
-            .unwrap_or_else(|| format!("https://{authority}"))
+            .unwrap_or_else(|| format!("https://{}", spelled(authority)))
     }
 
     fn audience(&self, to: For, authority: &str) -> String {
@@ -263,6 +265,7 @@ impl Assertions {
             issued: issue.issued,
             renew: half(issued.begins(), life),
             expires: expires.begins(),
+            persistent: issue.persistent,
         }))
     }
 
@@ -334,6 +337,19 @@ impl Assertions {
     }
 }
 
+/// A host as everybody spells it, with the port that was asked for: who a client says that he asked must not depend on how
+/// he writes it.
+fn spelled(authority: &str) -> String {
+    let lower = authority.to_ascii_lowercase();
+    match lower.rsplit_once(':') {
+        // The last colon of an address in brackets is within them.
+        Some((host, port)) if !port.ends_with(']') => {
+            format!("{}:{port}", host.strip_suffix('.').unwrap_or(host))
+        }
+        _ => lower.strip_suffix('.').unwrap_or(&lower).to_owned(),
+    }
+}
+
 const fn half(from: Timestamp, life: Lifetime) -> Timestamp {
     from.after(Lifetime::from_millis(life.as_millis() / 2))
 }
@@ -363,6 +379,19 @@ fn role_of(text: &str) -> Option<Role> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_host_is_spelled_in_one_way() {
+        for (written, expected) in [
+            ("App.Test", "app.test"),
+            ("app.test.:8443", "app.test:8443"),
+            ("app.test.", "app.test"),
+            ("[2001:DB8::1]", "[2001:db8::1]"),
+            ("[::1]:8443", "[::1]:8443"),
+        ] {
+            assert_eq!(spelled(written), expected, "{written}");
+        }
+    }
 
     #[test]
     fn a_role_has_one_spelling() {

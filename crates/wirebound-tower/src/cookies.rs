@@ -145,9 +145,9 @@ impl Names {
         sets(headers, &self.session)
     }
 
-    /// Sets the assertion cookie, gone when the assertion is, or sooner with the browser.
-    pub fn set_assertion(&self, headers: &mut HeaderMap, text: &str, seconds: u64) {
-        self.set(headers, &self.assertion, text, Some(seconds));
+    /// Sets the assertion cookie; `keep` is for how many seconds, if the browser keeps the session's own.
+    pub fn set_assertion(&self, headers: &mut HeaderMap, text: &str, keep: Option<u64>) {
+        self.set(headers, &self.assertion, text, keep);
     }
 
     /// Whether an answer sets or clears it already.
@@ -159,12 +159,23 @@ impl Names {
         self.set(headers, &self.assertion, "", Some(0));
     }
 
-    /// Clears the session cookie, and what was asserted of the session.
-    pub fn clear_session(&self, headers: &mut HeaderMap) {
-        self.set(headers, &self.session, "", Some(0));
+    /// Clears what was asserted of the session, where that goes out in cookies.
+    pub(crate) fn drop_assertion(&self, headers: &mut HeaderMap) {
         if self.asserts {
             self.clear_assertion(headers);
         }
+    }
+
+    /// Whether an answer sets or clears any cookie of ours.
+    pub(crate) fn touches(&self, headers: &HeaderMap) -> bool {
+        let mut lines = headers.get_all(SET_COOKIE).iter();
+        lines.any(|line| self.is_ours(line.as_bytes()))
+    }
+
+    /// Clears the session cookie, and what was asserted of the session.
+    pub fn clear_session(&self, headers: &mut HeaderMap) {
+        self.set(headers, &self.session, "", Some(0));
+        self.drop_assertion(headers);
     }
 
     /// Puts a hand-over nonce into the jar.

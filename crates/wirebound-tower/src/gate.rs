@@ -39,8 +39,8 @@ pub use service::{GateLayer, GateService};
 /// What a route asks for, by the request's head.
 pub type Needs = Arc<dyn Fn(&Parts) -> Need + Send + Sync>;
 
-/// Which scope of an API key a route asks for, by the request's head.
-pub type Scopes = Arc<dyn Fn(&Parts) -> Option<Arc<str>> + Send + Sync>;
+/// Which scopes of an API key a route asks for, all of them, by the request's head; none: it is not for machines.
+pub type Scopes = Arc<dyn Fn(&Parts) -> Vec<Arc<str>> + Send + Sync>;
 
 /// Everything a gate leans on.
 #[expect(
@@ -62,7 +62,7 @@ pub struct GateParts {
     pub answers: Answers,
     /// What routes ask for.
     pub needs: Needs,
-    /// Which scope of an API key routes ask for; where one is asked for, a session counts as none.
+    /// Which scopes of an API key routes ask for; where any is asked for, a session counts as none.
     pub scopes: Scopes,
     /// What becomes of those who come from another site.
     pub arrival: Arrival,
@@ -139,7 +139,7 @@ pub fn members_only(strength: Strength) -> Needs {
 /// No route is for machines.
 #[must_use]
 pub fn no_machines() -> Scopes {
-    Arc::new(|_| None)
+    Arc::new(|_| Vec::new())
 }
 
 /// No route asks for anything: the app shows its own login.

@@ -477,3 +477,40 @@ async fn made_up_cookies_and_forwarding_fields_of_strangers_write_nothing() {
     assert_eq!(store.commits.load(Ordering::SeqCst), before);
     assert_eq!(alice.ask(&server, "GET", "/me").await.1, "hello alice");
 }
+
+#[tokio::test]
+async fn what_streams_to_a_secret_that_is_dead_stops_although_a_later_one_overlaps() {
+    use wirebound::Lifetime;
+    let (server, gate, _) = site().await;
+    let now = || server.clock.read();
+    let engine = gate.engine();
+    let new = NewKey {
+        label: KeyLabel::new("ci").unwrap(),
+        owner: subject("robots"),
+        scopes: KeyScopes::new(["feed"]).unwrap(),
+        expires: None,
+    };
+    engine.recall_keys(now()).await.unwrap();
+    let first = engine.create_key(new, now()).await.unwrap().key;
+    let text = first.expose().as_bytes();
+    let verified = engine.check_key(text, now()).unwrap();
+    let day = Lifetime::from_hours(24);
+    server.clock.forward(Lifetime::from_mins(1));
+    engine.rotate_key(verified.id(), day, now()).await.unwrap();
+    assert!(
+        engine.check_key(text, now()).is_ok(),
+        "control: it overlaps"
+    );
+    server.clock.forward(Lifetime::from_mins(1));
+    engine.rotate_key(verified.id(), day, now()).await.unwrap();
+    assert!(
+        engine.check_key(text, now()).is_err(),
+        "two are good at most"
+    );
+    let gone = gate.key_gone(&verified);
+    let gone = tokio::time::timeout(core::time::Duration::from_secs(5), gone).await;
+    assert!(
+        gone.is_ok(),
+        "its streams go on for as long as a stranger's overlap"
+    );
+}

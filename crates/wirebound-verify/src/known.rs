@@ -15,6 +15,9 @@ use wirebound_assertion::{Claims, LEEWAY_MAX};
 /// Between two looks for what has run out.
 const TIDY: Lifetime = Lifetime::from_mins(1);
 
+/// A server's clock may be ahead of ours by so much; what it says beyond that is not taken for a time.
+const AHEAD: Lifetime = Lifetime::from_mins(1);
+
 /// What is known of everything that was called back.
 #[derive(Debug)]
 pub(crate) struct Known {
@@ -107,7 +110,9 @@ impl Known {
         let newer = heard_of
             .said
             .is_none_or(|(run, last)| run != place.run || last < said);
-        let Some(now) = now.filter(|_| newer) else {
+        // What a server says whose clock is ahead would make everything older that it says once that is right.
+        let ahead = |now: &Timestamp| said.since(*now) > AHEAD;
+        let Some(now) = now.filter(|now| newer && !ahead(now)) else {
             return;
         };
         heard_of.said = Some((place.run, said));
@@ -208,6 +213,16 @@ mod tests {
         let known = told(1_000, 1_000);
         known.sure(PLACE, ms(5_000), None, counted(5_000));
         assert_eq!(age(&known, 5_000), Some(4_000));
+    }
+
+    #[test]
+    fn a_server_whose_clock_was_ahead_for_a_moment_is_heard_again_once_it_is_right() {
+        let known = told(1_000, 1_000);
+        known.sure(PLACE, ms(3_600_000), Some(ms(2_000)), counted(2_000));
+        for at in [4_000, 60_000] {
+            known.sure(PLACE, ms(at), Some(ms(at)), counted(at));
+        }
+        assert_eq!(age(&known, 60_100), Some(100));
     }
 
     #[test]

@@ -14,11 +14,12 @@ use event_listener::{Event, EventListener};
 use crate::event::Side;
 use crate::ids::{Root, SessionId, WireId};
 use crate::record::Origin;
+use crate::revocation::{Revocations, Standing};
 use crate::role::Role;
 use crate::sync::{Arc as ModelArc, Mutex, MutexGuard, Ordering};
 use crate::table::{Handle, Inserted, Live, Table};
 use crate::time::{Lifetime, Timestamp};
-use crate::verdict::{Ending, Stock};
+use crate::verdict::{ByClaim, Ending, Stock};
 use crate::wire::{Attachment, WireCore};
 
 const SHARDS: usize = if cfg!(loom) { 1 } else { 64 };
@@ -127,6 +128,8 @@ pub struct Watch {
     role: Role,
     /// What was judged did not stand any more when the watch began.
     fallen: bool,
+    /// The token that it was proved by, where it was proved by nothing else.
+    claim: Option<(Arc<ByClaim>, Arc<Revocations>)>,
 }
 
 impl Watch {
@@ -150,11 +153,31 @@ impl Watch {
         self.handle.id()
     }
 
+    /// What was proved by a token alone is over when that is, and when that is called back.
+    pub(crate) fn held_to(mut self, claim: Arc<ByClaim>, called_back: Arc<Revocations>) -> Self {
+        self.claim = Some((claim, called_back));
+        self
+    }
+
+    /// Whether it must be looked at again soon although nothing is said: what calls a token back is said of no session.
+    #[must_use]
+    pub const fn is_by_claim(&self) -> bool {
+        self.claim.is_some()
+    }
+
+    fn claim_at(&self, now: Timestamp) -> Option<Cut> {
+        let (claim, called_back) = self.claim.as_ref()?;
+        if called_back.standing(&claim.issued) == Standing::Revoked {
+            return Some(Cut::Ended(Ending::Revoked));
+        }
+        (now >= claim.expires).then_some(Cut::RoleChanged)
+    }
+
     /// As [`Watch::now`], and whether the role that it was judged with is still in force at this time. What time ends is
     /// not said here: [`Watch::due`] says when to have the engine look.
     #[must_use]
     pub fn at(&self, now: Timestamp) -> Option<Cut> {
-        self.now().or_else(|| {
+        self.now().or_else(|| self.claim_at(now)).or_else(|| {
             let live = self.handle.snapshot()?;
             (role_at(&live, now) < self.role).then_some(Cut::RoleChanged)
         })
@@ -167,8 +190,12 @@ impl Watch {
         let live = self.handle.snapshot()?;
         let lapse = live.raised.map(|(_, until)| until);
         let idle = live.last_active.after(live.idle);
+        let claim = self.claim.as_ref();
+        let claim = claim.map_or(Timestamp::NEVER, |(claim, _)| claim.expires);
         Some(
-            idle.min(live.absolute)
+            claim
+                .min(idle)
+                .min(live.absolute)
                 .min(live.identity_until)
                 .min(lapse.filter(|until| *until > now).unwrap_or(idle)),
         )
@@ -495,6 +522,7 @@ impl Bonds {
             handle,
             role: Role::GUEST,
             fallen: false,
+            claim: None,
         })
     }
 

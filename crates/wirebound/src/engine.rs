@@ -96,8 +96,8 @@ pub struct Engine {
     alarms: Alarms,
     guests: guests::Guests,
     times: tickets::Times,
-    revocations: Revocations,
-    issued: core::sync::atomic::AtomicU64,
+    revocations: Arc<Revocations>,
+    issued: revoke::Issues,
     imports: Mutex<()>,
     api_keys: HeldKeys,
     key_alarms: Alarms<ApiKeyId>,
@@ -144,8 +144,8 @@ impl Engine {
             alarms: Alarms::default(),
             guests: guests::Guests::default(),
             times: tickets::Times::default(),
-            revocations: Revocations::new(hasher.hash_one("this run")),
-            issued: core::sync::atomic::AtomicU64::new(0),
+            revocations: Arc::new(Revocations::new(hasher.hash_one("this run"))),
+            issued: revoke::Issues::default(),
             imports: Mutex::new(()),
             api_keys: HeldKeys::default(),
             key_alarms: Alarms::default(),
@@ -215,8 +215,13 @@ impl Engine {
     /// the judgement and now counts, so that a role that fell in that moment is not missed.
     #[must_use]
     pub fn watch_judged(&self, wire: &Wire, verified: &Verified, now: Timestamp) -> Option<Watch> {
-        self.bonds
-            .watch_judged(verified.session(), &wire.core, verified.role(), now)
+        let watch =
+            self.bonds
+                .watch_judged(verified.session(), &wire.core, verified.role(), now)?;
+        Some(match verified.claim() {
+            Some(claim) => watch.held_to(Arc::clone(claim), Arc::clone(&self.revocations)),
+            None => watch,
+        })
     }
 
     /// The client is there: what it sends within a request that was judged (an upload, a WebSocket's messages) keeps the

@@ -1,9 +1,12 @@
 //! What a judgement can come to: accept, challenge or refuse, each with its reason.
 
 use core::fmt;
+use std::sync::Arc;
 
 use crate::ids::{SessionId, Subject};
+use crate::revocation::Issued;
 use crate::role::{Role, Strength};
+use crate::time::Timestamp;
 
 /// Why a session is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -384,6 +387,14 @@ pub struct Verified {
     subject: Subject,
     role: Role,
     strength: Strength,
+    claim: Option<Arc<ByClaim>>,
+}
+
+/// The token that a request was proved by, and by nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ByClaim {
+    pub(crate) issued: Issued,
+    pub(crate) expires: Timestamp,
 }
 
 impl Verified {
@@ -399,7 +410,26 @@ impl Verified {
             subject,
             role,
             strength,
+            claim: None,
         }
+    }
+
+    /// By what a token claims: as good as that token, for as long, and for nothing that outlives it.
+    pub(crate) fn claimed(self, claim: ByClaim) -> Self {
+        Self {
+            claim: Some(Arc::new(claim)),
+            ..self
+        }
+    }
+
+    pub(crate) fn claim(&self) -> Option<&Arc<ByClaim>> {
+        self.claim.as_ref()
+    }
+
+    /// Whether a signed assertion proved the request, and nothing else.
+    #[must_use]
+    pub const fn is_by_claim(&self) -> bool {
+        self.claim.is_some()
     }
 
     /// The session's public id.

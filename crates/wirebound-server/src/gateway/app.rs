@@ -23,6 +23,7 @@ use wirebound_tower::refusal::Asker;
 use wirebound_tower::tls::Protocol;
 
 use super::answer;
+use super::assertion::AllSent;
 use super::bodies::Bodies;
 use super::cargo::{Cargo, NotKept};
 use super::failed::Failed;
@@ -49,6 +50,7 @@ pub(super) struct Inner {
     pub(super) entropy: Arc<dyn Entropy>,
     /// What signs what the app is told.
     pub(super) assertions: Option<Arc<Assertions>>,
+    sent: AllSent,
     pub(super) forwarder: Forwarder,
     pub(super) armour: Armour,
     pub(super) armoured: bool,
@@ -113,6 +115,7 @@ impl App {
             engine,
             entropy,
             assertions,
+            sent: AllSent::default(),
             forwarder,
             armoured: !names.is_empty(),
             armour,
@@ -307,16 +310,13 @@ impl App {
     }
 
     async fn assertion(&self, passage: &Passage) -> Result<Option<HeaderValue>, Failed> {
-        let (Some(assertions), Some(cargo), Some(verified)) = (
-            &self.0.assertions,
-            &passage.cargo,
-            passage.access.verified(),
-        ) else {
+        let (Some(assertions), Some(verified)) = (&self.0.assertions, passage.access.verified())
+        else {
             return Ok(None);
         };
         let (engine, now) = (&self.0.engine, passage.access.now());
-        let value = cargo
-            .sent
+        let sent = self.0.sent.of(verified.session(), now);
+        let value = sent
             .value(
                 assertions,
                 engine,
@@ -415,6 +415,7 @@ fn carry(tunnel: Tunnel, stopping: Cut, access: &Access) {
                 code = stopping.closed() => code,
                 () = closing(&wired.connection) => CloseCode::GoingAway,
                 code = key_over(&access) => code,
+                code = claim_over(&access) => code,
             }
         };
         let ended = tunnel.run_until(goodbye).await;
@@ -426,11 +427,23 @@ fn carry(tunnel: Tunnel, stopping: Cut, access: &Access) {
     });
 }
 
+/// A WebSocket that an assertion opened ends with it.
+async fn claim_over(access: &Access) -> CloseCode {
+    let by_claim = access.verified().is_some_and(Verified::is_by_claim);
+    match access.watch().filter(|_| by_claim) {
+        Some(watch) => match access.gate().cut(&watch).await {
+            wirebound::Cut::Ended(ending) => CloseCode::Ended(ending),
+            wirebound::Cut::RoleChanged => CloseCode::RoleChanged,
+        },
+        None => core::future::pending().await,
+    }
+}
+
 /// A machine's WebSocket ends with its key.
 async fn key_over(access: &Access) -> CloseCode {
     match access.key() {
         Some(key) => {
-            let _cut = access.gate().key_gone(key, access.now()).await;
+            let _cut = access.gate().key_gone(key).await;
             CloseCode::Ended(Ending::Revoked)
         }
         None => core::future::pending().await,

@@ -1,17 +1,39 @@
 //! What the app is told in a signed assertion: made once for a session, role and strength, and sent until half of its life
 //! is over, it was called back, or the keys changed (the one that signed it may have been taken out).
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::HeaderValue;
 use wirebound::engine::Engine;
 use wirebound::revocation::{Issued, Standing};
 use wirebound::store::{StoreError, StoreErrorKind};
-use wirebound::{Role, Strength, Timestamp, Verified};
+use wirebound::{Role, SessionId, Strength, Timestamp, Verified};
 use wirebound_tower::assertion::{Assertions, For, Shown};
 
 /// A session is asked for under few names, in few roles and strengths.
 const MOST: usize = 8;
+
+/// So many sessions have theirs remembered: some 10 MB. Beyond it those that are busy make them anew.
+const MOST_SESSIONS: usize = 8_192;
+
+/// The assertions of all sessions that are good yet. Where requests are proved one by one nothing else of a session stays
+/// between them.
+#[derive(Debug, Default)]
+pub(super) struct AllSent(Mutex<HashMap<SessionId, Arc<Sent>>>);
+
+impl AllSent {
+    pub(super) fn of(&self, session: SessionId, now: Timestamp) -> Arc<Sent> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() >= MOST_SESSIONS && !all.contains_key(&session) {
+            all.retain(|_, sent| !sent.is_spent(now));
+            if all.len() >= MOST_SESSIONS {
+                all.clear();
+            }
+        }
+        Arc::clone(all.entry(session).or_default())
+    }
+}
 
 /// The assertions of one session that are good yet.
 #[derive(Debug, Default)]
@@ -32,6 +54,10 @@ struct One {
 impl Sent {
     fn list(&self) -> MutexGuard<'_, Vec<Arc<One>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_spent(&self, now: Timestamp) -> bool {
+        self.list().iter().all(|one| now >= one.renew)
     }
 
     fn good(

@@ -13,7 +13,6 @@ use wirebound::engine::Engine;
 use wirebound::store::{Durability, StoreError, StoreErrorKind, Version};
 use wirebound_tower::gate::Gate;
 
-use super::assertion::Sent;
 use crate::armour::{Armour, Place, Taken, TooMuch, Vault};
 use crate::proxy::{CloseCode, Cut, Cutter};
 
@@ -25,8 +24,6 @@ const TRIES: usize = 16;
 pub(super) struct Cargo {
     cutter: Mutex<Cutter>,
     watched: AtomicBool,
-    /// What the app was told in signed assertions.
-    pub(super) sent: Sent,
     vault: Mutex<Option<Opened>>,
 }
 

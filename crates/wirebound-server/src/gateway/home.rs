@@ -188,6 +188,8 @@ impl App {
         let access = &passage.access;
         // With a cookie of ours, proved or not, this browser is past that day.
         let ours = access.verified().is_some() || access.refusal().is_some();
+        // A machine is nobody's browser.
+        let ours = ours || access.key().is_some();
         let Some(until) = self
             .0
             .import_until

@@ -16,11 +16,11 @@ pub(super) fn needs(routes: &[Route]) -> Needs {
     Arc::new(move |parts| rules.need(parts.uri.path()))
 }
 
-/// Which scope of an API key a path asks for, by the same prefixes. Where readings of a path differ and any of them is for
-/// machines, it is for machines.
+/// Which scopes of an API key a path asks for, by the same prefixes: those of every reading of the path. One that is for
+/// machines in any reading is for machines.
 pub(super) fn scopes(routes: &[Route]) -> Scopes {
     if routes.iter().all(|route| route.scope.is_none()) {
-        return Arc::new(|_| None);
+        return Arc::new(|_| Vec::new());
     }
     let sorted = |written: fn(&Route) -> String| {
         let mut rules: Vec<(String, Option<Arc<str>>)> = routes
@@ -34,14 +34,18 @@ pub(super) fn scopes(routes: &[Route]) -> Scopes {
     let careless = sorted(|route| readings::careless(&route.path));
     Arc::new(move |parts| {
         let path = parts.uri.path();
-        let plain = covering(&as_written, path).cloned().flatten();
         let further = readings::further(path);
         let readings = further.iter().flat_map(readings::Further::each);
-        plain.or_else(|| {
-            readings
-                .chain([path])
-                .find_map(|reading| covering(&careless, reading).cloned().flatten())
-        })
+        let asked = readings
+            .chain([path])
+            .map(|reading| covering(&careless, reading));
+        let mut asked: Vec<Arc<str>> = asked
+            .chain([covering(&as_written, path)])
+            .filter_map(|scope| scope.cloned().flatten())
+            .collect();
+        asked.sort();
+        asked.dedup();
+        asked
     })
 }
 
@@ -167,6 +171,33 @@ mod tests {
             ("/", Need::NOTHING),
         ] {
             assert_eq!(rules.need(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn every_reading_of_a_path_asks_for_its_scope() {
+        let rule = |path: &str, scope: &str| {
+            let mut route = Route::new(path);
+            route.scope = Some(scope.to_owned());
+            route
+        };
+        let scopes = scopes(&[rule("/api", "read"), rule("/api/admin", "write")]);
+        let asked = |path: &str| {
+            let (parts, ()) = http::Request::get(path).body(()).unwrap().into_parts();
+            scopes(&parts)
+        };
+        let one = |scope: &str| vec![Arc::<str>::from(scope)];
+        assert_eq!(asked("/api/a"), one("read"));
+        assert_eq!(asked("/api/admin"), one("write"));
+        assert_eq!(asked("/other"), Vec::<Arc<str>>::new());
+        for path in [
+            "/api/%61dmin",
+            "/api/ADMIN",
+            "/API/Admin/x",
+            "/api/admin.",
+            "/api/admin%3fx",
+        ] {
+            assert!(asked(path).contains(&"write".into()), "{path}");
         }
     }
 

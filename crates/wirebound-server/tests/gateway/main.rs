@@ -30,6 +30,7 @@ mod guests;
 mod hostile;
 mod identity;
 mod liar;
+mod loopholes;
 mod machines;
 mod orders;
 mod owners;

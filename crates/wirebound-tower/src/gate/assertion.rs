@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use http::Response;
 use wirebound::store::StoreError;
-use wirebound::{Ending, Refusal, SessionId, Timestamp, Verified, Visit};
+use wirebound::{Ending, Refusal, Role, SessionId, Timestamp, Verified, Visit};
 use wirebound_assertion::Invalid;
 
 use super::depart::Departure;
@@ -49,8 +49,9 @@ impl Gate {
         let (Some(assertions), Some(text)) = (self.cookie_assertions(), shown.assertion) else {
             return Ok(ByClaim::NotAsked);
         };
-        // Whatever comes from elsewhere is refused in the order of judgement.
-        if read.surprise {
+        // Whatever comes from elsewhere is refused in the order of judgement; and what changes something deserves more than a
+        // string, where there is more.
+        if read.surprise || (shown.session.is_some() && !read.safe) {
             return Ok(ByClaim::NotAsked);
         }
         let known = match known(assertions, wired, text, &read.authority, now) {
@@ -73,7 +74,10 @@ impl Gate {
                         ByClaim::TwoKinds
                     });
                 }
-                Ok(_) if known.is_half_over(now) => return Ok(ByClaim::NotAsked),
+                // Above `user` a string counts for nothing, and the app would be told of less than is in force.
+                Ok(_) if known.is_half_over(now) || known.claimed().role > Role::USER => {
+                    return Ok(ByClaim::NotAsked);
+                }
                 Ok(_) => {}
                 // A made-up cookie is judged as one.
                 Err(_) => return Ok(ByClaim::NotAsked),
@@ -157,9 +161,10 @@ impl Gate {
             .await;
         match made {
             Ok(Some(made)) => {
-                let seconds = made.expires.since(now).as_secs();
+                // It is good without the other: it goes when that one goes.
+                let keep = made.persistent.then(|| made.expires.since(now).as_secs());
                 self.names()
-                    .set_assertion(response.headers_mut(), &made.text, seconds);
+                    .set_assertion(response.headers_mut(), &made.text, keep);
                 never_public(response.headers_mut());
             }
             Ok(None) => {}

@@ -13,6 +13,8 @@ use crate::tls::Protocol;
 
 /// The clock may be set, a machine may sleep: nobody sleeps for longer without looking at the time.
 const LONGEST_NAP: Duration = Duration::from_secs(30);
+/// How often what streams to an assertion is held against it.
+const CLAIM_NAP: Duration = Duration::from_secs(1);
 /// Before it is looked again at a session that should be over and is not.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
@@ -41,9 +43,15 @@ impl Gate {
                     None => LOOK_AGAIN,
                 },
             };
+            // What calls a token back is said of no session.
+            let longest = if watch.is_by_claim() {
+                CLAIM_NAP
+            } else {
+                LONGEST_NAP
+            };
             tokio::select! {
                 () = change.stirred() => {}
-                () = tokio::time::sleep(nap.min(LONGEST_NAP)) => {}
+                () = tokio::time::sleep(nap.min(longest)) => {}
             }
         }
     }

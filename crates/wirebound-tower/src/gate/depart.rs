@@ -150,6 +150,10 @@ impl Gate {
         if departure.verified_before || departure.machine {
             keep_private(response.headers_mut());
         }
+        // A cache that kept this answer would set or clear a cookie of ours for everybody.
+        if self.names().touches(response.headers()) {
+            never_public(response.headers_mut());
+        }
         response
     }
 
@@ -389,6 +393,8 @@ impl Gate {
                 let keep = self.keep(verified, elevated.persistent, now).await?;
                 self.names()
                     .set_session(response.headers_mut(), &elevated.cookie, keep);
+                // It speaks of the role of before.
+                self.names().drop_assertion(response.headers_mut());
                 never_public(response.headers_mut());
                 Ok(())
             }

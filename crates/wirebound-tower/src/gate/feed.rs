@@ -20,6 +20,7 @@ use wirebound::{Timestamp, VerifiedKey};
 
 use super::{Access, Gate};
 use crate::body::{self, Body, Fed};
+use crate::listen::Connection;
 use crate::machine;
 
 /// How often it is said that nothing happened.
@@ -45,7 +46,7 @@ impl From<NotHeard> for Over {
 struct Following {
     gate: Gate,
     key: Arc<VerifiedKey>,
-    began: Timestamp,
+    connection: Arc<Connection>,
     teller: Teller,
     out: String,
     to: mpsc::Sender<Frame<Bytes>>,
@@ -62,7 +63,7 @@ impl Gate {
         let following = Following {
             gate: self.clone(),
             key,
-            began: access.now(),
+            connection: Arc::clone(&access.wired().connection),
             teller: Teller::new(feed_key),
             out: String::new(),
             to,
@@ -93,11 +94,9 @@ impl Following {
             // Before looking, so that nothing falls between.
             let heard = revocations.listen();
             let now = self.now()?;
+            self.is_good(now)?;
             let sure = engine.settle_revocations(now).await.is_ok();
             place = self.tell_since(place).await?;
-            if !self.gate.key_stands(&self.key, self.began, now) {
-                return Err(Over);
-            }
             // A beat says that everything was told. What may have happened without being known here was not.
             if sure {
                 self.say(&Message::Beat { place, now })?;
@@ -107,12 +106,19 @@ impl Following {
                 () = heard.heard() => {}
                 () = tokio::time::sleep(BEAT) => {}
                 () = self.to.closed() => return Err(Over),
+                // The gateway stops, or makes room: whoever follows comes back.
+                () = self.connection.hung_up() => return Err(Over),
             }
         }
     }
 
     fn now(&self) -> Result<Timestamp, Over> {
         self.gate.now().ok_or(Over)
+    }
+
+    fn is_good(&self, now: Timestamp) -> Result<(), Over> {
+        let good = self.gate.engine().key_stands(&self.key, now);
+        good.then_some(()).ok_or(Over)
     }
 
     fn say(&mut self, message: &Message) -> Result<(), Over> {
@@ -157,6 +163,7 @@ impl Following {
         let mut entries: u64 = 0;
         let mut after = None;
         loop {
+            self.is_good(self.now()?)?;
             let page = self.page(after, now).await?;
             for entry in page.entries {
                 entries = entries.saturating_add(1);

@@ -15,6 +15,7 @@ use wirebound::store::StoreError;
 use wirebound::{Cut, Ending, KeyRefusal, Refusal, RevokedBy, Timestamp, VerifiedKey};
 use wirebound_assertion::{Claims, encode_subject};
 
+use super::depart::to_its_end;
 use super::identify::Read;
 use super::sessions::document;
 use super::{Access, Gate};
@@ -51,14 +52,14 @@ impl Gate {
         wired: &Wired,
         read: &Read,
         key: Option<&[u8]>,
-        scope: Option<&str>,
+        scopes: &[Arc<str>],
         now: Timestamp,
     ) -> Result<ByKey, StoreError> {
         let Some(text) = key else {
             return Ok(ByKey::Refused(Refusal::Unauthenticated));
         };
         let mut checked = self.engine().check_key(text, now);
-        if checked == Err(KeyRefusal::Unsure) {
+        if matches!(checked, Err(KeyRefusal::Unsure)) {
             self.engine().settle_keys(now).await?;
             checked = self.engine().check_key(text, now);
         }
@@ -75,7 +76,7 @@ impl Gate {
         if !read.need.is_nothing() {
             return Ok(ByKey::Refused(Refusal::KeyRefused));
         }
-        if scope.is_some_and(|scope| !key.scopes().has(scope)) {
+        if !scopes.iter().all(|scope| key.scopes().has(scope)) {
             return Ok(ByKey::Refused(Refusal::InsufficientScope));
         }
         Ok(ByKey::In(Arc::new(key)))
@@ -83,25 +84,16 @@ impl Gate {
 
     /// Waits until what is sent to a machine must stop: its key is not good any more, or it was given a new secret in place
     /// of the one that was shown.
-    pub async fn key_gone(&self, key: &VerifiedKey, began: Timestamp) -> Cut {
+    pub async fn key_gone(&self, key: &VerifiedKey) -> Cut {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
             let Some(now) = self.now() else {
                 return Cut::RoleChanged;
             };
-            if !self.key_stands(key, began, now) {
+            if !self.engine().key_stands(key, now) {
                 return Cut::Ended(Ending::Revoked);
             }
         }
-    }
-
-    pub(super) fn key_stands(&self, key: &VerifiedKey, began: Timestamp, now: Timestamp) -> bool {
-        let Some(summary) = self.engine().api_key(key.id(), now) else {
-            return false;
-        };
-        let rotated = summary.rotated.is_some_and(|at| at >= began);
-        let overlaps = summary.overlap_until.is_some_and(|until| now < until);
-        summary.refused.is_none() && (!rotated || overlaps)
     }
 
     /// The key of a request for what is for machines alone; or what it is answered instead.
@@ -207,9 +199,11 @@ impl Gate {
         let now = access.now();
         match self.engine().check_key(token.as_bytes(), now) {
             Ok(key) => {
-                self.engine()
-                    .revoke_key(key.id(), RevokedBy::Holder, now)
-                    .await?;
+                let engine = Arc::clone(self.engine());
+                to_its_end(
+                    async move { engine.revoke_key(key.id(), RevokedBy::Holder, now).await },
+                )
+                .await??;
             }
             Err(KeyRefusal::Unsure) => {
                 return Ok(self.refuse_machine(Refusal::StoreUnavailable));
@@ -217,7 +211,9 @@ impl Gate {
             Err(_) => {
                 if let Some(claims) = self.believed(&token, access.authority(), now) {
                     let until = claims.expires.begins().after(REMEMBERED);
-                    self.engine().revoke_token(claims.id, until).await?;
+                    let engine = Arc::clone(self.engine());
+                    to_its_end(async move { engine.revoke_token(claims.id, until).await })
+                        .await??;
                 }
             }
         }

@@ -4,12 +4,14 @@ use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 use core::time::Duration;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, EXPECT, LOCATION};
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode};
+use tokio::time::Instant;
 use tower_layer::Layer;
 use tower_service::Service;
 use wirebound::store::StoreError;
@@ -81,6 +83,36 @@ where
         let ready = self.inner.clone();
         let inner = core::mem::replace(&mut self.inner, ready);
         Box::pin(gate.pass(request, inner))
+    }
+}
+
+static IN_ADDRESSES: Told = Told::new();
+
+/// How many of one kind are told in a second, of a connection's making or not.
+const MOST_TOLD: u64 = 16;
+
+/// What was told in this second.
+struct Told {
+    second: AtomicU64,
+    count: AtomicU64,
+    began: OnceLock<Instant>,
+}
+
+impl Told {
+    const fn new() -> Self {
+        Self {
+            second: AtomicU64::new(0),
+            count: AtomicU64::new(0),
+            began: OnceLock::new(),
+        }
+    }
+
+    fn may_tell(&self) -> bool {
+        let second = self.began.get_or_init(Instant::now).elapsed().as_secs();
+        if self.second.swap(second, Ordering::Relaxed) != second {
+            self.count.store(0, Ordering::Relaxed);
+        }
+        self.count.fetch_add(1, Ordering::Relaxed) < MOST_TOLD
     }
 }
 
@@ -219,8 +251,8 @@ impl Gate {
         let Some(key) = access.shared_key() else {
             return body::boxed(body);
         };
-        let (gate, began) = (self.clone(), access.now());
-        let signal = || async move { gate.key_gone(&key, began).await };
+        let gate = self.clone();
+        let signal = || async move { gate.key_gone(&key).await };
         body::watched(body, signal, access.when_stuck())
     }
 
@@ -257,10 +289,10 @@ impl Gate {
             tracing::error!("the clock cannot say what time it is: nobody is let in");
             return self.refuse(Refusal::StoreUnavailable, asker, false, false);
         };
-        let scope = self.scope(parts);
-        if key.is_some() || scope.is_some() {
+        let scopes = self.scopes(parts);
+        if key.is_some() || !scopes.is_empty() {
             return self
-                .enter_machine(wired, parts, (&read, &shown), key, scope.as_deref(), now)
+                .enter_machine(wired, parts, (&read, &shown), key, &scopes, now)
                 .await;
         }
         let who = self.client_of(wired, parts);
@@ -368,10 +400,10 @@ impl Gate {
         Entry::In(Box::new(Entered { access, departure }))
     }
 
-    /// Which scope of a key a route asks for. What is ours asks by itself.
-    fn scope(&self, parts: &Parts) -> Option<Arc<str>> {
+    /// Which scopes of a key a route asks for. What is ours asks by itself.
+    fn scopes(&self, parts: &Parts) -> Vec<Arc<str>> {
         if endpoints::is_own(self, parts.uri.path()) {
-            return None;
+            return Vec::new();
         }
         (self.0.scopes)(parts)
     }
@@ -383,15 +415,16 @@ impl Gate {
         parts: &Parts,
         (read, shown): (&Read, &crate::cookies::Shown<'_>),
         key: Option<&[u8]>,
-        scope: Option<&str>,
+        scopes: &[Arc<str>],
         now: Timestamp,
     ) -> Entry {
         let asker = Asker::of(&parts.method, &parts.headers);
-        if read.surprise {
+        // A good key is not asked where it comes from: no browser sends one unasked.
+        if read.surprise && key.is_none() {
             tell_surprise(wired, parts, false);
             return self.refuse(Refusal::CsrfSurprise, asker, false, false);
         }
-        let judged = self.by_key(wired, read, key, scope, now).await;
+        let judged = self.by_key(wired, read, key, scopes, now).await;
         let key = match judged {
             Ok(ByKey::In(key)) => key,
             Ok(ByKey::Refused(refusal)) => {
@@ -571,12 +604,15 @@ fn misplaced_key(
     if machine::stands_in(&parts.uri) {
         let hint =
             "a key that stood in an address is in logs and histories: rotate it without an overlap";
-        tracing::warn!(
-            target: "wirebound::event",
-            event = "key_in_address",
-            wire = wired.wire.id().as_u64(),
-            hint = hint,
-        );
+        // Anybody can make one up: what is told of it is bounded.
+        if IN_ADDRESSES.may_tell() {
+            tracing::warn!(
+                target: "wirebound::event",
+                event = "key_in_address",
+                wire = wired.wire.id().as_u64(),
+                hint = hint,
+            );
+        }
         return Some(Refusal::Malformed);
     }
     let two = key.is_some() && (shown.session.is_some() || shown.assertion.is_some());

@@ -22,13 +22,26 @@ pub(crate) const MAX_KEYS: usize = 10_000;
 const NOBODYS: Digest = Digest::from_bytes([0; 32]);
 
 /// A key that was checked and is good at this moment. Made nowhere outside the crate.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct VerifiedKey {
     id: ApiKeyId,
+    /// Which of its secrets was shown.
+    digest: Digest,
     label: KeyLabel,
     owner: Subject,
     scopes: KeyScopes,
 }
+
+impl PartialEq for VerifiedKey {
+    /// Shown by the same secret, with the same rights.
+    fn eq(&self, other: &Self) -> bool {
+        let same = self.digest.matches(&other.digest);
+        same && (self.id, &self.label, &self.owner, &self.scopes)
+            == (other.id, &other.label, &other.owner, &other.scopes)
+    }
+}
+
+impl Eq for VerifiedKey {}
 
 impl VerifiedKey {
     /// Its public name.
@@ -220,10 +233,26 @@ impl HeldKeys {
         held.used.fetch_max(now.as_millis(), Ordering::Relaxed);
         Ok(VerifiedKey {
             id: shown.id,
+            digest,
             label: held.record.label.clone(),
             owner: held.record.owner.clone(),
             scopes: held.record.scopes.clone(),
         })
+    }
+
+    /// Whether the very secret that was checked then is good now.
+    pub(crate) fn stands(&self, key: &VerifiedKey, now: Timestamp) -> bool {
+        let inner = self.read();
+        let Some(held) = inner.keys.get(&key.id) else {
+            return false;
+        };
+        let record = &held.record;
+        let is_current = record.current.matches(&key.digest);
+        let overlaps = record
+            .previous
+            .is_some_and(|(previous, until)| now < until && previous.matches(&key.digest));
+        let doubted = inner.doubted.contains(&key.id);
+        held.refused(now).is_none() && !doubted && (is_current || overlaps)
     }
 
     /// The id that a text names, if there is such a key.

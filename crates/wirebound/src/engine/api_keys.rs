@@ -215,6 +215,12 @@ impl Engine {
         self.api_keys.check(text, now)
     }
 
+    /// Whether a key that was checked would be taken now, by the secret that was shown then: for what goes on being sent.
+    #[must_use]
+    pub fn key_stands(&self, key: &VerifiedKey, now: Timestamp) -> bool {
+        self.api_keys.stands(key, now)
+    }
+
     /// Tells of a key that was not taken, once a minute for each key and reason.
     pub fn tell_key_refused(&self, text: &[u8], refusal: KeyRefusal, side: Side, now: Timestamp) {
         let key = self.api_keys.named(text);

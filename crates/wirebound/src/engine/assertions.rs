@@ -3,7 +3,6 @@
 //! The engine neither signs nor checks signatures: it says what is true at the moment of signing, and judges what a token
 //! claims whose signature was found good. An assertion is a string, so it is never more than `bearer`.
 
-use core::sync::atomic::Ordering;
 use std::sync::Arc;
 
 use super::attach::no_room;
@@ -13,12 +12,12 @@ use crate::event::Event;
 use crate::ids::{Authority, SessionId, Subject};
 use crate::judge::{self, Claim};
 use crate::record::{Carrier, Origin};
-use crate::revocation::{Issued, TokenId};
+use crate::revocation::{Issued, Standing, TokenId};
 use crate::role::{Role, Strength};
 use crate::store::StoreError;
 use crate::table::Live;
 use crate::time::{Lifetime, Timestamp};
-use crate::verdict::{By, Ending, Need, Refusal, Verified};
+use crate::verdict::{By, ByClaim, Ending, Need, Refusal, Verified};
 use crate::wire::{Attachment, Visit, Wire};
 
 /// What may be signed about a session.
@@ -33,8 +32,10 @@ pub struct Issue {
     pub role: Role,
     /// The strength of the proof that this very request had.
     pub strength: Strength,
-    /// It may not be good for longer: the session, its role or its identity runs out then.
+    /// It may not be good for longer: the session, its role, its identity or the assertion that was shown runs out then.
     pub not_after: Timestamp,
+    /// Whether the session's own cookie is one that browsers keep.
+    pub persistent: bool,
 }
 
 /// What an assertion claims. Its signature, times, issuer and audience were found good; nothing else is believed yet.
@@ -89,7 +90,7 @@ impl Engine {
         self.entropy.fill(&mut token).map_err(no_entropy)?;
         let floor = self.revocations.floor(&tag).max(identity.generation);
         let generation = floor.max(now.as_millis());
-        self.issued.fetch_max(generation, Ordering::AcqRel);
+        self.issued.note(generation, now);
         let role = record.role_at(identity.ceiling(), now);
         let raised = record.raised().filter(|raised| now < raised.until);
         let lapse = raised.map_or(Timestamp::NEVER, |raised| raised.until);
@@ -105,7 +106,17 @@ impl Engine {
             // Never more than this very request was allowed.
             role: role.min(verified.role()),
             strength: verified.strength(),
-            not_after: record.absolute.min(identity.expires).min(lapse),
+            not_after: record
+                .absolute
+                .min(identity.expires)
+                .min(lapse)
+                .min(now.after(self.idle_of(&record)))
+                .min(
+                    verified
+                        .claim()
+                        .map_or(Timestamp::NEVER, |claim| claim.expires),
+                ),
+            persistent: record.persistent,
         }))
     }
 
@@ -139,9 +150,18 @@ impl Engine {
         };
         match judge::claim(&claim, &self.policy) {
             Ok(role) => {
+                let claim = ByClaim {
+                    issued: claimed.issued,
+                    expires: claimed.expires,
+                };
                 let verified =
-                    Verified::new(session, claimed.subject.clone(), role, Strength::Bearer);
+                    Verified::new(session, claimed.subject.clone(), role, Strength::Bearer)
+                        .claimed(claim);
                 let visit = self.visit_by_claim(wire, claimed, now)?;
+                // Whatever was called back before the visit hung was not told to it; what is called back from here on is.
+                if self.revocations.standing(&claimed.issued) == Standing::Revoked {
+                    return Ok(Err(Refusal::PhantomSession(self.ending_of(session).await?)));
+                }
                 Ok(Ok((verified, visit)))
             }
             Err(refusal) => {

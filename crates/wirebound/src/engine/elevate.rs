@@ -217,6 +217,10 @@ impl Engine {
         now: Timestamp,
     ) -> Result<Option<(CookieValue, bool)>, StoreError> {
         let session = verified.session();
+        // A string that runs out is not exchanged for a secret that moves on.
+        if verified.is_by_claim() {
+            return Ok(None);
+        }
         let _lock = self.lock(verified.subject()).await;
         for _ in 0..TRIES {
             let (Some(held), Some(identity)) = (

@@ -161,6 +161,7 @@ impl Engine {
                 Vec::new()
             };
             changes.extend(fallen.iter().map(|entry| self.put_revoked(entry)));
+            self.heard_of(&fallen);
             let doubt = self.doubt(identity.sessions.iter().map(|listed| listed.id));
             // The other changes are nothing to its keys.
             let same = (before.2, was_removed) == (identity.blocked, identity.removed);
@@ -172,7 +173,6 @@ impl Engine {
             let keys_doubt = self.doubt_keys(concerned);
             let done = self.store.commit(changes, Durability::Durable).await?;
             if done == Commit::Done {
-                self.heard_of(&fallen);
                 self.spread(&identity, now);
                 doubt.settled();
                 keys_doubt.settled();

@@ -3,7 +3,7 @@
 //! An entry is in the store before anybody is told that it is, in the same commit as what it follows from, and in memory
 //! before the caller is answered. A start reads them all before the first request.
 
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Engine, TRIES, lost_race};
 use crate::ids::{SessionId, Subject};
@@ -36,10 +36,38 @@ pub struct RevokedPage {
     pub next: Option<(Timestamp, Key)>,
 }
 
+/// A step of the clock longer than this, between two tidies a minute apart, is not believed at once.
+const STEP: Lifetime = Lifetime::from_mins(10);
+
+/// What was issued here, as far as calling it back must know.
+#[derive(Debug, Default)]
+pub(super) struct Issues {
+    /// The highest generation of any.
+    generation: AtomicU64,
+    /// The latest moment of any.
+    at: AtomicU64,
+    /// When it was tidied last.
+    tidied: AtomicU64,
+}
+
+impl Issues {
+    pub(super) fn note(&self, generation: u64, now: Timestamp) {
+        self.generation.fetch_max(generation, Ordering::AcqRel);
+        self.at.fetch_max(now.as_millis(), Ordering::AcqRel);
+    }
+
+    /// The time that has passed for sure: that of the tidy before, if the clock went on from there as clocks do. One that was
+    /// ahead for a moment must not make anybody forget.
+    fn time_that_passed(&self, now: Timestamp) -> Option<Timestamp> {
+        let before = Timestamp::from_millis(self.tidied.swap(now.as_millis(), Ordering::AcqRel));
+        (before <= now && now.since(before) <= STEP).then_some(before)
+    }
+}
+
 impl Engine {
     /// What is called back, as far as this process knows.
     #[must_use]
-    pub const fn revocations(&self) -> &Revocations {
+    pub fn revocations(&self) -> &Revocations {
         &self.revocations
     }
 
@@ -113,6 +141,8 @@ impl Engine {
         issued: &Issued,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
+        // First: whoever ends the session while the store is asked takes the doubt away.
+        let doubted = self.revocations.is_doubted(&issued.session);
         for what in [
             Revoked::Session(issued.session),
             Revoked::Token(issued.token),
@@ -121,11 +151,11 @@ impl Engine {
                 return Ok(true);
             }
         }
-        if !self.revocations.is_doubted(&issued.session) {
-            return Ok(false);
-        }
         // What may have happened to it may have been anything: does it still stand as it was issued?
-        Ok(self.session(issued.session, now).await?.is_none())
+        if doubted && self.session(issued.session, now).await?.is_none() {
+            return Ok(true);
+        }
+        Ok(self.revocations.standing(issued) == Standing::Revoked)
     }
 
     /// Calls one token back, until it has run out. `false`: it was already.
@@ -153,7 +183,7 @@ impl Engine {
             let before = before.unwrap_or(next);
             let entry = Entry {
                 what: Revoked::Before(before),
-                until: now.max(before).after(life),
+                until: self.last_issue(now).max(before).after(life),
             };
             self.call_back(entry).await?;
         }
@@ -186,16 +216,16 @@ impl Engine {
         Ok(CalledBack { sessions, at: now })
     }
 
+    /// In memory first: whether or not the store takes it, or says so, nobody is let in by what somebody called back.
     async fn call_back(&self, entry: Entry) -> Result<bool, StoreError> {
         let key = entry.what.key();
+        self.revocations.put(entry);
         for _ in 0..TRIES {
             if self.store.load(&key).await?.is_some() {
-                self.revocations.take_up(entry);
                 return Ok(false);
             }
             let put = self.put_revoked(&entry);
             if self.store.commit(vec![put], Durability::Durable).await? == Commit::Done {
-                self.revocations.put(entry);
                 return Ok(true);
             }
         }
@@ -207,7 +237,7 @@ impl Engine {
         let life = self.policy.assertions?;
         (record.carrier != Carrier::Guest).then(|| Entry {
             what: Revoked::Session(record.id),
-            until: now.after(life),
+            until: self.last_issue(now).after(life),
         })
     }
 
@@ -226,22 +256,31 @@ impl Engine {
         let generation = self.next_generation(floors.fold(generation, u64::max), now);
         let entry = |tag| Entry {
             what: Revoked::Subject { tag, generation },
-            until: now.after(life),
+            until: self.last_issue(now).after(life),
         };
         tags.into_iter().map(entry).collect()
     }
 
     /// Above all that was issued, also where the clock went back.
     fn next_generation(&self, floor: u64, now: Timestamp) -> u64 {
-        let issued = self.issued.load(Ordering::Acquire);
+        let issued = self.issued.generation.load(Ordering::Acquire);
         issued.max(floor).max(now.as_millis()).saturating_add(1)
+    }
+
+    /// When the last token may have been issued: a clock that was ahead, and was put right, has issued some that run out later
+    /// than any other.
+    fn last_issue(&self, now: Timestamp) -> Timestamp {
+        now.max(Timestamp::from_millis(
+            self.issued.at.load(Ordering::Acquire),
+        ))
     }
 
     pub(super) fn put_revoked(&self, entry: &Entry) -> Change {
         self.put(entry.what.key(), Expect::Absent, Vec::new(), entry.until)
     }
 
-    /// What was called back is in the store: now it is known here.
+    /// What is about to be called back is known here, before the store is asked to take it: if nobody can say afterwards
+    /// whether it did, no token is good by that.
     pub(super) fn heard_of(&self, entries: &[Entry]) {
         for entry in entries {
             self.revocations.put(*entry);
@@ -255,11 +294,14 @@ impl Engine {
     ///
     /// When the store cannot say; the next call goes on.
     pub async fn tidy_revocations(&self, now: Timestamp) -> Result<usize, StoreError> {
-        self.revocations.forget(now);
         self.settle_revocations(now).await?;
+        let Some(by) = self.issued.time_that_passed(now) else {
+            return Ok(0);
+        };
+        self.revocations.forget(by);
         let mut gone: usize = 0;
         let mut after = None;
-        while let Some((keys, next)) = self.due(Space::Revoked, now, after).await? {
+        while let Some((keys, next)) = self.due(Space::Revoked, by, after).await? {
             gone = gone.saturating_add(self.sweep_remains(keys).await?);
             after = Some(next);
         }
@@ -274,7 +316,11 @@ impl Engine {
     /// When the store cannot say: then nobody can vouch.
     pub async fn settle_revocations(&self, now: Timestamp) -> Result<(), StoreError> {
         for session in self.revocations.doubted() {
-            self.settle_doubt(session, now).await?;
+            match self.settle_doubt(session, now).await {
+                // One record that does not read back must keep nothing else from being settled; by it nobody is let in.
+                Err(error) if error.is_corrupt() => self.presume_over(session, now),
+                settled => settled?,
+            }
         }
         Ok(())
     }
@@ -286,15 +332,19 @@ impl Engine {
                 what,
                 until: stored.due,
             }),
-            None if self.session(session, now).await?.is_some() => self.revocations.trust(&session),
-            // It is not there, and nobody says that it was called back: until what may have been issued has run out, it is
-            // asked about.
-            None => {
-                let until = now.after(self.policy.assertions.unwrap_or(Lifetime::ZERO));
-                self.call_back(Entry { what, until }).await?;
-            }
+            None if !self.look_after(session, now).await? => self.revocations.trust(&session),
+            // It is over: its ending has called back what was issued, or there was no such session.
+            None => self.presume_over(session, now),
         }
         Ok(())
+    }
+
+    /// Until what may have been issued has run out, nobody is let in by it. In memory alone: it is no fact.
+    fn presume_over(&self, session: SessionId, now: Timestamp) {
+        let life = self.policy.assertions.unwrap_or(Lifetime::ZERO);
+        let until = self.last_issue(now).after(life);
+        let what = Revoked::Session(session);
+        self.revocations.put(Entry { what, until });
     }
 
     async fn gather(&self, now: Timestamp) -> Result<(), StoreError> {

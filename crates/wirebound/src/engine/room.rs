@@ -10,7 +10,6 @@ use crate::identity::{Identity, Listed};
 use crate::ids::SessionId;
 use crate::policy::OnLimit;
 use crate::record::Record;
-use crate::revocation::Entry;
 use crate::role::Role;
 use crate::store::{Change, Expect, StoreError};
 use crate::time::Timestamp;
@@ -29,7 +28,6 @@ pub(super) struct Room {
     contended: bool,
     /// The admin role was just frozen, for the newcomer too.
     pub(super) demoted: bool,
-    fallen: Vec<Entry>,
 }
 
 impl Room {
@@ -181,7 +179,6 @@ impl Engine {
             self.bonds.update(*session, |live| live.raised = None);
         }
         if room.demoted {
-            self.heard_of(&room.fallen);
             self.spread(identity, now);
         }
         if let (true, Some((last, _))) = (room.contended, room.ended.last()) {
@@ -226,9 +223,10 @@ impl Engine {
             identity.frozen = true;
             (room.contended, room.demoted) = (true, true);
             // What was issued to the subject as an admin is called back with the role.
-            room.fallen = self.calls_back(&identity.subject, identity.generation, now);
-            let puts = room.fallen.iter().map(|entry| self.put_revoked(entry));
-            room.changes.extend(puts.collect::<Vec<_>>());
+            let fallen = self.calls_back(&identity.subject, identity.generation, now);
+            self.heard_of(&fallen);
+            let puts = fallen.iter().map(|entry| self.put_revoked(entry));
+            room.changes.extend(puts);
         }
     }
 }

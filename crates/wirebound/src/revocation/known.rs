@@ -159,9 +159,7 @@ impl Revocations {
     #[must_use]
     pub fn standing(&self, issued: &Issued) -> Standing {
         let before = self.before.load(Ordering::Acquire);
-        // Whole seconds: what was issued within the second of the call is told apart by its generation.
-        let last = issued.at.as_millis().saturating_add(999);
-        if issued.generation < before || last < before {
+        if issued.generation < before {
             return Standing::Revoked;
         }
         let known = self.read();
@@ -201,10 +199,31 @@ impl Revocations {
         self.read().doubted.contains(session)
     }
 
-    /// Adds an entry, and tells those who follow. From here on no token that it blocks is good.
+    /// Adds an entry, and tells those who follow, unless it was known. From here on no token that it blocks is good.
     pub fn put(&self, entry: Entry) {
+        let known = self.knows(&entry);
         self.take_up(entry);
-        self.log.add(entry);
+        if !known {
+            self.log.add(entry);
+        }
+    }
+
+    /// Whether an entry adds nothing to what is known. One that lies in the filter is not looked for.
+    fn knows(&self, entry: &Entry) -> bool {
+        let known = self.read();
+        let there = match entry.what {
+            Revoked::Session(id) => known.sessions.get(&id).copied(),
+            Revoked::Token(id) => known.tokens.get(&id).copied(),
+            Revoked::Subject { tag, generation } => known
+                .subjects
+                .get(&tag)
+                .filter(|floor| floor.generation >= generation)
+                .map(|floor| floor.until),
+            Revoked::Before(at) => {
+                (self.before.load(Ordering::Acquire) >= at.as_millis()).then_some(Timestamp::NEVER)
+            }
+        };
+        there.is_some_and(|until| until >= entry.until)
     }
 
     /// Adds an entry that those who follow know from elsewhere: of before the start, or of a snapshot.

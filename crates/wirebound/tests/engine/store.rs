@@ -250,3 +250,66 @@ impl Store for Behind {
         self.inner.count(space)
     }
 }
+
+type Meddling = Box<dyn FnOnce() + Send>;
+
+/// A memory store before one of whose looks something else happens, from its beginning to its end.
+#[derive(Default)]
+pub struct Meddled {
+    inner: MemoryStore,
+    meddling: Mutex<Option<(Space, usize, Meddling)>>,
+}
+
+impl std::fmt::Debug for Meddled {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Meddled(..)")
+    }
+}
+
+impl Meddled {
+    /// Before the load in this space that comes after `skip` others.
+    pub fn before_load(&self, space: Space, skip: usize, what: Meddling) {
+        *self.meddling.lock().unwrap() = Some((space, skip, what));
+    }
+
+    fn due_now(&self, space: Space) -> Option<Meddling> {
+        let mut meddling = self.meddling.lock().unwrap();
+        match &mut *meddling {
+            Some((at, skip, _)) if *at == space => {
+                if *skip > 0 {
+                    *skip -= 1;
+                    return None;
+                }
+                meddling.take().map(|(_, _, what)| what)
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Store for Meddled {
+    fn load<'a>(&'a self, key: &'a Key) -> Answer<'a, Option<Stored>> {
+        if let Some(what) = self.due_now(key.space()) {
+            what();
+        }
+        self.inner.load(key)
+    }
+
+    fn commit<'a>(&'a self, changes: Vec<Change>, durability: Durability) -> Answer<'a, Commit> {
+        self.inner.commit(changes, durability)
+    }
+
+    fn due<'a>(
+        &'a self,
+        space: Space,
+        until: Timestamp,
+        after: Option<(Timestamp, Key)>,
+        limit: usize,
+    ) -> Answer<'a, Vec<(Timestamp, Key)>> {
+        self.inner.due(space, until, after, limit)
+    }
+
+    fn count(&self, space: Space) -> Answer<'_, u64> {
+        self.inner.count(space)
+    }
+}

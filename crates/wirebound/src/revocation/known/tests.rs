@@ -92,17 +92,23 @@ fn what_is_issued_after_a_call_is_good_within_the_same_millisecond() {
 }
 
 #[test]
-fn a_subject_whose_count_ran_ahead_of_the_clock_is_blocked_by_the_time() {
+fn what_is_called_back_twice_is_told_once() {
     let revocations = Revocations::new(1);
-    let ahead = Issued {
-        generation: u64::MAX,
-        ..issued(1)
+    let Followed::Anew(begin) = revocations.since(None) else {
+        panic!("nobody has a place");
     };
-    put(
-        &revocations,
-        Revoked::Before(Timestamp::from_millis(ahead.at.as_millis() + 1_000)),
-    );
-    assert_eq!(revocations.standing(&ahead), Standing::Revoked);
+    for what in [
+        Revoked::Session(issued(1).session),
+        Revoked::Token(issued(1).token),
+        Revoked::Before(NOW),
+    ] {
+        put(&revocations, what);
+        put(&revocations, what);
+    }
+    let Followed::Since(told, _) = revocations.since(Some(begin)) else {
+        panic!("it is remembered");
+    };
+    assert_eq!(told.len(), 3);
 }
 
 #[test]
