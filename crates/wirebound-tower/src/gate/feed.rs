@@ -106,7 +106,6 @@ impl Following {
                 () = heard.heard() => {}
                 () = tokio::time::sleep(BEAT) => {}
                 () = self.to.closed() => return Err(Over),
-                // The gateway stops, or makes room: whoever follows comes back.
                 () = self.connection.hung_up() => return Err(Over),
             }
         }
@@ -118,7 +117,10 @@ impl Following {
 
     fn is_good(&self, now: Timestamp) -> Result<(), Over> {
         let good = self.gate.engine().key_stands(&self.key, now);
-        good.then_some(()).ok_or(Over)
+        // Where the gateway stops, or makes room: whoever follows comes back.
+        (good && !self.connection.is_closing())
+            .then_some(())
+            .ok_or(Over)
     }
 
     fn say(&mut self, message: &Message) -> Result<(), Over> {
