@@ -12,7 +12,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde_json::{Value, json};
 use wirebound::store::StoreError;
-use wirebound::{Cut, Ending, KeyRefusal, Refusal, RevokedBy, Timestamp, VerifiedKey};
+use wirebound::{Cut, Ending, KeyRefusal, Refusal, Timestamp, VerifiedKey};
 use wirebound_assertion::{Claims, encode_subject};
 
 use super::depart::to_its_end;
@@ -129,7 +129,7 @@ impl Gate {
             return Ok(self.refuse_machine(Refusal::Malformed));
         };
         let now = access.now();
-        let known = match self.engine().check_key(token.as_bytes(), now) {
+        let known = match self.engine().inspect_key(token.as_bytes(), now) {
             Ok(key) => Some(self.of_key(&key, now)),
             Err(KeyRefusal::Unsure) => {
                 return Ok(self.refuse_machine(Refusal::StoreUnavailable));
@@ -197,26 +197,18 @@ impl Gate {
             return Ok(self.refuse_machine(Refusal::Malformed));
         };
         let now = access.now();
-        match self.engine().check_key(token.as_bytes(), now) {
-            Ok(key) => {
-                let engine = Arc::clone(self.engine());
-                to_its_end(
-                    async move { engine.revoke_key(key.id(), RevokedBy::Holder, now).await },
-                )
-                .await??;
-            }
-            Err(KeyRefusal::Unsure) => {
-                return Ok(self.refuse_machine(Refusal::StoreUnavailable));
-            }
-            Err(_) => {
-                if let Some(claims) = self.believed(&token, access.authority(), now) {
+        let engine = Arc::clone(self.engine());
+        let claims = self.believed(&token, access.authority(), now);
+        to_its_end(async move {
+            match claims {
+                Some(claims) => {
                     let until = claims.expires.begins().after(REMEMBERED);
-                    let engine = Arc::clone(self.engine());
-                    to_its_end(async move { engine.revoke_token(claims.id, until).await })
-                        .await??;
+                    engine.revoke_token(claims.id, until).await
                 }
+                None => engine.revoke_shown_key(token.as_bytes(), now).await,
             }
-        }
+        })
+        .await??;
         // What it is worth: when it was durable, and how many nodes act on it.
         let durable = self.now().unwrap_or(now).as_millis();
         Ok(document(&json!({ "durable_at": durable, "nodes": 1 })))

@@ -199,38 +199,32 @@ impl HeldKeys {
         self.inner.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Checks what somebody shows. Neither a store nor a clock is asked.
+    /// Checks what somebody shows, and notes that it was used. Neither a store nor a clock is asked.
     pub(crate) fn check(&self, text: &[u8], now: Timestamp) -> Result<VerifiedKey, KeyRefusal> {
+        self.with_genuine(text, now, |held| {
+            held.used.fetch_max(now.as_millis(), Ordering::Relaxed);
+        })
+    }
+
+    /// As [`HeldKeys::check`], by somebody who asks about it and is not its holder: nothing was used.
+    pub(crate) fn inspect(&self, text: &[u8], now: Timestamp) -> Result<VerifiedKey, KeyRefusal> {
+        self.with_genuine(text, now, |_| ())
+    }
+
+    fn with_genuine(
+        &self,
+        text: &[u8],
+        now: Timestamp,
+        note: impl FnOnce(&Held),
+    ) -> Result<VerifiedKey, KeyRefusal> {
         let shown = Shown::read(text).ok_or(KeyRefusal::Malformed)?;
         let digest = shown.digest();
         if !self.recalled.load(Ordering::Acquire) {
             return Err(KeyRefusal::Unsure);
         }
         let inner = self.read();
-        let found = inner.keys.get(&shown.id);
-        let (current, previous) = found.map_or((NOBODYS, None), |held| {
-            (held.record.current, held.record.previous)
-        });
-        // Both are always compared, also where there is no such key: time does not tell which ids there are, nor which
-        // of the two secrets it was.
-        let is_current = current.matches(&digest);
-        let is_previous = previous
-            .map_or(NOBODYS, |(previous, _)| previous)
-            .matches(&digest);
-        let Some(held) = found.filter(|_| is_current || is_previous) else {
-            return Err(KeyRefusal::Unknown);
-        };
-        if let Some(refusal) = held.refused(now) {
-            return Err(refusal);
-        }
-        if inner.doubted.contains(&shown.id) {
-            return Err(KeyRefusal::Unsure);
-        }
-        let overlaps = previous.is_some_and(|(_, until)| now < until);
-        if !is_current && !overlaps {
-            return Err(KeyRefusal::Superseded);
-        }
-        held.used.fetch_max(now.as_millis(), Ordering::Relaxed);
+        let held = inner.good(&shown.id, &digest, now)?;
+        note(held);
         Ok(VerifiedKey {
             id: shown.id,
             digest,
@@ -389,6 +383,35 @@ impl HeldKeys {
 }
 
 impl Inner {
+    /// The key of this id, if this is a secret of it that is good now.
+    fn good(&self, id: &ApiKeyId, digest: &Digest, now: Timestamp) -> Result<&Held, KeyRefusal> {
+        let found = self.keys.get(id);
+        let (current, previous) = found.map_or((NOBODYS, None), |held| {
+            (held.record.current, held.record.previous)
+        });
+        // Both are always compared, also where there is no such key: time does not tell which ids there are, nor which
+        // of the two secrets it was.
+        let is_current = current.matches(digest);
+        let is_previous = previous
+            .map_or(NOBODYS, |(previous, _)| previous)
+            .matches(digest);
+        let Some(held) = found.filter(|_| is_current || is_previous) else {
+            return Err(KeyRefusal::Unknown);
+        };
+        // Dead however a change ends that is in doubt.
+        let overlaps = previous.is_some_and(|(_, until)| now < until);
+        if !is_current && !overlaps {
+            return Err(KeyRefusal::Superseded);
+        }
+        if let Some(refusal) = held.refused(now) {
+            return Err(refusal);
+        }
+        if self.doubted.contains(id) {
+            return Err(KeyRefusal::Unsure);
+        }
+        Ok(held)
+    }
+
     fn standing(&self, held: &Held, now: Timestamp) -> Standing {
         let doubted = self.doubted.contains(&held.record.id);
         Standing {

@@ -215,6 +215,38 @@ impl Engine {
         self.api_keys.check(text, now)
     }
 
+    /// As [`Engine::check_key`], for somebody who asks about a key and is not its holder: it is no use of the key.
+    ///
+    /// # Errors
+    ///
+    /// When it would not be taken.
+    pub fn inspect_key(&self, text: &[u8], now: Timestamp) -> Result<VerifiedKey, KeyRefusal> {
+        self.api_keys.inspect(text, now)
+    }
+
+    /// Revokes the key that is shown, for good, also one that is refused because its owner is blocked: it would be good again
+    /// with the owner. `false`: it is none, or dead for good. A secret whose place was taken by a newer one is dead, and whoever
+    /// found it revokes nothing with it. Durable when it returns.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::revoke_key`], and when nobody can say whether it is a key.
+    pub async fn revoke_shown_key(&self, text: &[u8], now: Timestamp) -> Result<bool, StoreError> {
+        if matches!(self.inspect_key(text, now), Err(KeyRefusal::Unsure)) {
+            self.settle_keys(now).await?;
+        }
+        let id = match self.inspect_key(text, now) {
+            Ok(key) => key.id(),
+            Err(KeyRefusal::OwnerGone) => match self.api_keys.named(text) {
+                Some(id) => id,
+                None => return Ok(false),
+            },
+            Err(KeyRefusal::Unsure) => return Err(StoreError::new(StoreErrorKind::Unavailable)),
+            Err(_) => return Ok(false),
+        };
+        self.revoke_key(id, RevokedBy::Holder, now).await
+    }
+
     /// Whether a key that was checked would be taken now, by the secret that was shown then: for what goes on being sent.
     #[must_use]
     pub fn key_stands(&self, key: &VerifiedKey, now: Timestamp) -> bool {

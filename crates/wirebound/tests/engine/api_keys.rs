@@ -296,6 +296,37 @@ fn a_blocked_owners_keys_are_refused_until_they_are_let_in_again() {
 }
 
 #[test]
+fn a_key_that_somebody_found_can_be_revoked_although_its_owner_is_blocked() {
+    let mut w = world();
+    let (id, old) = make(&w, "mallory");
+    let text = rotate(&w, id, HOUR);
+    w.step(HOUR);
+    block_on(w.engine.set_blocked(&subject("mallory"), true, w.now)).unwrap();
+    let revoke = |w: &World, text: &str| {
+        block_on(w.engine.revoke_shown_key(text.as_bytes(), w.now)).unwrap()
+    };
+    let made_up = forged(&id.to_string(), &old[17..59].repeat(2)[..43]);
+    for none in ["", "wbk_", &made_up, &old] {
+        assert!(!revoke(&w, none), "{none}");
+    }
+    assert!(summary(&w, id).revoked.is_none(), "the control");
+    assert!(revoke(&w, &text));
+    assert!(!revoke(&w, &text), "once");
+    block_on(w.engine.set_blocked(&subject("mallory"), false, w.now)).unwrap();
+    assert_eq!(refusal(&w, &text), Some(KeyRefusal::Revoked));
+}
+
+#[test]
+fn whoever_asks_about_a_key_has_not_used_it() {
+    let w = world();
+    let (id, text) = make(&w, "ci");
+    let asked = w.engine.inspect_key(text.as_bytes(), w.now).unwrap();
+    assert_eq!(summary(&w, id).last_used, None);
+    assert_eq!(Ok(asked), check(&w, &text), "nothing else differs");
+    assert_eq!(summary(&w, id).last_used, Some(w.now), "the control");
+}
+
+#[test]
 fn a_removed_owners_keys_stay_dead_when_the_owner_comes_back() {
     let mut w = world();
     let line = w.full();
