@@ -1,9 +1,9 @@
 //! The feed's messages: what a service that checks tokens by itself is told, as text, with a MAC over each claim.
 //!
 //! No I/O: the server writes with [`Teller`], whoever follows reads with [`Hearer`]. A message has one spelling, and what
-//! is spelled otherwise is not heard. The MAC's key comes from the API key that both ends know, so that whoever stands
-//! between them (a proxy that takes TLS off, a cache) can hold messages back, which is noticed, and nothing else. A replay
-//! is told by places and times, which are the follower's to compare.
+//! is spelled otherwise is not heard. The MAC's key comes from the API key that both ends know, so that what somebody else
+//! says (a cache, a wrong server, the stream of another key) is not heard. Who reads the *request* has the API key and with
+//! it the MACs' key: TLS must end at the gateway. A replay is told by places and times, which are the follower's to compare.
 
 use core::fmt;
 
