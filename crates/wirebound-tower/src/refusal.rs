@@ -64,7 +64,7 @@ pub struct Told {
     pub detail: Option<&'static str>,
     /// The way on begins with leaving the session: a sign-in from within it would not make it stronger.
     pub leave: bool,
-    /// What a machine that came with an API key is told in `WWW-Authenticate` (RFC 6750 section 3).
+    /// What a machine is told where an API key is asked for, or one was shown, in `WWW-Authenticate` (RFC 6750 section 3).
     pub challenge: Option<&'static str>,
 }
 
@@ -132,6 +132,12 @@ pub fn table(refusal: Refusal, asker: Asker, told: bool) -> Told {
                 "session_expired",
                 "You were away for too long. Please sign in again.",
             )
+        },
+        // Nothing was shown, so nothing is said of it (RFC 6750 section 3.1).
+        Refusal::KeyMissing => Told {
+            title: "This is for machines, with an API key.",
+            challenge: Some("Bearer"),
+            ..unauthenticated
         },
         // A machine is told what RFC 6750 has words for, and nothing of why its key is none.
         Refusal::KeyRefused => Told {
@@ -326,7 +332,7 @@ fn page(what: &Told, answers: &Answers) -> Response<Bytes> {
 
 /// Whether signing in, or another page, is the way on.
 fn leads_on(what: &Told) -> bool {
-    what.status == StatusCode::UNAUTHORIZED
+    (what.status == StatusCode::UNAUTHORIZED && what.challenge.is_none())
         || what.status == StatusCode::NOT_FOUND
         || what.status == expired()
         || ["insufficient_strength", "step_up_required"].contains(&what.code)

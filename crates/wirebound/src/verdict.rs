@@ -127,6 +127,8 @@ pub enum Refusal {
     SharedWire,
     /// The ceiling would allow it; an elevation on a wire of strength `wire` is missing.
     StepUpRequired,
+    /// An API key is asked for, and none was shown.
+    KeyMissing,
     /// An API key that is none, is over, or was offered where a session is asked for.
     KeyRefused,
     /// The API key is good, and has not the scope that is asked for.
@@ -141,7 +143,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every refusal; those that carry an ending, once.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Malformed,
         Self::Unauthenticated,
         Self::PhantomSession(Ending::Logout),
@@ -157,6 +159,7 @@ impl Refusal {
         Self::InsufficientStrength,
         Self::SharedWire,
         Self::StepUpRequired,
+        Self::KeyMissing,
         Self::KeyRefused,
         Self::InsufficientScope,
         Self::Forbidden,
@@ -181,6 +184,7 @@ impl Refusal {
             Self::InsufficientRole => "insufficient_role",
             Self::InsufficientStrength | Self::SharedWire => "insufficient_strength",
             Self::StepUpRequired => "step_up_required",
+            Self::KeyMissing => "key_missing",
             Self::KeyRefused => "key_refused",
             Self::InsufficientScope => "insufficient_scope",
             Self::Forbidden => "forbidden",
@@ -209,6 +213,7 @@ impl Refusal {
             | Self::InsufficientStrength
             | Self::SharedWire
             | Self::StepUpRequired
+            | Self::KeyMissing
             | Self::InsufficientScope
             | Self::Forbidden
             | Self::Misdirected
@@ -236,6 +241,7 @@ impl Refusal {
             | Self::InsufficientStrength
             | Self::SharedWire
             | Self::StepUpRequired
+            | Self::KeyMissing
             | Self::KeyRefused
             | Self::InsufficientScope
             | Self::Forbidden

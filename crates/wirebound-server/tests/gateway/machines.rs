@@ -23,6 +23,8 @@ upstream = true
 audience = "https://orders.test"
 [vouch]
 paths = ["POST /login", "POST /logout"]
+[login]
+url = "/login"
 [[routes]]
 path = "/members"
 role = "user"
@@ -131,10 +133,14 @@ async fn each_kind_of_credential_is_good_at_its_own_verifier_and_at_no_other() {
         }
         // Whoever has no key, or one without the scope, learns nothing of anybody's token.
         let form = format!("token={}", kinds[1].1);
-        for (credential, status) in [
-            (None, 401),
-            (Some(&kinds[3].1), 403),
-            (Some(&kinds[2].1), 401),
+        for (credential, status, challenge) in [
+            (None, 401, "Bearer"),
+            (
+                Some(&kinds[3].1),
+                403,
+                "Bearer error=\"insufficient_scope\"",
+            ),
+            (Some(&kinds[2].1), 401, "Bearer"),
         ] {
             for path in [
                 "/.wirebound/introspect",
@@ -153,13 +159,17 @@ async fn each_kind_of_credential_is_good_at_its_own_verifier_and_at_no_other() {
                 };
                 let answer = client.ask(ask).await;
                 assert_eq!(answer.status, status, "{path}: {answer:?}");
-                assert!(
-                    answer.field("www-authenticate").starts_with("Bearer"),
-                    "{answer:?}"
-                );
+                assert_eq!(answer.field("www-authenticate"), challenge, "{answer:?}");
                 assert_eq!(answer.field("cache-control"), "no-store");
             }
         }
+        // A person who comes by is not sent to sign in, which would not help.
+        let page = alice.ask(Ask::get("/admin").person()).await;
+        assert_eq!(page.status, 401, "{page:?}");
+        assert!(page.body.contains("for machines"), "{page:?}");
+        assert!(!page.body.contains("href"), "{page:?}");
+        let page = client.ask(Ask::get("/members").person().cookies("")).await;
+        assert!(page.body.contains("href"), "the control: {page:?}");
         // The app was told of none of these texts but its own.
         let heads = app.heads().join("\n");
         for (kind, text) in &kinds {

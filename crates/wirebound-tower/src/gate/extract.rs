@@ -33,7 +33,7 @@ impl<S: Sync> FromRequestParts<S> for Machine {
         let access = Access::from_request_parts(parts, state).await?;
         access.shared_key().map(Self).ok_or_else(|| {
             let answers = Some(access.gate().answers());
-            answer(parts, Refusal::Unauthenticated, answers)
+            answer(parts, Refusal::KeyMissing, answers)
         })
     }
 }

@@ -7,7 +7,7 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, WWW_AUTHENTICATE};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde_json::{Value, json};
@@ -56,7 +56,7 @@ impl Gate {
         now: Timestamp,
     ) -> Result<ByKey, StoreError> {
         let Some(text) = key else {
-            return Ok(ByKey::Refused(Refusal::Unauthenticated));
+            return Ok(ByKey::Refused(Refusal::KeyMissing));
         };
         let mut checked = self.engine().check_key(text, now);
         if matches!(checked, Err(KeyRefusal::Unsure)) {
@@ -101,18 +101,12 @@ impl Gate {
         match access.key() {
             Some(key) if key.scopes().has(scope) => Ok(key),
             Some(_) => Err(Refusal::InsufficientScope),
-            None => Err(Refusal::Unauthenticated),
+            None => Err(Refusal::KeyMissing),
         }
     }
 
-    pub(super) fn refuse_machine(&self, refusal: Refusal) -> Response<Bytes> {
-        let mut response = respond(refusal, Asker::Program, false, self.answers());
-        if refusal == Refusal::Unauthenticated {
-            // Nothing was shown, so nothing is said of it (RFC 6750 section 3.1).
-            let challenge = HeaderValue::from_static("Bearer");
-            response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
-        }
-        response
+    fn refuse_machine(&self, refusal: Refusal) -> Response<Bytes> {
+        respond(refusal, Asker::Program, false, self.answers())
     }
 
     /// RFC 7662: whether a token is good, and what it says.

@@ -429,14 +429,7 @@ impl Gate {
             Ok(ByKey::In(key)) => key,
             Ok(ByKey::Refused(refusal)) => {
                 tell_refused(wired, refusal);
-                let mut entry = self.refuse(refusal, asker, false, false);
-                if let Entry::Answered { response, .. } = &mut entry
-                    && asker == Asker::Program
-                    && refusal == Refusal::Unauthenticated
-                {
-                    *response = self.refuse_machine(refusal);
-                }
-                return entry;
+                return self.refuse(refusal, asker, false, false);
             }
             Err(error) => return self.cannot_say(&error, asker),
         };
