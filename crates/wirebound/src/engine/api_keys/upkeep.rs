@@ -22,7 +22,7 @@ pub struct RecalledKeys {
 
 impl Engine {
     /// Reads all keys, and what is kept of their owners, into memory. Call it at the start; until it has succeeded every key
-    /// is [`KeyRefusal::Unsure`].
+    /// is [`KeyRefusal::Unsure`](crate::KeyRefusal::Unsure).
     ///
     /// # Errors
     ///
