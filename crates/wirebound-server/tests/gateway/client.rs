@@ -1,5 +1,6 @@
 //! A client without a browser: cookies, TLS tickets, and full control over every byte of a request's head.
 
+use std::error::Error as _;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -44,6 +45,12 @@ pub(crate) struct Ask {
 }
 
 impl Ask {
+    /// Whether a browser asks again over a new connection, after a kept one was closed just as it asked: always where
+    /// nothing was sent, and otherwise where it does no harm (RFC 9112, section 9.3.1).
+    fn may_go_again(&self, error: &hyper::Error) -> bool {
+        error.is_canceled() || self.method.is_idempotent() && was_hung_up(error)
+    }
+
     pub(crate) fn get(path: &str) -> Self {
         Self::new(Method::GET, path)
     }
@@ -147,6 +154,16 @@ impl Wire {
             Sender::Two(sender) => sender.ready().await.is_ok(),
         }
     }
+}
+
+/// Whether the connection ended before anything of an answer came, and not the one request over it.
+fn was_hung_up(error: &hyper::Error) -> bool {
+    let within = error.source();
+    let broken = within.is_some_and(|cause| cause.is::<std::io::Error>());
+    let left = within
+        .and_then(|cause| cause.downcast_ref::<h2::Error>())
+        .is_some_and(|cause| cause.is_io() || cause.is_go_away());
+    error.is_incomplete_message() || error.is_closed() || broken || left
 }
 
 /// All that a client was ever given: for looking after secrets.
@@ -414,8 +431,7 @@ impl Client {
             None => self.try_connect().await?,
         };
         let response = match self.try_send(&mut wire, ask).await {
-            // Closed at that very moment, and nothing was sent: as a browser does, over a new one.
-            Err(error) if !fresh && error.is_canceled() => {
+            Err(error) if !fresh && ask.may_go_again(&error) => {
                 wire = self.try_connect().await?;
                 self.try_send(&mut wire, ask).await?
             }
