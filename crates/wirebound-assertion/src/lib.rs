@@ -77,7 +77,7 @@ mod subject;
 pub use algorithm::Algorithm;
 pub use check::{
     ASSERTION_TYPE, Expected, Invalid, LEEWAY, LEEWAY_MAX, LONGEST_LIFE, TOKEN_MAX_BYTES, Unsigned,
-    check, check_bound, sign,
+    check, check_bound, check_origin, sign,
 };
 pub use claims::{Claims, Confirmation, GENERATION_MAX, PARTY_MAX_BYTES, ROLE_MAX_BYTES, Seconds};
 pub use jwks::{JWKS_MAX_BYTES, JWKS_MAX_KEYS, Jwks, JwksError};

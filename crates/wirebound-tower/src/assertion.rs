@@ -14,7 +14,8 @@ use wirebound::revocation::Issued;
 use wirebound::store::{StoreError, StoreErrorKind};
 use wirebound::{Authority, Lifetime, Role, Timestamp, Verified};
 use wirebound_assertion::{
-    Claims, Expected, Invalid, KeySet, LEEWAY, LONGEST_LIFE, Ring, Schedule, Seconds, check, sign,
+    Claims, Expected, Invalid, KeySet, LEEWAY, LEEWAY_MAX, LONGEST_LIFE, Ring, Schedule, Seconds,
+    check, check_origin, sign,
 };
 
 /// For how long what is called back must be remembered: the longest life, and the clocks' differences on both ends.
@@ -294,8 +295,9 @@ impl Assertions {
                 issued: claims_issued(&claims),
                 subject: claims.subject,
                 role,
+                expires,
                 // As the check counts it.
-                expires: expires.after(LEEWAY),
+                taken_until: expires.after(LEEWAY),
                 authority: Authority::of(authority),
             },
         })
@@ -318,6 +320,13 @@ impl Assertions {
         }
     }
 
+    /// What a token claims that our keys made, under whatever name, as long as somebody may take it yet: for calling it back.
+    #[must_use]
+    pub fn made_here(&self, token: &str, now: Timestamp) -> Option<Claims> {
+        let claims = check_origin(token, &self.keys.shown(now).set).ok()?;
+        (now < claims.expires.begins().after(LEEWAY_MAX)).then_some(claims)
+    }
+
     /// Whether this is the very text that was found good, and everything that it was found good by still stands. What was
     /// called back is asked elsewhere.
     #[must_use]
@@ -326,7 +335,7 @@ impl Assertions {
             verify_slices_are_equal(&known.text, text).is_ok() && *known.authority == *authority;
         let keys = self.keys.shown(now);
         same && Arc::ptr_eq(&keys, &known.keys)
-            && now < known.claimed.expires
+            && now < known.claimed.taken_until
             && now.after(LEEWAY) >= known.from
     }
 

@@ -25,11 +25,15 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use wirebound::engine::{NewKey, Scope};
+use wirebound::revocation::TokenId;
+use wirebound::sequence::{Again, Rules};
 use wirebound::store::{
     Answer, Change, Commit, Durability, Key, MemoryStore, Space, Store, StoreError, StoreErrorKind,
     Stored,
 };
-use wirebound::{Clock as _, KeyLabel, KeyScopes, Subject, Timestamp};
+use wirebound::{Clock as _, KeyLabel, KeyScopes, Lifetime, Policy, Preset, Subject, Timestamp};
+use wirebound_assertion::{Algorithm, Ring, Schedule, SigningKey};
+use wirebound_tower::assertion::{Assertions, Keys, REMEMBERED};
 use wirebound_tower::gate::{Access, Gate, Intent, Machine, Session, SignInIntent, open_to_all};
 
 use common::{Client, HOST, Server, exchange};
@@ -211,6 +215,109 @@ async fn a_handler_for_machines_takes_a_key_and_one_for_people_takes_a_session()
     let (head, _) = machine.once(&server, "GET", "/job", &field).await;
     assert!(head.starts_with("HTTP/1.1 200"), "{head}");
     assert!(store.commits.load(Ordering::SeqCst) >= before);
+}
+
+const ASSERTION: &str = "__Host-wirebound-assertion";
+
+/// Whoever holds the cookie, and an assertion beside it for a quarter of an hour.
+async fn hybrid() -> (Server, Gate, Arc<Moody>) {
+    let key = SigningKey::generate(Algorithm::EdDsa, &common::SystemEntropy).unwrap();
+    let schedule = Schedule::new(Lifetime::from_days(1), Lifetime::from_hours(1), REMEMBERED);
+    // Before the server's clock begins.
+    let begun = Timestamp::from_millis(1);
+    let assertions = Assertions {
+        keys: Keys::new(Ring::new(key, begun), schedule.unwrap(), begun),
+        issuer: None,
+        audience: None,
+        lifetime: Lifetime::from_mins(15),
+        cookie: true,
+    };
+    let policy = Policy {
+        preset: Preset::Portable,
+        assertions: Some(REMEMBERED),
+        tickets: Rules {
+            again: Again::Client,
+            ..Rules::default()
+        },
+        ..Policy::default()
+    };
+    let app = Router::new()
+        .route("/login", post(login))
+        .route("/me", get(me));
+    let store = Arc::new(Moody::default());
+    let held = Arc::<Moody>::clone(&store);
+    let assertions = Some(Arc::new(assertions));
+    let (server, gate) = Server::gated_as(app, held, open_to_all(), policy, assertions).await;
+    (server, gate, store)
+}
+
+#[tokio::test]
+async fn an_assertion_alone_is_never_exchanged_for_a_later_one() {
+    let (server, _gate, _) = hybrid().await;
+    let mut alice = Visitor::new(&server);
+    alice.ask(&server, "POST", "/login").await;
+    let held = alice.cookies[ASSERTION].clone();
+    let mut elapsed = Lifetime::ZERO;
+    // Half of its life is over; it runs out; it is taken for some seconds more, since clocks differ; and then no more.
+    for (seconds, status) in [(1, "200"), (460, "200"), (904, "200"), (906, "440")] {
+        let at = Lifetime::from_secs(seconds);
+        let by = Lifetime::from_millis(at.as_millis() - elapsed.as_millis());
+        server.clock.forward(by);
+        elapsed = at;
+        let mut thief = Visitor::new(&server);
+        thief.cookies.insert(ASSERTION.to_owned(), held.clone());
+        let (head, _) = thief.once(&server, "GET", "/me", "").await;
+        assert!(
+            head.starts_with(&format!("HTTP/1.1 {status}")),
+            "{seconds}: {head}"
+        );
+        let set = head.lines().any(|line| {
+            line.starts_with(&format!("set-cookie: {ASSERTION}=")) && !line.contains("Max-Age=0")
+        });
+        assert!(!set, "{seconds}: {head}");
+    }
+    // Its owner gets another, beside the cookie.
+    let (head, _) = alice.once(&server, "GET", "/me", "").await;
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    assert_ne!(alice.cookies[ASSERTION], held);
+}
+
+#[tokio::test]
+async fn whoever_follows_the_feed_after_a_call_that_failed_hears_of_it() {
+    let (server, gate, store) = hybrid().await;
+    let now = server.clock.now().unwrap();
+    let engine = gate.engine();
+    engine.recall_keys(now).await.unwrap();
+    let new = NewKey {
+        label: KeyLabel::new("orders").unwrap(),
+        owner: subject("ci"),
+        scopes: KeyScopes::new(["feed"]).unwrap(),
+        expires: None,
+    };
+    let made = engine.create_key(new, now).await.unwrap();
+    let token = TokenId::from_bytes([7; 16]);
+    store.silent.store(true, Ordering::SeqCst);
+    let failed = engine.revoke_token(token, now.after(REMEMBERED)).await;
+    failed.unwrap_err();
+    store.silent.store(false, Ordering::SeqCst);
+    let machine = Visitor::new(&server);
+    let mut wire = machine.client.connect(&server).await.unwrap();
+    let bearer = format!("Authorization: Bearer {}\r\n", made.key.expose());
+    let text = machine.head("GET", "/.wirebound/feed", &bearer);
+    tokio::io::AsyncWriteExt::write_all(&mut wire, text.as_bytes())
+        .await
+        .unwrap();
+    let mut told = String::new();
+    let whole = async {
+        while !told.contains("event: complete") {
+            let mut piece = [0; 4096];
+            let read = wire.read(&mut piece).await.unwrap();
+            assert!(read > 0, "it ended: {told}");
+            told.push_str(&String::from_utf8_lossy(&piece[..read]));
+        }
+    };
+    tokio::time::timeout(common::BOUND, whole).await.unwrap();
+    assert!(told.contains(&token.to_string()), "{told}");
 }
 
 /// A browser of one tab: one connection at a time, cookies, tickets.

@@ -72,6 +72,12 @@ impl Known {
         self.revocations.standing(&issued(claims))
     }
 
+    /// Whether what called it back may have been forgotten, because it had run out. Ask it before [`Known::standing`].
+    pub(crate) fn has_forgotten(&self, claims: &Claims, leeway: Lifetime) -> bool {
+        let until = claims.expires.begins().after(leeway.min(LEEWAY_MAX));
+        self.revocations.has_forgotten(until)
+    }
+
     pub(crate) fn entry(&self, entry: Entry) {
         self.revocations.take_up(entry);
     }
@@ -247,5 +253,26 @@ mod tests {
         assert_eq!(known.entries(), 1);
         known.sure(PLACE, ms(121_001), Some(ms(121_001)), counted(121_001));
         assert_eq!(known.entries(), 0);
+    }
+
+    #[test]
+    fn a_token_that_was_forgotten_is_over_wherever_the_clock_went() {
+        use wirebound::revocation::Revoked;
+        let known = told(0, 0);
+        let over = |known: &Known, until| known.revocations.has_forgotten(ms(until));
+        known.sure(
+            PLACE,
+            ms(3_600_000),
+            Some(ms(3_600_000)),
+            counted(3_600_000),
+        );
+        // What was called back is kept for a minute longer than any token is taken.
+        assert!(over(&known, 3_540_000), "ours went back");
+        assert!(!over(&known, 3_540_001));
+        // So did the server's, and it has called everything back.
+        let what = Revoked::Before(ms(3_600_001));
+        let until = ms(9_000_000);
+        known.entry(Entry { what, until });
+        assert!(!over(&known, 1), "what is issued from here on is good");
     }
 }

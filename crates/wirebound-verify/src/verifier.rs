@@ -138,7 +138,10 @@ impl Shared {
         };
         // First how old it is, then what it says: entries are there before the beat that vouches for them.
         let allowed = self.bounds.allow(self.known.age(now, counted));
+        let forgotten = self.known.has_forgotten(&claims, self.expected.leeway);
         match (self.known.standing(&claims), allowed) {
+            // Our clock went back: it had run out, and nothing is known of it any more.
+            _ if forgotten => Err(Invalid::Expired.into()),
             (Standing::Revoked, _) => Err(Refused::PhantomSession),
             (Standing::Good, Allowed::Take(freshness)) => {
                 Ok(Looked::Done(Checked { claims, freshness }))

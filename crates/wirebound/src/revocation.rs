@@ -147,7 +147,7 @@ impl Revoked {
 }
 
 /// One thing that was called back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(clippy::exhaustive_structs, reason = "plain facts, sent to others")]
 pub struct Entry {
     /// What.

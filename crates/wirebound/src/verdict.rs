@@ -438,6 +438,12 @@ impl Verified {
         self.claim.is_some()
     }
 
+    /// When the assertion runs out that alone proved the request: nothing that is made of it is good for longer.
+    #[must_use]
+    pub fn claimed_until(&self) -> Option<Timestamp> {
+        self.claim.as_ref().map(|claim| claim.expires)
+    }
+
     /// The session's public id.
     #[must_use]
     pub const fn session(&self) -> SessionId {

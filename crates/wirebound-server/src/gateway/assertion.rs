@@ -47,6 +47,7 @@ struct One {
     value: HeaderValue,
     issued: Issued,
     renew: Timestamp,
+    expires: Timestamp,
     /// The keys as they were shown then.
     keys: Arc<Shown>,
 }
@@ -74,10 +75,12 @@ impl Sent {
                 && Arc::ptr_eq(&one.keys, keys)
                 && engine.revocations().standing(&one.issued) == Standing::Good
         });
+        let longest = verified.claimed_until().unwrap_or(Timestamp::NEVER);
         let same = |one: &&Arc<One>| {
             *one.authority == *authority
                 && one.role == verified.role()
                 && one.strength == verified.strength()
+                && one.expires <= longest
         };
         list.iter().find(same).map(|one| one.value.clone())
     }
@@ -113,6 +116,7 @@ impl Sent {
             value: value.clone(),
             issued: made.issued,
             renew: made.renew,
+            expires: made.expires,
             keys,
         }));
         Ok(Some(value))

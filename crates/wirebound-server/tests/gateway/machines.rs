@@ -206,12 +206,23 @@ async fn a_token_is_called_back_by_whoever_shows_it_with_the_scope() {
         200,
         "control"
     );
-    for token in [assertion.as_str(), &worker, "nonsense", &assertion] {
-        let answer = machine.ask(revoke(token)).await;
+    // A token names the authority that it was made at, and is called back at any.
+    let elsewhere = revoke(&assertion).authority("localhost:1");
+    for (ask, is_one) in [
+        (elsewhere, true),
+        (revoke(&worker), true),
+        (revoke("nonsense"), false),
+        (revoke(&assertion), true),
+        (revoke(&worker), false),
+    ] {
+        let answer = machine.ask(ask).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         let said: Value = serde_json::from_str(&answer.body).unwrap();
-        assert_eq!(said["nodes"], 1);
-        assert!(said["durable_at"].as_u64().unwrap() > 1_700_000_000_000);
+        assert_eq!(said["revoked"], is_one, "{said}");
+        if is_one {
+            assert_eq!(said["nodes"], 1);
+            assert!(said["durable_at"].as_u64().unwrap() > 1_700_000_000_000);
+        }
     }
     let gone = machine.ask(by_claim()).await;
     assert_eq!(

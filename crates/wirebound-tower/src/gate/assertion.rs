@@ -115,7 +115,8 @@ impl Gate {
         verified: &Verified,
         response: &mut Response<Body>,
     ) {
-        let Some(assertions) = self.cookie_assertions() else {
+        // One is made of what it stands beside, and never of itself.
+        let Some(assertions) = self.cookie_assertions().filter(|_| !verified.is_by_claim()) else {
             return;
         };
         let fresh = departure.fresh_assertion == Some(verified.session());

@@ -162,7 +162,15 @@ impl Following {
     async fn tell_snapshot(&mut self, place: Place) -> Result<Place, Over> {
         let now = self.now()?;
         self.say(&Message::Snapshot { place, now })?;
+        // What is in doubt is looked up first, and what is on its way to the store is told before what is in it.
+        let engine = Arc::clone(self.gate.engine());
+        let settled = engine.settle_revocations(now).await;
+        settled.map_err(|error| unserved(&error))?;
         let mut entries: u64 = 0;
+        for entry in engine.revocations().ahead() {
+            entries = entries.saturating_add(1);
+            self.say(&Message::Revoked { place: None, entry })?;
+        }
         let mut after = None;
         loop {
             self.is_good(self.now()?)?;
@@ -193,9 +201,11 @@ impl Following {
         now: Timestamp,
     ) -> Result<wirebound::engine::RevokedPage, Over> {
         let page = self.gate.engine().revoked(after, now).await;
-        page.map_err(|error: StoreError| {
-            tracing::error!(%error, "the feed cannot be served");
-            Over
-        })
+        page.map_err(|error| unserved(&error))
     }
+}
+
+fn unserved(error: &StoreError) -> Over {
+    tracing::error!(%error, "the feed cannot be served");
+    Over
 }

@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde_json::{Value, json};
 use wirebound::store::StoreError;
 use wirebound::{Cut, Ending, KeyRefusal, Refusal, Timestamp, VerifiedKey};
-use wirebound_assertion::{Claims, encode_subject};
+use wirebound_assertion::{Claims, LEEWAY, encode_subject};
 
 use super::depart::to_its_end;
 use super::identify::Read;
@@ -166,6 +166,10 @@ impl Gate {
             return Ok(None);
         };
         let issued = claims_issued(&claims);
+        let taken_until = claims.expires.begins().after(LEEWAY);
+        if self.engine().revocations().has_forgotten(taken_until) {
+            return Ok(None);
+        }
         let stands = !self.engine().is_revoked(&issued, now).await?
             && self.engine().session(claims.session, now).await?.is_some();
         Ok(stands.then(|| said(&claims)))
@@ -176,8 +180,8 @@ impl Gate {
         assertions.claims(token, authority, now).ok()
     }
 
-    /// RFC 7009: calls back the token that is shown. Who does not know a token, or knows one that is none, has nothing to
-    /// call back, and is answered the same.
+    /// RFC 7009: calls back the token that is shown, whichever of our names it was made under. One that is none of ours, or is
+    /// dead for good, is answered with 200 all the same; that nothing was called back is said.
     pub(super) async fn revoke<B: http_body::Body>(
         &self,
         access: &Access,
@@ -192,20 +196,26 @@ impl Gate {
         };
         let now = access.now();
         let engine = Arc::clone(self.engine());
-        let claims = self.believed(&token, access.authority(), now);
-        to_its_end(async move {
+        let made_here = |assertions: &Arc<Assertions>| assertions.made_here(&token, now);
+        let claims = self.assertions().and_then(made_here);
+        let called_back = to_its_end(async move {
             match claims {
                 Some(claims) => {
                     let until = claims.expires.begins().after(REMEMBERED);
-                    engine.revoke_token(claims.id, until).await
+                    engine.revoke_token(claims.id, until).await.map(|_| true)
                 }
                 None => engine.revoke_shown_key(token.as_bytes(), now).await,
             }
         })
         .await??;
+        if !called_back {
+            return Ok(document(&json!({ "revoked": false })));
+        }
         // What it is worth: when it was durable, and how many nodes act on it.
         let durable = self.now().unwrap_or(now).as_millis();
-        Ok(document(&json!({ "durable_at": durable, "nodes": 1 })))
+        Ok(document(
+            &json!({ "revoked": true, "durable_at": durable, "nodes": 1 }),
+        ))
     }
 
     /// The keys that check assertions (RFC 7517), for everybody.

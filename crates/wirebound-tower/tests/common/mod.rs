@@ -258,6 +258,28 @@ impl Server {
         R: http_body::Body<Data = Bytes> + Send + 'static,
         R::Error: Into<wirebound_tower::body::BoxError>,
     {
+        Self::gated_as(app, store, needs, strict(), None).await
+    }
+
+    /// Under another policy, with signed assertions if there are any.
+    pub async fn gated_as<S, R>(
+        app: S,
+        store: Arc<dyn wirebound::store::Store>,
+        needs: wirebound_tower::gate::Needs,
+        policy: wirebound::Policy,
+        assertions: Option<Arc<wirebound_tower::assertion::Assertions>>,
+    ) -> (Self, wirebound_tower::gate::Gate)
+    where
+        S: tower_service::Service<Request<Incoming>, Response = Response<R>>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        S::Future: Send,
+        S::Error: Into<wirebound_tower::body::BoxError>,
+        R: http_body::Body<Data = Bytes> + Send + 'static,
+        R::Error: Into<wirebound_tower::body::BoxError>,
+    {
         use wirebound_tower::gate::{Gate, GateParts};
         let mut server = Self::start().await;
         let tls = Tls::new(TlsParts {
@@ -278,7 +300,7 @@ impl Server {
             engine: Arc::new(wirebound::Engine::new(
                 store,
                 keys,
-                strict(),
+                policy,
                 Arc::new(SystemEntropy),
                 Arc::new(wirebound_tower::LogWitness::new()),
             )),
@@ -290,7 +312,7 @@ impl Server {
             needs,
             scopes: wirebound_tower::gate::no_machines(),
             arrival: wirebound_tower::gate::Arrival::default(),
-            assertions: None,
+            assertions,
         });
         server.addr = listener.local_addr().unwrap();
         server.census = listener.census();

@@ -179,6 +179,8 @@ pub(crate) struct Standing {
 #[derive(Default)]
 pub(crate) struct HeldKeys {
     inner: RwLock<Inner>,
+    /// The time that has passed for sure, in ms: what is over by it stays so, also if the clock goes back.
+    passed: AtomicU64,
     /// The store was read through once.
     recalled: AtomicBool,
 }
@@ -197,6 +199,15 @@ impl HeldKeys {
 
     fn write(&self) -> RwLockWriteGuard<'_, Inner> {
         self.inner.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// So late it is for sure.
+    pub(crate) fn passed(&self, by: Timestamp) {
+        self.passed.fetch_max(by.as_millis(), Ordering::AcqRel);
+    }
+
+    fn at_least(&self, now: Timestamp) -> Timestamp {
+        now.max(Timestamp::from_millis(self.passed.load(Ordering::Acquire)))
     }
 
     /// Checks what somebody shows, and notes that it was used. Neither a store nor a clock is asked.
@@ -223,7 +234,7 @@ impl HeldKeys {
             return Err(KeyRefusal::Unsure);
         }
         let inner = self.read();
-        let held = inner.good(&shown.id, &digest, now)?;
+        let held = inner.good(&shown.id, &digest, self.at_least(now))?;
         note(held);
         Ok(VerifiedKey {
             id: shown.id,
@@ -236,6 +247,7 @@ impl HeldKeys {
 
     /// Whether the very secret that was checked then is good now.
     pub(crate) fn stands(&self, key: &VerifiedKey, now: Timestamp) -> bool {
+        let now = self.at_least(now);
         let inner = self.read();
         let Some(held) = inner.keys.get(&key.id) else {
             return false;
@@ -371,12 +383,13 @@ impl HeldKeys {
     /// One of them as it stands now.
     pub(crate) fn standing(&self, id: &ApiKeyId, now: Timestamp) -> Option<Standing> {
         let inner = self.read();
-        inner.keys.get(id).map(|held| inner.standing(held, now))
+        let held = inner.keys.get(id)?;
+        Some(inner.standing(held, self.at_least(now)))
     }
 
     /// All of them as they stand now.
     pub(crate) fn all(&self, now: Timestamp) -> Vec<Standing> {
-        let inner = self.read();
+        let (inner, now) = (self.read(), self.at_least(now));
         let all = inner.keys.values().map(|held| inner.standing(held, now));
         all.collect()
     }

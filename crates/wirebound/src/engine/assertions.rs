@@ -48,8 +48,10 @@ pub struct Claimed {
     pub subject: Subject,
     /// With which role.
     pub role: Role,
-    /// When it runs out.
+    /// When it runs out. Nothing that is made by it is good for longer.
     pub expires: Timestamp,
+    /// Until when it is taken: not before it runs out, since clocks differ.
+    pub taken_until: Timestamp,
     /// The host that the session was made for.
     pub authority: Authority,
 }
@@ -135,6 +137,7 @@ impl Engine {
         now: Timestamp,
     ) -> Result<Result<(Verified, Visit), Refusal>, StoreError> {
         let session = claimed.issued.session;
+        let forgotten = self.revocations.has_forgotten(claimed.taken_until);
         let revoked = self.is_revoked(&claimed.issued, now).await?;
         let ending = if revoked {
             Some(self.ending_of(session).await?)
@@ -143,7 +146,7 @@ impl Engine {
         };
         let claim = Claim {
             ending,
-            expired: now >= claimed.expires,
+            expired: forgotten || now >= claimed.taken_until,
             elsewhere: claimed.authority != *authority,
             role: claimed.role,
             need,
@@ -215,8 +218,8 @@ impl Engine {
             raised: None,
             ceiling: claimed.role,
             blocked: false,
-            identity_until: claimed.expires,
-            absolute: claimed.expires,
+            identity_until: claimed.taken_until,
+            absolute: claimed.taken_until,
             idle: self.policy.idle,
             last_active: now,
         };

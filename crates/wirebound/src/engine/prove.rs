@@ -134,6 +134,9 @@ impl Engine {
         now: Timestamp,
     ) -> Result<Option<Outcome>, StoreError> {
         let presented = offer.presented;
+        if wire.core.doubts(presented.id) == Some(true) {
+            self.overtake(presented.id).await?;
+        }
         let shared = self.is_shared_for(wire, offer, now).await?;
         let mut first = self.load_record(&presented.id).await?;
         if first.is_none() {

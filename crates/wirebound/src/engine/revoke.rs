@@ -38,6 +38,8 @@ pub struct RevokedPage {
 
 /// A step of the clock longer than this, between two tidies a minute apart, is not believed at once.
 const STEP: Lifetime = Lifetime::from_mins(10);
+/// A clock that went back by no more is one that was put right, as clocks are all the time.
+const JITTER: Lifetime = Lifetime::from_secs(5);
 
 /// What was issued here, as far as calling it back must know.
 #[derive(Debug, Default)]
@@ -54,6 +56,21 @@ impl Issues {
     pub(super) fn note(&self, generation: u64, now: Timestamp) {
         self.generation.fetch_max(generation, Ordering::AcqRel);
         self.at.fetch_max(now.as_millis(), Ordering::AcqRel);
+    }
+
+    /// Whether the clock is behind what it said before.
+    fn went_back(&self, now: Timestamp) -> bool {
+        let said = self
+            .tidied
+            .load(Ordering::Acquire)
+            .max(self.at.load(Ordering::Acquire));
+        Timestamp::from_millis(said) > now.after(JITTER)
+    }
+
+    /// Everything that was issued is called back: it counts from here.
+    fn begin_anew(&self, now: Timestamp) {
+        self.at.store(now.as_millis(), Ordering::Release);
+        self.tidied.store(now.as_millis(), Ordering::Release);
     }
 
     /// The time that has passed for sure: that of the tidy before, if the clock went on from there as clocks do. One that was
@@ -179,7 +196,8 @@ impl Engine {
         now: Timestamp,
     ) -> Result<CalledBack, StoreError> {
         if let Some(life) = self.policy.assertions {
-            let next = Timestamp::from_millis(self.next_generation(0, now));
+            let passed = self.issued.tidied.load(Ordering::Acquire);
+            let next = Timestamp::from_millis(self.next_generation(passed, now));
             let before = before.unwrap_or(next);
             let entry = Entry {
                 what: Revoked::Before(before),
@@ -219,14 +237,18 @@ impl Engine {
     /// In memory first: whether or not the store takes it, or says so, nobody is let in by what somebody called back.
     async fn call_back(&self, entry: Entry) -> Result<bool, StoreError> {
         let key = entry.what.key();
-        self.revocations.put(entry);
+        self.revocations.put_ahead(entry);
         for _ in 0..TRIES {
-            if self.store.load(&key).await?.is_some() {
-                return Ok(false);
-            }
-            let put = self.put_revoked(&entry);
+            let there = self.store.load(&key).await?;
+            let expect = match &there {
+                Some(stored) if stored.due >= entry.until => return Ok(false),
+                // It was called back for a shorter time.
+                Some(stored) => Expect::At(stored.version),
+                None => Expect::Absent,
+            };
+            let put = self.put(key.clone(), expect, Vec::new(), entry.until);
             if self.store.commit(vec![put], Durability::Durable).await? == Commit::Done {
-                return Ok(true);
+                return Ok(there.is_none());
             }
         }
         Err(lost_race())
@@ -283,8 +305,19 @@ impl Engine {
     /// whether it did, no token is good by that.
     pub(super) fn heard_of(&self, entries: &[Entry]) {
         for entry in entries {
-            self.revocations.put(*entry);
+            self.revocations.put_ahead(*entry);
         }
+    }
+
+    /// What was known here before it was written, and is found in the store, is like any other from here on.
+    async fn find_written(&self) -> Result<(), StoreError> {
+        for entry in self.revocations.ahead() {
+            let stored = self.store.load(&entry.what.key()).await?;
+            if stored.is_some_and(|stored| stored.due >= entry.until) {
+                self.revocations.written(&entry);
+            }
+        }
+        Ok(())
     }
 
     /// What has run out goes, what is in doubt is looked up, and where there are very many entries a filter is made.
@@ -295,9 +328,18 @@ impl Engine {
     /// When the store cannot say; the next call goes on.
     pub async fn tidy_revocations(&self, now: Timestamp) -> Result<usize, StoreError> {
         self.settle_revocations(now).await?;
+        self.find_written().await?;
+        if self.issued.went_back(now) {
+            // What was forgotten may be within its times again, and what was issued ahead of its time would have to be
+            // remembered until then.
+            self.revoke_issued_before(None, now).await?;
+            self.issued.begin_anew(now);
+            return Ok(0);
+        }
         let Some(by) = self.issued.time_that_passed(now) else {
             return Ok(0);
         };
+        self.api_keys.passed(by);
         self.revocations.forget(by);
         let mut gone: usize = 0;
         let mut after = None;
@@ -327,6 +369,7 @@ impl Engine {
 
     async fn settle_doubt(&self, session: SessionId, now: Timestamp) -> Result<(), StoreError> {
         let what = Revoked::Session(session);
+        self.overtake(session).await?;
         match self.store.load(&what.key()).await? {
             Some(stored) => self.revocations.put(Entry {
                 what,
@@ -337,6 +380,24 @@ impl Engine {
             None => self.presume_over(session, now),
         }
         Ok(())
+    }
+
+    /// Writes a session and its identity as they are, so that what is read afterwards stays so: a commit whose caller is gone
+    /// may still be on its way to the store, and then comes first, or finds the versions gone that it names.
+    pub(super) async fn overtake(&self, session: SessionId) -> Result<(), StoreError> {
+        for _ in 0..TRIES {
+            let Some(record) = self.load_record(&session).await? else {
+                return Ok(());
+            };
+            let mut changes = vec![self.put_record(&record.value, Expect::At(record.version))];
+            if let Some(identity) = self.load_identity(&record.value.subject).await? {
+                changes.push(self.put_identity(&identity.value, Expect::At(identity.version)));
+            }
+            if self.store.commit(changes, Durability::Durable).await? == Commit::Done {
+                return Ok(());
+            }
+        }
+        Err(lost_race())
     }
 
     /// Until what may have been issued has run out, nobody is let in by it. In memory alone: it is no fact.

@@ -37,6 +37,8 @@ pub struct Revocations {
     revision: AtomicU64,
     /// Everything issued before it is called back.
     before: AtomicU64,
+    /// Up to when entries were forgotten, in ms: nothing is known of tokens that had run out by then.
+    forgotten: AtomicU64,
     known: RwLock<Known>,
     log: Log,
 }
@@ -54,6 +56,8 @@ struct Known {
     subjects: HashMap<SubjectTag, Floor, RandomState>,
     /// A write that concerned them may have happened or not.
     doubted: HashSet<SessionId, RandomState>,
+    /// In force here, and perhaps not in the store yet.
+    ahead: HashSet<Entry, RandomState>,
     settled: Option<Settled>,
 }
 
@@ -136,6 +140,7 @@ impl Revocations {
         Self {
             revision: AtomicU64::new(0),
             before: AtomicU64::new(0),
+            forgotten: AtomicU64::new(0),
             known: RwLock::default(),
             log: Log::new(run),
         }
@@ -208,6 +213,25 @@ impl Revocations {
         }
     }
 
+    /// As [`Revocations::put`], of an entry that is about to be written: whoever begins to follow meanwhile finds it in
+    /// [`Revocations::ahead`], if not in the store.
+    pub fn put_ahead(&self, entry: Entry) {
+        // First: whoever takes the place after it must find it.
+        self.write().ahead.insert(entry);
+        self.put(entry);
+    }
+
+    /// The entries that are perhaps not in the store.
+    #[must_use]
+    pub fn ahead(&self) -> Vec<Entry> {
+        self.read().ahead.iter().copied().collect()
+    }
+
+    /// It was found in the store.
+    pub fn written(&self, entry: &Entry) {
+        self.write().ahead.remove(entry);
+    }
+
     /// Whether an entry adds nothing to what is known. One that lies in the filter is not looked for.
     fn knows(&self, entry: &Entry) -> bool {
         let known = self.read();
@@ -245,6 +269,10 @@ impl Revocations {
             }
             Revoked::Before(at) => {
                 self.before.fetch_max(at.as_millis(), Ordering::AcqRel);
+                // It calls back everything that there might be something forgotten of.
+                if at.as_millis() > self.forgotten.load(Ordering::Acquire) {
+                    self.forgotten.store(0, Ordering::Release);
+                }
             }
         }
         drop(known);
@@ -272,12 +300,21 @@ impl Revocations {
         self.write().doubted.remove(session);
     }
 
+    /// Whether what called a token back may have been forgotten, because the token had run out: one that is taken until
+    /// `until` is over for good, wherever the clock went since. Ask it before [`Revocations::standing`].
+    #[must_use]
+    pub fn has_forgotten(&self, until: Timestamp) -> bool {
+        until.as_millis() <= self.forgotten.load(Ordering::Acquire)
+    }
+
     /// Forgets what has run out: no token that it blocked is good any more.
     pub fn forget(&self, now: Timestamp) {
         let mut known = self.write();
+        self.forgotten.fetch_max(now.as_millis(), Ordering::AcqRel);
         known.sessions.retain(|_, until| *until > now);
         known.tokens.retain(|_, until| *until > now);
         known.subjects.retain(|_, floor| floor.until > now);
+        known.ahead.retain(|entry| entry.until > now);
         if known
             .settled
             .as_ref()
@@ -293,12 +330,23 @@ impl Revocations {
         let known = self.read();
         let new = known.sessions.len().saturating_add(known.tokens.len());
         let settled = known.settled.as_ref().map_or(0, |settled| settled.entries);
-        (new > MANY.max(settled / 4)).then(|| Gathered {
-            hashes: Vec::with_capacity(new.saturating_add(settled)),
-            kinds: Kinds::default(),
-            until: Timestamp::ZERO,
-            sessions: known.sessions.keys().copied().collect(),
-            tokens: known.tokens.keys().copied().collect(),
+        (new > MANY.max(settled / 4)).then(|| {
+            let mut gathered = Gathered {
+                hashes: Vec::with_capacity(new.saturating_add(settled)),
+                kinds: Kinds::default(),
+                until: Timestamp::ZERO,
+                sessions: known.sessions.keys().copied().collect(),
+                tokens: known.tokens.keys().copied().collect(),
+            };
+            // Whoever asked the store about it might find nothing: it stays where it is.
+            for entry in &known.ahead {
+                match entry.what {
+                    Revoked::Session(id) => gathered.sessions.remove(&id),
+                    Revoked::Token(id) => gathered.tokens.remove(&id),
+                    Revoked::Subject { .. } | Revoked::Before(_) => false,
+                };
+            }
+            gathered
         })
     }
 

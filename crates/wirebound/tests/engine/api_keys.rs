@@ -190,6 +190,44 @@ fn after_a_leak_the_old_secret_is_dead_at_once_and_stays_so_when_the_clock_goes_
 }
 
 #[test]
+fn what_is_over_of_a_key_stays_over_when_the_clock_goes_back() {
+    let mut w = world();
+    let (id, old) = make(&w, "ci");
+    let new = rotate(&w, id, HOUR);
+    let expiring = NewKey {
+        expires: Some(w.now.after(HOUR)),
+        ..wanted("ci")
+    };
+    let (_, expired) = shown(&block_on(w.engine.create_key(expiring, w.now)).unwrap());
+    let begun = w.now;
+    w.now = begun.after(HOUR);
+    // As the gateway does each minute: what one says the next one confirms.
+    for _ in 0..2 {
+        w.step(Lifetime::from_mins(1));
+        block_on(w.engine.tidy_revocations(w.now)).unwrap();
+    }
+    w.now = begun;
+    assert_eq!(refusal(&w, &old), Some(KeyRefusal::Superseded));
+    assert_eq!(refusal(&w, &expired), Some(KeyRefusal::Expired));
+    assert!(check(&w, &new).is_ok());
+}
+
+#[test]
+fn a_clock_that_was_ahead_for_a_moment_ends_no_key() {
+    let mut w = world();
+    let (id, old) = make(&w, "ci");
+    rotate(&w, id, HOUR);
+    let right = w.now;
+    block_on(w.engine.tidy_revocations(w.now)).unwrap();
+    w.step(Lifetime::from_days(1));
+    block_on(w.engine.tidy_revocations(w.now)).unwrap();
+    assert_eq!(refusal(&w, &old), Some(KeyRefusal::Superseded));
+    w.now = right.after(Lifetime::from_mins(2));
+    block_on(w.engine.tidy_revocations(w.now)).unwrap();
+    assert!(check(&w, &old).is_ok());
+}
+
+#[test]
 fn a_second_rotation_within_an_overlap_kills_the_oldest_secret_at_once() {
     let w = world();
     let (id, first) = make(&w, "ci");

@@ -1,10 +1,12 @@
 //! What was issued for a session, and how it is called back: nobody who was turned away comes back by what he still holds.
 
+use core::pin::pin;
+use core::task::{Context, Waker};
 use std::sync::Arc;
 
 use futures_executor::block_on;
 use wirebound::engine::{Claimed, Issue, NewKey, Scope};
-use wirebound::revocation::{Followed, Revoked};
+use wirebound::revocation::{Followed, Revoked, Standing};
 use wirebound::sequence::{Again, Rules};
 use wirebound::store::Space;
 use wirebound::{
@@ -12,12 +14,14 @@ use wirebound::{
     Role, Strength, Timestamp, Verified,
 };
 
-use crate::store::{Fault, Faulty, Meddled};
+use crate::store::{At, Behind, Fault, Faulty, Meddled, Paused};
 use crate::world::{Ask, HOST, Line, World, client, subject};
 use crate::{strict, with};
 
 const REMEMBERED: Lifetime = Lifetime::from_mins(16);
 const LIFE: Lifetime = Lifetime::from_mins(15);
+/// By how much clocks may differ.
+const LEEWAY: Lifetime = Lifetime::from_secs(5);
 const GONE: fn(Ending) -> Refusal = Refusal::PhantomSession;
 
 fn issuing(preset: Preset) -> Policy {
@@ -63,6 +67,7 @@ fn claimed(issue: &Issue, now: Timestamp) -> Claimed {
         subject: issue.subject.clone(),
         role: issue.role,
         expires: now.after(LIFE).min(issue.not_after),
+        taken_until: now.after(LIFE).min(issue.not_after).after(LEEWAY),
         authority: Authority::of(HOST),
     }
 }
@@ -145,7 +150,7 @@ fn an_assertion_of_another_host_or_past_its_time_lets_nobody_in() {
         admit(&w, &line, &elsewhere, user()),
         Err(Refusal::Unauthenticated)
     );
-    w.step(LIFE);
+    w.step(Lifetime::from_millis(LIFE.as_millis() + LEEWAY.as_millis()));
     assert_eq!(
         admit(&w, &line, &claimed, user()),
         Err(Refusal::SessionExpired(Ending::ExpiredAbsolute))
@@ -574,6 +579,13 @@ fn what_is_issued_to_whoever_came_by_an_assertion_is_good_for_no_longer_than_tha
         next.is_none_or(|next| next.not_after <= held.expires),
         "a copy would renew itself for as long as the session lives"
     );
+    // Clocks differ: it is taken for some seconds more, and what is made of it then is none.
+    w.step(Lifetime::from_secs(64));
+    let line = w.full();
+    let (late, _visit) = visit(&w, &line, &held);
+    assert_eq!(late.claimed_until(), Some(held.expires));
+    let next = block_on(w.engine.issue(&late, w.now)).unwrap();
+    assert!(next.is_none_or(|next| next.not_after <= held.expires));
 }
 
 #[test]
@@ -791,6 +803,169 @@ fn what_was_issued_by_a_clock_that_was_ahead_stays_called_back_until_it_has_run_
     w.now = held.issued.at.after(Lifetime::from_secs(1));
     let line = w.full();
     assert!(admit(&w, &line, &held, user()).is_err());
+}
+
+/// As the gateway does all the time.
+fn tidied_each_minute(w: &mut World, minutes: u64) {
+    for _ in 0..minutes {
+        w.step(Lifetime::from_mins(1));
+        block_on(w.engine.tidy_revocations(w.now)).unwrap();
+    }
+}
+
+#[test]
+fn a_clock_that_goes_back_brings_nothing_back_that_was_called_back_and_forgotten() {
+    let mut w = portable();
+    let verified = member(&mut w, "alice");
+    let begun = w.now;
+    let held = claimed(&issue(&w, &verified), w.now);
+    block_on(
+        w.engine
+            .revoke_token(held.issued.token, w.now.after(REMEMBERED)),
+    )
+    .unwrap();
+    tidied_each_minute(&mut w, 20);
+    assert!(
+        w.engine.revocations().is_empty(),
+        "control: it is forgotten"
+    );
+    let line = w.full();
+    w.now = begun.after(Lifetime::from_mins(1));
+    assert!(admit(&w, &line, &held, user()).is_err(), "at once");
+    tidied_each_minute(&mut w, 1);
+    assert!(admit(&w, &line, &held, user()).is_err(), "and tidied");
+    let next = claimed(&issue(&w, &verified), w.now);
+    assert!(
+        admit(&w, &line, &next, user()).is_ok(),
+        "nobody is locked out"
+    );
+    tidied_each_minute(&mut w, 3);
+    assert!(admit(&w, &line, &next, user()).is_ok());
+    w.restart();
+    block_on(w.engine.recall_revocations(w.now)).unwrap();
+    let line = w.full();
+    assert!(admit(&w, &line, &held, user()).is_err(), "started again");
+}
+
+#[test]
+fn a_clock_that_was_ahead_and_is_right_again_leaves_nothing_to_be_remembered_for_long() {
+    let mut w = portable();
+    let verified = member(&mut w, "alice");
+    let right = w.now;
+    w.step(Lifetime::from_mins(50));
+    let ahead = claimed(&issue(&w, &verified), w.now);
+    w.now = right;
+    tidied_each_minute(&mut w, 1);
+    let other = member(&mut w, "bob");
+    block_on(w.engine.logout(&other, Scope::Session, w.now)).unwrap();
+    let entries = block_on(w.engine.revoked(None, w.now)).unwrap().entries;
+    let ending = entries
+        .iter()
+        .find(|entry| entry.what == Revoked::Session(other.session()))
+        .unwrap();
+    assert!(
+        ending.until <= w.now.after(REMEMBERED),
+        "as long as the clock was ahead"
+    );
+    // Its time has come.
+    w.now = ahead.issued.at.after(Lifetime::from_secs(1));
+    let line = w.full();
+    assert!(admit(&w, &line, &ahead, user()).is_err());
+}
+
+#[test]
+fn a_token_that_is_called_back_again_for_longer_stays_so_over_a_restart() {
+    let mut w = portable();
+    let verified = member(&mut w, "alice");
+    let held = issue(&w, &verified);
+    let token = held.issued.token;
+    let short = w.now.after(Lifetime::from_mins(1));
+    assert!(block_on(w.engine.revoke_token(token, short)).unwrap());
+    let long = w.now.after(REMEMBERED);
+    assert!(!block_on(w.engine.revoke_token(token, long)).unwrap());
+    tidied_each_minute(&mut w, 5);
+    assert!(block_on(w.engine.is_revoked(&held.issued, w.now)).unwrap());
+    w.restart();
+    block_on(w.engine.recall_revocations(w.now)).unwrap();
+    assert!(block_on(w.engine.is_revoked(&held.issued, w.now)).unwrap());
+}
+
+/// What whoever begins to follow now gets to know: first what is on its way, then what is in the store.
+fn snapshot(w: &World) -> Vec<Revoked> {
+    let mut entries = w.engine.revocations().ahead();
+    entries.extend(block_on(w.engine.revoked(None, w.now)).unwrap().entries);
+    entries.into_iter().map(|entry| entry.what).collect()
+}
+
+#[test]
+fn whoever_begins_to_follow_while_a_token_is_being_called_back_hears_of_it() {
+    let store = Paused::new();
+    let mut w = World::new(issuing(Preset::Portable), Arc::clone(&store) as _);
+    let verified = member(&mut w, "alice");
+    let token = issue(&w, &verified).issued.token;
+    let until = w.now.after(REMEMBERED);
+    store.pause(At::Commit);
+    {
+        let mut calling = pin!(w.engine.revoke_token(token, until));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(calling.as_mut().poll(&mut context).is_pending());
+        // It has its place already: nobody who begins after that hears of it otherwise.
+        assert!(snapshot(&w).contains(&Revoked::Token(token)));
+        store.release();
+        assert!(block_on(calling).unwrap());
+    }
+    assert!(snapshot(&w).contains(&Revoked::Token(token)));
+    block_on(w.engine.tidy_revocations(w.now)).unwrap();
+    assert!(w.engine.revocations().ahead().is_empty(), "it is written");
+    assert!(snapshot(&w).contains(&Revoked::Token(token)));
+}
+
+#[test]
+fn whoever_begins_to_follow_after_a_call_that_failed_hears_what_is_in_force_here() {
+    let store = Faulty::new();
+    let mut w = World::new(issuing(Preset::Strict), Arc::clone(&store) as _);
+    block_on(w.engine.set_ceiling(&subject("alice"), Role::ADMIN, w.now)).unwrap();
+    let line = w.settle("alice", Role::ADMIN);
+    let as_admin = w.get(&line, &w.browser.cookie).verified().unwrap().clone();
+    let held = issue(&w, &as_admin);
+    for skip in 0.. {
+        store.fail_after(skip, Fault::Before);
+        let lowered = block_on(w.engine.set_ceiling(&subject("alice"), Role::USER, w.now));
+        let met = store.heal();
+        let refused = block_on(w.engine.is_revoked(&held.issued, w.now)).unwrap();
+        let told = snapshot(&w)
+            .iter()
+            .any(|what| matches!(what, Revoked::Subject { .. }));
+        assert_eq!(refused, told, "{skip}: {lowered:?}");
+        if !met {
+            break;
+        }
+    }
+}
+
+#[test]
+fn an_ending_that_is_still_on_its_way_is_met_before_its_tokens_are_believed_again() {
+    for asks in [false, true] {
+        let store = Behind::new();
+        let mut w = World::new(issuing(Preset::Strict), Arc::clone(&store) as _);
+        let line = w.settle("alice", Role::USER);
+        let cookie = w.browser.cookie.clone();
+        let verified = w.get(&line, &cookie).verified().unwrap().clone();
+        let held = issue(&w, &verified);
+        store.fall_behind();
+        {
+            let mut cut = pin!(w.engine.logout(&verified, Scope::Session, w.now));
+            let mut context = Context::from_waker(Waker::noop());
+            assert!(cut.as_mut().poll(&mut context).is_pending());
+        }
+        if asks {
+            let answer = w.get(&line, &cookie);
+            assert!(answer.verified().is_none(), "it came first, and is seen");
+        }
+        block_on(w.engine.settle_revocations(w.now)).unwrap();
+        let told = w.engine.revocations().standing(&held.issued);
+        assert_eq!(told, Standing::Revoked, "asks: {asks}");
+    }
 }
 
 #[test]
