@@ -23,6 +23,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio_rustls::client::TlsStream;
 use wirebound::engine::{NewKey, Scope};
 use wirebound::store::{
@@ -154,9 +155,44 @@ async fn flood(_: Session) -> Response {
     Response::new(axum::body::Body::new(Flood))
 }
 
+/// Answers when the test says so.
+#[derive(Clone, Default)]
+struct Held {
+    arrived: Arc<AtomicUsize>,
+    go_on: Arc<Notify>,
+}
+
+impl Held {
+    async fn wait(self) {
+        self.arrived.fetch_add(1, Ordering::SeqCst);
+        self.go_on.notified().await;
+    }
+}
+
 async fn site() -> (Server, Gate, Arc<Moody>) {
+    let (server, gate, store, _) = slow_site().await;
+    (server, gate, store)
+}
+
+async fn slow_site() -> (Server, Gate, Arc<Moody>, Held) {
+    let held = Held::default();
+    let (page, out) = (held.clone(), held.clone());
     let app = Router::new()
         .route("/", get(anybody))
+        .route(
+            "/slow",
+            get(|access| async {
+                page.wait().await;
+                anybody(access).await
+            }),
+        )
+        .route(
+            "/slow/logout",
+            post(|| async {
+                out.wait().await;
+                logout().await
+            }),
+        )
         .route("/login", post(login))
         .route("/logout", post(logout))
         .route("/me", get(me))
@@ -165,7 +201,7 @@ async fn site() -> (Server, Gate, Arc<Moody>) {
         .route("/flood", get(flood));
     let store = Arc::new(Moody::default());
     let (server, gate) = Server::gated(app, Arc::<Moody>::clone(&store), open_to_all()).await;
-    (server, gate, store)
+    (server, gate, store, held)
 }
 
 #[tokio::test]
@@ -513,4 +549,35 @@ async fn what_streams_to_a_secret_that_is_dead_stops_although_a_later_one_overla
         gone.is_ok(),
         "its streams go on for as long as a stranger's overlap"
     );
+}
+
+/// Tabs are restored after their session ended. One of them shows a page that takes its time; in another she signs in
+/// meanwhile.
+#[tokio::test]
+async fn a_late_answer_clears_nothing_that_a_newer_sign_in_set() {
+    let (server, _gate, _, held) = slow_site().await;
+    for (over, method, path) in [(true, "GET", "/slow"), (false, "POST", "/slow/logout")] {
+        let mut alice = Visitor::new(&server);
+        alice.ask(&server, "POST", "/login").await;
+        let before = alice.cookies.clone();
+        if over {
+            alice.ask(&server, "POST", "/logout").await;
+            alice.cookies = before;
+        }
+        let mut tab = alice.client.connect(&server).await.unwrap();
+        let text = alice.head(method, path, "Sec-Fetch-Mode: navigate\r\n");
+        let arrived = held.arrived.load(Ordering::SeqCst);
+        let late = exchange(&mut tab, &text);
+        let newer = async {
+            common::until(|| held.arrived.load(Ordering::SeqCst) > arrived).await;
+            let (_, body) = alice.ask(&server, "POST", "/login").await;
+            assert_eq!(body, "hello alice");
+            held.go_on.notify_one();
+        };
+        let (late, ()) = tokio::join!(late, newer);
+        let (head, body) = late.unwrap();
+        assert!(head.starts_with("HTTP/1.1 200"), "{path}: {head}");
+        assert_eq!(body == "nobody", over, "{path}: {body}");
+        assert!(!head.contains("set-cookie"), "{path}: {head}");
+    }
 }

@@ -124,6 +124,24 @@ async fn the_ordinary_cookie_comes_with_documents_and_fetches_and_not_with_image
     assert_eq!(form(&visitor.follow(fetch).await), "w1.");
 }
 
+/// Nothing clears the cookie of a session that is over while the app shows its open pages, so nothing may wait for that.
+#[tokio::test]
+async fn a_script_s_visitor_gets_a_cookie_although_the_jar_has_one_of_a_session_that_is_over() {
+    let app = App::start().await;
+    let gateway = Gateway::before(&app.url, "").await;
+    let visitor = Client::new(&gateway, Http::Two);
+    visitor.sign_in("alice").await;
+    let over = format!("{OURS}={}", visitor.cookie(OURS).unwrap());
+    assert!(visitor.ask(Ask::post("/sign-off", "")).await.clears());
+    let page = Ask::get("/").cookies(&over).person();
+    assert_eq!(form(&visitor.follow(page).await), "", "nor cleared");
+    for (dest, expected) in [("image", ""), ("empty", "s1.")] {
+        let ask = Ask::get("/change").cookies(&over);
+        let answer = visitor.follow(ask.field("sec-fetch-dest", dest)).await;
+        assert_eq!(form(&answer), expected, "{dest}");
+    }
+}
+
 #[tokio::test]
 async fn an_app_that_keeps_its_cookie_through_the_sign_in_promotes_by_the_first_answered_post() {
     let app = App::start().await;

@@ -25,7 +25,6 @@ pub(super) struct Departure {
     pub(super) nonce_spent: bool,
     pub(super) hand_on: bool,
     pub(super) clear_echoes: Vec<usize>,
-    pub(super) clears_session: bool,
     /// The mark of a bounce came along: it has done its work.
     pub(super) clears_bounce: bool,
     /// A session whose genuine cookie came along without a proof.
@@ -35,7 +34,7 @@ pub(super) struct Departure {
     pub(super) offered: bool,
     pub(super) safe: bool,
     pub(super) person: bool,
-    /// Its cookie was of a session that is not there any more, or of none.
+    /// Its cookie was of a session that is over, or of none, and no newer one took its place.
     pub(super) dead: bool,
     /// Its answer may carry a secret that nobody asked for.
     pub(super) takes_secret: bool,
@@ -115,9 +114,6 @@ impl Gate {
             .clear_echoes(response.headers_mut(), &departure.clear_echoes);
         if departure.clears_bounce {
             self.names().clear_bounce(response.headers_mut());
-        }
-        if departure.clears_session {
-            self.names().clear_session(response.headers_mut());
         }
         let intent = response.extensions_mut().remove::<Intent>();
         if let Some(intent) = intent.filter(|_| !departure.machine) {
@@ -476,8 +472,9 @@ impl Gate {
         scope: Scope,
         response: &mut Response<Body>,
     ) -> Result<(), Failed> {
-        self.sign_out_now(access, verified, scope).await?;
-        if scope != Scope::Others {
+        let ended = self.sign_out_now(access, verified, scope).await?;
+        // Where it was over already, the jar may have a newer cookie by now.
+        if scope != Scope::Others && ended > 0 {
             self.names().clear_session(response.headers_mut());
             never_public(response.headers_mut());
         }

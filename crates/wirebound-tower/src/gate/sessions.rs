@@ -89,7 +89,7 @@ impl Gate {
                 document(&text)
             }
         };
-        if is_over {
+        if is_over && ended > 0 {
             self.names().clear_session(response.headers_mut());
         }
         Ok(response)
