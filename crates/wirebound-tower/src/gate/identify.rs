@@ -79,6 +79,8 @@ pub(super) struct Read {
     /// A browser reads its answer as a document or by a script: it may carry a secret that nobody asked for.
     pub(super) takes_secret: bool,
     pub(super) get: bool,
+    /// Its client can follow a 307 to the same URL.
+    pub(super) can_follow: bool,
 }
 
 impl Read {
@@ -97,14 +99,10 @@ impl Read {
             safe: parts.method.is_safe(),
             takes_secret: !websocket && takes_secret(parts),
             get: parts.method == Method::GET,
+            can_follow: !websocket && !csrf::is_read_elsewhere(&parts.headers, &authority),
             websocket,
             authority,
         })
-    }
-
-    /// Whether the client of this request can follow a 307 to the same URL.
-    pub(super) const fn can_follow(&self) -> bool {
-        !self.websocket
     }
 }
 
@@ -295,7 +293,7 @@ impl Gate {
             nonce: shown.hand_over.and_then(Secret::parse),
             echoes: &echoes,
             request: request_of(parts),
-            can_follow: read.can_follow(),
+            can_follow: read.can_follow,
             held: false,
             surprise: read.surprise,
             other_client,

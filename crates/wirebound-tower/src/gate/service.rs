@@ -634,7 +634,7 @@ pub(super) fn tell_surprise(wired: &Wired, parts: &Parts, shadowed: bool) {
 /// Whether a request is safe and its client can follow a 307, so that its answer may carry a hand-over.
 fn carries(parts: &Parts, read: &Read) -> bool {
     read.safe
-        && read.can_follow()
+        && read.can_follow
         && !parts.headers.contains_key(http::header::RANGE)
         && parts.method != http::Method::OPTIONS
 }
