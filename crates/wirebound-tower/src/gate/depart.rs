@@ -183,14 +183,8 @@ impl Gate {
                 }
             }
             (Intent::SignIn(intent), _) if departure.may_set_session() => {
-                self.sign_in(access, intent, response).await?;
-                if let Some(older) = departure.older {
-                    let now = self.now().unwrap_or_else(|| access.now());
-                    self.engine()
-                        .replace_older(&access.wired().wire, older, now)
-                        .await?;
-                }
-                Ok(())
+                self.sign_in(access, departure.older, intent, response)
+                    .await
             }
             (Intent::Guest(intent), None) if departure.may_set_session() => {
                 self.welcome(access, intent, response).await
@@ -215,6 +209,7 @@ impl Gate {
     async fn sign_in(
         &self,
         access: &Access,
+        older: Option<wirebound::SessionId>,
         intent: SignInIntent,
         response: &mut Response<Body>,
     ) -> Result<(), Failed> {
@@ -237,9 +232,19 @@ impl Gate {
             Arc::clone(wired),
             access.verified().cloned(),
         );
-        let signed_in =
-            to_its_end(async move { engine.sign_in(&on.wire, request, named.as_ref(), now).await })
-                .await??;
+        let signed_in = to_its_end(async move {
+            let signed_in = engine
+                .sign_in(&on.wire, request, named.as_ref(), now)
+                .await?;
+            if let Some(older) = older
+                && let Err(error) = engine.replace_older(&on.wire, older, now).await
+            {
+                // Nobody is told that the sign-in failed: it did not.
+                tracing::error!(%error, session = %older, "cannot end the older session of a sign-in: it stands until its time is over");
+            }
+            Ok::<_, NotSignedIn>(signed_in)
+        })
+        .await??;
         self.give(wired, &signed_in, intent.persistent, now, response);
         self.assert_anew(access, &signed_in.verified, response)
             .await;

@@ -241,8 +241,9 @@ impl Server {
         }
     }
 
-    /// An app behind the gate, on a store of the test's choice.
+    /// An app behind the gate, under a policy and on a store of the test's choice.
     pub async fn gated<S, R>(
+        policy: wirebound::Policy,
         app: S,
         store: Arc<dyn wirebound::store::Store>,
         needs: wirebound_tower::gate::Needs,
@@ -278,7 +279,7 @@ impl Server {
             engine: Arc::new(wirebound::Engine::new(
                 store,
                 keys,
-                strict(),
+                policy,
                 Arc::new(SystemEntropy),
                 Arc::new(wirebound_tower::LogWitness::new()),
             )),
