@@ -647,3 +647,35 @@ async fn a_sign_in_that_happened_is_answered_though_the_older_session_could_not_
     let stands = gate.engine().session(older, now).await.unwrap();
     assert!(stands.is_some(), "it was the second write that failed");
 }
+
+#[tokio::test]
+async fn whoever_hangs_up_does_not_keep_alive_what_the_request_ends() {
+    for (by, method, path, writes) in [
+        // The older session of a sign-in.
+        (Lifetime::from_mins(70), "POST", "/login", 2),
+        // One whose time is over.
+        (Lifetime::from_hours(9), "GET", "/me", 1),
+    ] {
+        let (server, gate, store, mut back, older) = away(by).await;
+        {
+            let asking = in_the_end(&mut back, &server, method, path);
+            let last_write = async {
+                for write in 1..writes {
+                    store.held.arrives(write).await;
+                    store.held.go_on.notify_one();
+                }
+                store.held.arrives(writes).await;
+            };
+            tokio::select! {
+                head = asking => panic!("{path}: {head}"),
+                () = last_write => {}
+            }
+        }
+        common::until(|| server.census.connections() == 0).await;
+        store.held.go_on.notify_one();
+        common::until(|| store.done.load(Ordering::SeqCst) == writes).await;
+        let now = server.clock.read();
+        let gone = gate.engine().session(older, now).await.unwrap();
+        assert!(gone.is_none(), "{path}");
+    }
+}

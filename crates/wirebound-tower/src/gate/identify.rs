@@ -303,12 +303,7 @@ impl Gate {
         };
         let mut now = now;
         loop {
-            let outcome = if presented.is_sealed() {
-                self.prove_sealed(wired, &presented, &offer, now).await?
-            } else {
-                engine.prove(&wired.wire, &offer, now).await?
-            };
-            match outcome {
+            match self.prove(wired, &presented, &offer, now).await? {
                 Outcome::Hold(joining, longest) => {
                     let longest = Duration::from_millis(longest.as_millis());
                     // Joined or not: it is judged again.
@@ -338,9 +333,10 @@ impl Gate {
         }
     }
 
-    /// The first request with a sealed cookie makes its session: whole or not at all, also when the client hangs up
-    /// meanwhile. Else a page that is left early would leave a session that no wire holds, and nobody could prove.
-    async fn prove_sealed(
+    /// Goes to its end, also when the client hangs up meanwhile: what is shown may end a session, and then whatever streams
+    /// to it must hear of it. The first request with a sealed cookie makes its session: a page that is left early would else
+    /// leave one that no wire holds, and nobody could prove.
+    async fn prove(
         &self,
         wired: &Arc<Wired>,
         presented: &Arc<Presented>,
