@@ -69,7 +69,8 @@ impl Departure {
     }
 
     /// A request with an unproved cookie gets a new one only if it navigates or changes something: an image that lost a
-    /// race must not overwrite what the page has won. Where there was nothing to win, a script's request may get one too.
+    /// race must not overwrite what the page has won. Where there was nothing to win, a script's request may get one too. One
+    /// that offered no cookie gets it whatever it is: the app set its own, a captcha's image say, and it must be kept.
     const fn may_set_session(&self) -> bool {
         let nothing_to_win = !self.offered || (self.dead && self.takes_secret);
         self.verified_before || nothing_to_win || self.person || !self.safe
