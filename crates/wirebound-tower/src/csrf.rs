@@ -49,6 +49,17 @@ pub fn is_our_own(headers: &HeaderMap, authority: &str) -> bool {
     }
 }
 
+/// Whether a script of another origin asks, and would read the answer (CORS). Its browser takes a redirect that does not
+/// permit this origin for a network error, and only the app knows whom it permits.
+#[must_use]
+pub fn is_read_elsewhere(headers: &HeaderMap, authority: &str) -> bool {
+    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+    match text("sec-fetch-mode") {
+        Some(mode) => mode == "cors" && text("sec-fetch-site") != Some("same-origin"),
+        None => foreign(text("origin"), authority) == Some(true),
+    }
+}
+
 /// Whether an `Origin` is another than ours. Its scheme is `https` wherever we stand; loopback may speak `http`.
 fn foreign(origin: Option<&str>, authority: &str) -> Option<bool> {
     let origin = origin?;
@@ -93,6 +104,34 @@ mod tests {
             headers.insert(ORIGIN, origin.parse().unwrap());
         }
         is_surprise(method, &headers, "app.test:8443", websocket)
+    }
+
+    #[test]
+    fn a_script_of_another_origin_is_told_from_our_own_and_from_whoever_reads_nothing() {
+        let own = ("origin", "https://app.test:8443");
+        let sister = ("origin", "https://www.app.test");
+        let (mode, site) = (
+            |mode| ("sec-fetch-mode", mode),
+            |site| ("sec-fetch-site", site),
+        );
+        for (fields, expected) in [
+            (vec![], false),
+            (vec![mode("cors"), site("same-site"), sister], true),
+            (vec![mode("cors"), site("cross-site")], true),
+            (vec![mode("cors"), site("same-origin")], false),
+            (vec![mode("navigate"), site("cross-site")], false),
+            (vec![mode("no-cors"), site("same-site")], false),
+            (vec![sister], true),
+            (vec![("origin", "null")], true),
+            (vec![own], false),
+        ] {
+            let mut headers = HeaderMap::new();
+            for (name, value) in &fields {
+                headers.append(*name, value.parse().unwrap());
+            }
+            let read = is_read_elsewhere(&headers, "app.test:8443");
+            assert_eq!(read, expected, "{fields:?}");
+        }
     }
 
     #[test]

@@ -64,6 +64,12 @@ impl Html {
             .tag("\">Sign in</a></p>\n")
     }
 
+    /// A button that leaves the session and leads to where one signs in.
+    #[must_use]
+    pub fn sign_in_again(self) -> Self {
+        self.tag("<form method=\"post\" action=\"/.wirebound/logout\"><button>Sign in again</button></form>\n")
+    }
+
     /// The markup.
     #[must_use]
     pub fn as_str(&self) -> &str {

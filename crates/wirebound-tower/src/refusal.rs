@@ -310,9 +310,7 @@ pub fn tell(what: &Told, asker: Asker, answers: &Answers) -> Response<Bytes> {
 fn page(what: &Told, answers: &Answers) -> Response<Bytes> {
     let mut content = Html::new();
     if what.leave {
-        content = content.tag(
-            "<form method=\"post\" action=\"/.wirebound/logout\"><button>Sign in again</button></form>\n",
-        );
+        content = content.sign_in_again();
     } else if leads_on(what) {
         if let Some(login) = &answers.login {
             content = content.sign_in_link(login);

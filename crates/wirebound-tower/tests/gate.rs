@@ -23,6 +23,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio_rustls::client::TlsStream;
 use wirebound::engine::{NewKey, Scope};
 use wirebound::revocation::TokenId;
@@ -31,7 +32,9 @@ use wirebound::store::{
     Answer, Change, Commit, Durability, Key, MemoryStore, Space, Store, StoreError, StoreErrorKind,
     Stored,
 };
-use wirebound::{Clock as _, KeyLabel, KeyScopes, Lifetime, Policy, Preset, Subject, Timestamp};
+use wirebound::{
+    Clock as _, KeyLabel, KeyScopes, Lifetime, Policy, Preset, SessionId, Subject, Timestamp,
+};
 use wirebound_assertion::{Algorithm, Ring, Schedule, SigningKey};
 use wirebound_tower::assertion::{Assertions, Keys, REMEMBERED};
 use wirebound_tower::gate::{Access, Gate, Intent, Machine, Session, SignInIntent, open_to_all};
@@ -40,12 +43,15 @@ use common::{Client, HOST, Server, exchange};
 
 const OURS: &str = "__Host-wirebound";
 
-/// A store that counts its writes and can fall silent.
+/// A store that counts its writes, can fall silent, and can take its time over a write.
 #[derive(Debug, Default)]
 struct Moody {
     inner: MemoryStore,
     silent: AtomicBool,
     commits: AtomicUsize,
+    slow: AtomicBool,
+    held: Held,
+    done: AtomicUsize,
 }
 
 impl Moody {
@@ -64,7 +70,17 @@ impl Store for Moody {
 
     fn commit<'a>(&'a self, changes: Vec<Change>, durability: Durability) -> Answer<'a, Commit> {
         self.commits.fetch_add(1, Ordering::SeqCst);
-        self.says(self.inner.commit(changes, durability))
+        Box::pin(async move {
+            if self.slow.load(Ordering::SeqCst) {
+                self.held.wait().await;
+            }
+            if self.silent.load(Ordering::SeqCst) {
+                return Err(StoreError::new(StoreErrorKind::Unavailable));
+            }
+            let commit = self.inner.commit(changes, durability).await;
+            self.done.fetch_add(1, Ordering::SeqCst);
+            commit
+        })
     }
 
     fn due<'a>(
@@ -158,9 +174,48 @@ async fn flood(_: Session) -> Response {
     Response::new(axum::body::Body::new(Flood))
 }
 
+/// What goes on when the test says so.
+#[derive(Clone, Debug, Default)]
+struct Held {
+    arrived: Arc<AtomicUsize>,
+    go_on: Arc<Notify>,
+}
+
+impl Held {
+    async fn wait(&self) {
+        self.arrived.fetch_add(1, Ordering::SeqCst);
+        self.go_on.notified().await;
+    }
+
+    async fn arrives(&self, count: usize) {
+        common::until(|| self.arrived.load(Ordering::SeqCst) == count).await;
+    }
+}
+
 async fn site() -> (Server, Gate, Arc<Moody>) {
+    let (server, gate, store, _) = slow_site(common::strict()).await;
+    (server, gate, store)
+}
+
+async fn slow_site(policy: Policy) -> (Server, Gate, Arc<Moody>, Held) {
+    let held = Held::default();
+    let (page, out) = (held.clone(), held.clone());
     let app = Router::new()
         .route("/", get(anybody))
+        .route(
+            "/slow",
+            get(async move |access| {
+                page.wait().await;
+                anybody(access).await
+            }),
+        )
+        .route(
+            "/slow/logout",
+            post(async move || {
+                out.wait().await;
+                logout().await
+            }),
+        )
         .route("/login", post(login))
         .route("/logout", post(logout))
         .route("/me", get(me))
@@ -168,8 +223,9 @@ async fn site() -> (Server, Gate, Arc<Moody>) {
         .route("/ticker", get(ticker))
         .route("/flood", get(flood));
     let store = Arc::new(Moody::default());
-    let (server, gate) = Server::gated(app, Arc::<Moody>::clone(&store), open_to_all()).await;
-    (server, gate, store)
+    let (server, gate) =
+        Server::gated(policy, app, Arc::<Moody>::clone(&store), open_to_all()).await;
+    (server, gate, store, held)
 }
 
 #[tokio::test]
@@ -247,7 +303,7 @@ async fn hybrid() -> (Server, Gate, Arc<Moody>) {
     let store = Arc::new(Moody::default());
     let held = Arc::<Moody>::clone(&store);
     let assertions = Some(Arc::new(assertions));
-    let (server, gate) = Server::gated_as(app, held, open_to_all(), policy, assertions).await;
+    let (server, gate) = Server::asserting(policy, app, held, open_to_all(), assertions).await;
     (server, gate, store)
 }
 
@@ -620,4 +676,115 @@ async fn what_streams_to_a_secret_that_is_dead_stops_although_a_later_one_overla
         gone.is_ok(),
         "its streams go on for as long as a stranger's overlap"
     );
+}
+
+/// Tabs are restored after their session ended. One of them shows a page that takes its time; in another she signs in
+/// meanwhile.
+#[tokio::test]
+async fn a_late_answer_clears_nothing_that_a_newer_sign_in_set() {
+    let (server, _gate, _, held) = slow_site(common::strict()).await;
+    for (over, method, path) in [(true, "GET", "/slow"), (false, "POST", "/slow/logout")] {
+        let mut alice = Visitor::new(&server);
+        alice.ask(&server, "POST", "/login").await;
+        let before = alice.cookies.clone();
+        if over {
+            alice.ask(&server, "POST", "/logout").await;
+            alice.cookies = before;
+        }
+        let mut tab = alice.client.connect(&server).await.unwrap();
+        let text = alice.head(method, path, "Sec-Fetch-Mode: navigate\r\n");
+        let arrived = held.arrived.load(Ordering::SeqCst) + 1;
+        let late = exchange(&mut tab, &text);
+        let newer = async {
+            held.arrives(arrived).await;
+            let (_, body) = alice.ask(&server, "POST", "/login").await;
+            assert_eq!(body, "hello alice");
+            held.go_on.notify_one();
+        };
+        let (late, ()) = tokio::join!(late, newer);
+        let (head, body) = late.unwrap();
+        assert!(head.starts_with("HTTP/1.1 200"), "{path}: {head}");
+        assert_eq!(body == "nobody", over, "{path}: {body}");
+        assert!(!head.contains("set-cookie"), "{path}: {head}");
+    }
+}
+
+/// A session whose owner left, and her browser, restarted, so much later that its ticket alone is no proof any more; the next
+/// write takes its time.
+async fn away(by: Lifetime) -> (Server, Gate, Arc<Moody>, Visitor, SessionId) {
+    let (server, gate, store, _) = slow_site(Policy::default()).await;
+    let mut alice = Visitor::new(&server);
+    alice.ask(&server, "POST", "/login").await;
+    let cookie = alice.cookies[OURS].clone();
+    let older = gate.engine().read(cookie.as_bytes()).unwrap().session();
+    common::leave(alice.wire.take().unwrap()).await;
+    common::until(|| gate.engine().connected() == 0 && server.census.connections() == 0).await;
+    server.clock.forward(by);
+    let mut back = Visitor::new(&server);
+    back.cookies = alice.cookies;
+    store.done.store(0, Ordering::SeqCst);
+    store.slow.store(true, Ordering::SeqCst);
+    (server, gate, store, back, older)
+}
+
+/// Until it is not asked to come again: the answer.
+async fn in_the_end(visitor: &mut Visitor, server: &Server, method: &str, path: &str) -> String {
+    for _ in 0..8 {
+        let (head, _) = visitor.once(server, method, path, "").await;
+        if !head.starts_with("HTTP/1.1 307") {
+            return head;
+        }
+    }
+    panic!("no end of redirects")
+}
+
+#[tokio::test]
+async fn a_sign_in_that_happened_is_answered_though_the_older_session_could_not_be_ended() {
+    let (server, gate, store, mut back, older) = away(Lifetime::from_mins(70)).await;
+    let (head, ()) = tokio::join!(in_the_end(&mut back, &server, "POST", "/login"), async {
+        store.held.arrives(1).await;
+        store.held.go_on.notify_one();
+        store.held.arrives(2).await;
+        store.silent.store(true, Ordering::SeqCst);
+        store.held.go_on.notify_one();
+    });
+    assert!(head.starts_with("HTTP/1.1 303"), "{head}");
+    store.silent.store(false, Ordering::SeqCst);
+    store.slow.store(false, Ordering::SeqCst);
+    assert_eq!(back.ask(&server, "GET", "/me").await.1, "hello alice");
+    let now = server.clock.read();
+    let stands = gate.engine().session(older, now).await.unwrap();
+    assert!(stands.is_some(), "it was the second write that failed");
+}
+
+#[tokio::test]
+async fn whoever_hangs_up_does_not_keep_alive_what_the_request_ends() {
+    for (by, method, path, writes) in [
+        // The older session of a sign-in.
+        (Lifetime::from_mins(70), "POST", "/login", 2),
+        // One whose time is over.
+        (Lifetime::from_hours(9), "GET", "/me", 1),
+    ] {
+        let (server, gate, store, mut back, older) = away(by).await;
+        {
+            let asking = in_the_end(&mut back, &server, method, path);
+            let last_write = async {
+                for write in 1..writes {
+                    store.held.arrives(write).await;
+                    store.held.go_on.notify_one();
+                }
+                store.held.arrives(writes).await;
+            };
+            tokio::select! {
+                head = asking => panic!("{path}: {head}"),
+                () = last_write => {}
+            }
+        }
+        common::until(|| server.census.connections() == 0).await;
+        store.held.go_on.notify_one();
+        common::until(|| store.done.load(Ordering::SeqCst) == writes).await;
+        let now = server.clock.read();
+        let gone = gate.engine().session(older, now).await.unwrap();
+        assert!(gone.is_none(), "{path}");
+    }
 }

@@ -299,3 +299,36 @@ async fn a_form_posted_again_from_our_page_passes_with_the_session() {
     let answer = client.ask(again).await;
     assert_eq!(answer.body, "app=alice subject=alice role=user");
 }
+
+/// A browser takes a redirect that does not permit the asking origin for a network error, and only the app knows whom it permits.
+#[tokio::test]
+async fn a_script_of_a_sister_site_is_answered_by_the_app_and_never_sent_on() {
+    let (_app, gateway) = site("").await;
+    let script = |site: &str| {
+        Ask::get("/me")
+            .field("sec-fetch-mode", "cors")
+            .field("sec-fetch-dest", "empty")
+            .field("sec-fetch-site", site)
+    };
+    for http in [Http::One, Http::Two] {
+        let member = Client::new(&gateway, http);
+        member.ask(Ask::post("/sign-in", "name=alice")).await;
+        let served = member.ask(script("same-site")).await;
+        assert_eq!(served.status, 200, "{served:?}");
+        assert!(served.body.starts_with("app=alice"), "{served:?}");
+        let handed_over = member.ask(script("same-origin")).await;
+        assert_eq!(handed_over.status, 307, "it waited for one of our own");
+        assert!(member.get("/me").await.body.starts_with("app=alice"));
+        // A connection that proves nothing yet.
+        let strange = member.other_connection().without_tickets();
+        let served = strange.ask(script("same-site")).await;
+        assert_eq!(served.status, 200, "{served:?}");
+        assert!(served.body.starts_with("app=nobody"), "{served:?}");
+        let challenged = strange.ask(script("same-origin")).await;
+        assert_eq!(challenged.status, 307);
+    }
+    assert!(
+        gateway.events("not_proven").is_empty(),
+        "evidence of nothing"
+    );
+}

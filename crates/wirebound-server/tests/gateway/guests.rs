@@ -125,6 +125,43 @@ async fn the_ordinary_cookie_comes_with_documents_and_fetches_and_not_with_image
 }
 
 #[tokio::test]
+async fn an_image_brings_the_first_cookie_of_a_session_and_a_nonce_and_no_later_ticket() {
+    let app = App::start().await;
+    let gateway = Gateway::before(&app.url, UNTIL).await;
+    let image = |path: &str| Ask::get(path).field("sec-fetch-dest", "image");
+    let visitor = Client::new(&gateway, Http::Two);
+    assert_eq!(form(&visitor.ask(image("/change")).await), "s1.");
+    let from_before = with_old_cookie(&gateway, &app.knew("alice"));
+    assert_eq!(form(&from_before.ask(image("/me")).await), "w1.");
+    for (ask, ticket) in [(image("/me"), ""), (Ask::get("/me").person(), "w1.")] {
+        let member = Client::new(&gateway, Http::Two);
+        member.ask(Ask::post("/sign-in", "name=alice")).await;
+        let handed_over = member.ask(ask).await;
+        assert_eq!(handed_over.status, 307);
+        assert_eq!(handed_over.sets("__Host-wirebound-h").len(), 1);
+        assert_eq!(form(&handed_over), ticket);
+    }
+}
+
+/// Nothing clears the cookie of a session that is over while the app shows its open pages, so nothing may wait for that.
+#[tokio::test]
+async fn a_script_s_visitor_gets_a_cookie_although_the_jar_has_one_of_a_session_that_is_over() {
+    let app = App::start().await;
+    let gateway = Gateway::before(&app.url, "").await;
+    let visitor = Client::new(&gateway, Http::Two);
+    visitor.sign_in("alice").await;
+    let over = format!("{OURS}={}", visitor.cookie(OURS).unwrap());
+    assert!(visitor.ask(Ask::post("/sign-off", "")).await.clears());
+    let page = Ask::get("/").cookies(&over).person();
+    assert_eq!(form(&visitor.follow(page).await), "", "nor cleared");
+    for (dest, expected) in [("image", ""), ("empty", "s1.")] {
+        let ask = Ask::get("/change").cookies(&over);
+        let answer = visitor.follow(ask.field("sec-fetch-dest", dest)).await;
+        assert_eq!(form(&answer), expected, "{dest}");
+    }
+}
+
+#[tokio::test]
 async fn an_app_that_keeps_its_cookie_through_the_sign_in_promotes_by_the_first_answered_post() {
     let app = App::start().await;
     let gateway = Gateway::before(&app.url, "").await;

@@ -136,6 +136,76 @@ async fn one_of_mine_ends_really_and_nobody_elses_does() {
     }
 }
 
+/// A thief's ticket opens her session while she is away; it opens no list of where else she is, and no way to throw her out there.
+#[tokio::test]
+async fn whoever_came_by_a_ticket_sees_and_ends_no_session_but_that_one_where_connections_are_bound()
+ {
+    for (preset, bound) in [("balanced", true), ("portable", false)] {
+        let app = App::start().await;
+        let config = format!("{RULES}\n[session]\npreset = \"{preset}\"\n");
+        let gateway = Gateway::before(&app.url, &config).await;
+        let away = signed_in(&gateway, Http::Two, "alice").await;
+        let there = signed_in(&gateway, Http::Two, "alice").await;
+        let others = own_id(&there).await;
+        away.hang_up().await;
+        let copy = away.thief(&gateway);
+        let list = json(&copy.get("/.wirebound/sessions").await);
+        let listed = list["sessions"].as_array().unwrap();
+        let own = listed.iter().find(|one| one["current"] == true).unwrap();
+        assert_eq!(own["strength"], "ticket");
+        assert_eq!(list["over_devices"], !bound, "{list:#?}");
+        assert_eq!(list.to_string().contains(&others), !bound, "{list:#?}");
+        let page = copy.ask(Ask::get("/.wirebound/sessions").person()).await;
+        for (said, expected) in [
+            ("Elsewhere", !bound),
+            ("sign in again", bound),
+            ("/.wirebound/sessions/end-", !bound),
+            ("action=\"/.wirebound/logout\"", bound),
+        ] {
+            assert_eq!(page.body.contains(said), expected, "{said}: {}", page.body);
+        }
+        if bound {
+            for ask in [
+                Ask::post("/.wirebound/sessions/end-others", ""),
+                Ask::post("/.wirebound/sessions/end-all", ""),
+                Ask::post("/.wirebound/sessions/end", &format!("session={others}")),
+                Ask::delete(&format!("/.wirebound/sessions/{others}")),
+                Ask::delete("/.wirebound/sessions/00000000000000000000"),
+            ] {
+                let refused = copy.ask(ask).await;
+                assert_eq!(refused.status, 403, "{refused:?}");
+                assert_eq!(refused.field("wirebound-reason"), "insufficient_strength");
+            }
+            assert!(is_in(&copy).await && is_in(&there).await);
+            // Whoever signs in again is more than a copy.
+            copy.sign_in("alice").await;
+            assert_eq!(sessions(&copy).await.len(), 2);
+        }
+        let ended = copy
+            .ask(Ask::post("/.wirebound/sessions/end-others", ""))
+            .await;
+        assert_eq!(json(&ended)["ended"], 1, "{preset}");
+        assert!(!is_in(&there).await && is_in(&copy).await);
+    }
+}
+
+#[tokio::test]
+async fn who_came_by_a_ticket_ends_that_session() {
+    let app = App::start().await;
+    let config = format!("{RULES}\n[session]\npreset = \"balanced\"\n");
+    let gateway = Gateway::before(&app.url, &config).await;
+    let alice = signed_in(&gateway, Http::Two, "alice").await;
+    alice.hang_up().await;
+    let again = alice.thief(&gateway);
+    let list = json(&again.get("/.wirebound/sessions").await);
+    let own = list["sessions"][0]["id"].as_str().unwrap();
+    let ended = again
+        .ask(Ask::delete(&format!("/.wirebound/sessions/{own}")))
+        .await;
+    assert_eq!(json(&ended)["ended"], 1);
+    assert!(ended.clears() && !is_in(&again).await);
+}
+
 #[tokio::test]
 async fn the_others_or_all_end_and_the_page_leads_on() {
     let (_app, gateway) = site().await;

@@ -25,7 +25,6 @@ pub(super) struct Departure {
     pub(super) nonce_spent: bool,
     pub(super) hand_on: bool,
     pub(super) clear_echoes: Vec<usize>,
-    pub(super) clears_session: bool,
     /// The mark of a bounce came along: it has done its work.
     pub(super) clears_bounce: bool,
     /// A session whose genuine cookie came along without a proof.
@@ -35,7 +34,7 @@ pub(super) struct Departure {
     pub(super) offered: bool,
     pub(super) safe: bool,
     pub(super) person: bool,
-    /// Its cookie was of a session that is not there any more, or of none.
+    /// Its cookie was of a session that is over, or of none, and no newer one took its place.
     pub(super) dead: bool,
     /// Its answer may carry a secret that nobody asked for.
     pub(super) takes_secret: bool,
@@ -70,7 +69,8 @@ impl Departure {
     }
 
     /// A request with an unproved cookie gets a new one only if it navigates or changes something: an image that lost a
-    /// race must not overwrite what the page has won. Where there was nothing to win, a script's request may get one too.
+    /// race must not overwrite what the page has won. Where there was nothing to win, a script's request may get one too. One
+    /// that offered no cookie gets it whatever it is: the app set its own, a captcha's image say, and it must be kept.
     const fn may_set_session(&self) -> bool {
         let nothing_to_win = !self.offered || (self.dead && self.takes_secret);
         self.verified_before || nothing_to_win || self.person || !self.safe
@@ -115,9 +115,6 @@ impl Gate {
             .clear_echoes(response.headers_mut(), &departure.clear_echoes);
         if departure.clears_bounce {
             self.names().clear_bounce(response.headers_mut());
-        }
-        if departure.clears_session {
-            self.names().clear_session(response.headers_mut());
         }
         let intent = response.extensions_mut().remove::<Intent>();
         if let Some(intent) = intent.filter(|_| !departure.machine) {
@@ -187,14 +184,8 @@ impl Gate {
                 }
             }
             (Intent::SignIn(intent), _) if departure.may_set_session() => {
-                self.sign_in(access, intent, response).await?;
-                if let Some(older) = departure.older {
-                    let now = self.now().unwrap_or_else(|| access.now());
-                    self.engine()
-                        .replace_older(&access.wired().wire, older, now)
-                        .await?;
-                }
-                Ok(())
+                self.sign_in(access, departure.older, intent, response)
+                    .await
             }
             (Intent::Guest(intent), None) if departure.may_set_session() => {
                 self.welcome(access, intent, response).await
@@ -219,6 +210,7 @@ impl Gate {
     async fn sign_in(
         &self,
         access: &Access,
+        older: Option<wirebound::SessionId>,
         intent: SignInIntent,
         response: &mut Response<Body>,
     ) -> Result<(), Failed> {
@@ -241,9 +233,19 @@ impl Gate {
             Arc::clone(wired),
             access.verified().cloned(),
         );
-        let signed_in =
-            to_its_end(async move { engine.sign_in(&on.wire, request, named.as_ref(), now).await })
-                .await??;
+        let signed_in = to_its_end(async move {
+            let signed_in = engine
+                .sign_in(&on.wire, request, named.as_ref(), now)
+                .await?;
+            if let Some(older) = older
+                && let Err(error) = engine.replace_older(&on.wire, older, now).await
+            {
+                // Nobody is told that the sign-in failed: it did not.
+                tracing::error!(%error, session = %older, "cannot end the older session of a sign-in: it stands until its time is over");
+            }
+            Ok::<_, NotSignedIn>(signed_in)
+        })
+        .await??;
         self.give(wired, &signed_in, intent.persistent, now, response);
         self.assert_anew(access, &signed_in.verified, response)
             .await;
@@ -476,8 +478,9 @@ impl Gate {
         scope: Scope,
         response: &mut Response<Body>,
     ) -> Result<(), Failed> {
-        self.sign_out_now(access, verified, scope).await?;
-        if scope != Scope::Others {
+        let ended = self.sign_out_now(access, verified, scope).await?;
+        // Where it was over already, the jar may have a newer cookie by now.
+        if scope != Scope::Others && ended > 0 {
             self.names().clear_session(response.headers_mut());
             never_public(response.headers_mut());
         }

@@ -169,14 +169,15 @@ impl Gate {
 
     /// Signs out. A POST from our own pages only: that has been checked.
     async fn log_out(&self, access: &Access, asker: Asker) -> Result<Response<Bytes>, StoreError> {
-        if let Some(verified) = access.verified() {
-            self.sign_out_now(access, verified, Scope::Session).await?;
-        }
+        let ended = match access.verified() {
+            Some(verified) => self.sign_out_now(access, verified, Scope::Session).await?,
+            None => 0,
+        };
         let mut response = match asker {
             Asker::Person => see_other(self.answers().login.as_deref().unwrap_or("/")),
             Asker::Program => status(StatusCode::NO_CONTENT),
         };
-        if access.verified().is_some() {
+        if ended > 0 {
             self.names().clear_session(response.headers_mut());
         }
         Ok(response)

@@ -79,6 +79,8 @@ pub(super) struct Read {
     /// A browser reads its answer as a document or by a script: it may carry a secret that nobody asked for.
     pub(super) takes_secret: bool,
     pub(super) get: bool,
+    /// Its client can follow a 307 to the same URL.
+    pub(super) can_follow: bool,
 }
 
 impl Read {
@@ -97,14 +99,10 @@ impl Read {
             safe: parts.method.is_safe(),
             takes_secret: !websocket && takes_secret(parts),
             get: parts.method == Method::GET,
+            can_follow: !websocket && !csrf::is_read_elsewhere(&parts.headers, &authority),
             websocket,
             authority,
         })
-    }
-
-    /// Whether the client of this request can follow a 307 to the same URL.
-    pub(super) const fn can_follow(&self) -> bool {
-        !self.websocket
     }
 }
 
@@ -295,7 +293,7 @@ impl Gate {
             nonce: shown.hand_over.and_then(Secret::parse),
             echoes: &echoes,
             request: request_of(parts),
-            can_follow: read.can_follow(),
+            can_follow: read.can_follow,
             held: false,
             surprise: read.surprise,
             other_client,
@@ -305,12 +303,7 @@ impl Gate {
         };
         let mut now = now;
         loop {
-            let outcome = if presented.is_sealed() {
-                self.prove_sealed(wired, &presented, &offer, now).await?
-            } else {
-                engine.prove(&wired.wire, &offer, now).await?
-            };
-            match outcome {
+            match self.prove(wired, &presented, &offer, now).await? {
                 Outcome::Hold(joining, longest) => {
                     let longest = Duration::from_millis(longest.as_millis());
                     // Joined or not: it is judged again.
@@ -340,9 +333,10 @@ impl Gate {
         }
     }
 
-    /// The first request with a sealed cookie makes its session: whole or not at all, also when the client hangs up
-    /// meanwhile. Else a page that is left early would leave a session that no wire holds, and nobody could prove.
-    async fn prove_sealed(
+    /// Goes to its end, also when the client hangs up meanwhile: what is shown may end a session, and then whatever streams
+    /// to it must hear of it. The first request with a sealed cookie makes its session: a page that is left early would else
+    /// leave one that no wire holds, and nobody could prove.
+    async fn prove(
         &self,
         wired: &Arc<Wired>,
         presented: &Arc<Presented>,

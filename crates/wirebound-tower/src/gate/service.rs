@@ -328,19 +328,16 @@ impl Gate {
                 return entry;
             }
             Identity::Challenge(nonce) => return self.challenge(parts, &shown, &nonce),
-            Identity::Nobody { refusal, told } => {
-                let clears = clears_cookie(refusal, told, asker);
-                (
-                    None,
-                    refusal,
-                    Departure {
-                        clears_session: clears,
-                        dead: refusal == Some(Refusal::Unauthenticated),
-                        older: self.unproved(&shown, refusal.filter(|_| told)),
-                        ..Departure::of(&read, &shown, asker)
-                    },
-                )
-            }
+            Identity::Nobody { refusal, told } => (
+                None,
+                refusal,
+                Departure {
+                    dead: refusal
+                        .is_some_and(|why| why == Refusal::Unauthenticated || is_over(why)),
+                    older: self.unproved(&shown, refusal.filter(|_| told)),
+                    ..Departure::of(&read, &shown, asker)
+                },
+            ),
             Identity::Known { accepted, .. } if accepted.hand_on && carries(parts, &read) => {
                 return self.hand_on(wired, parts, now);
             }
@@ -488,7 +485,7 @@ impl Gate {
 
     fn maybe_clear(&self, entry: &mut Entry, refusal: Refusal, told: bool, asker: Asker) {
         if let Entry::Answered { response, .. } = entry
-            && clears_cookie(Some(refusal), told, asker)
+            && clears_cookie(refusal, told, asker)
         {
             self.names().clear_session(response.headers_mut());
         }
@@ -637,20 +634,24 @@ pub(super) fn tell_surprise(wired: &Wired, parts: &Parts, shadowed: bool) {
 /// Whether a request is safe and its client can follow a 307, so that its answer may carry a hand-over.
 fn carries(parts: &Parts, read: &Read) -> bool {
     read.safe
-        && read.can_follow()
+        && read.can_follow
         && !parts.headers.contains_key(http::header::RANGE)
         && parts.method != http::Method::OPTIONS
 }
 
-/// Whether the answer clears our cookie: only on a navigation, only where an ended session was shown, never for one
-/// that was replaced by a newer.
-fn clears_cookie(refusal: Option<Refusal>, told: bool, asker: Asker) -> bool {
-    let over = match refusal {
-        Some(Refusal::PhantomSession(ending)) => ending != wirebound::Ending::Replaced,
-        Some(Refusal::SessionExpired(_)) => true,
-        _ => false,
-    };
-    over && told && asker == Asker::Person
+/// Whether an answer of our own clears our cookie: only on a navigation, only where an ended session was shown. What the app
+/// answers clears nothing: it may take its time, and somebody may sign in meanwhile in another tab.
+fn clears_cookie(refusal: Refusal, told: bool, asker: Asker) -> bool {
+    is_over(refusal) && told && asker == Asker::Person
+}
+
+/// Whether a cookie is of a session that is over, and that no newer one replaced.
+fn is_over(refusal: Refusal) -> bool {
+    matches!(
+        refusal,
+        Refusal::PhantomSession(ending) | Refusal::SessionExpired(ending)
+            if ending != wirebound::Ending::Replaced
+    )
 }
 
 /// A 307 to the very same URL.

@@ -1,7 +1,8 @@
 //! Sessions for their owners: see mine, end one, end the others, end all.
 //!
 //! Whose they are is decided by what this very request proved, never by what it names: an id that is not among the
-//! asker's own is answered as one that does not exist.
+//! asker's own is answered as one that does not exist. Where connections are bound, whoever came by a ticket may be one who
+//! copied it: he sees and ends the session that he came by, and no other.
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION};
@@ -9,7 +10,7 @@ use http::{HeaderValue, Response, StatusCode};
 use serde_json::{Value, json};
 use wirebound::engine::{Scope, SessionSummary};
 use wirebound::store::StoreError;
-use wirebound::{Ending, Refusal, SessionId, Subject, Timestamp, Verified};
+use wirebound::{Ending, Refusal, SessionId, Strength, Subject, Timestamp, Verified};
 
 use super::depart::to_its_end;
 use super::{Access, Gate};
@@ -19,6 +20,10 @@ use crate::refusal::{Asker, Told, respond, tell};
 /// Said to those whom nobody named.
 const NAMELESS: &str =
     "Nobody has said who you are, so what you have open on other devices cannot be known here.";
+
+/// Said to those whom a copy of their cookie would have brought here too.
+const BY_COOKIE: &str = "You are known here by your cookie alone, as after a restart of the browser, and a copy of it would be too. \
+     To see and end what is open elsewhere, sign in again.";
 
 /// What is to be ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,22 +44,41 @@ impl Gate {
             return Ok(self.nobody_here(access, asker));
         };
         let now = access.now();
-        let sessions = self.engine().sessions_of(verified.subject(), now).await?;
+        let mut sessions = self.engine().sessions_of(verified.subject(), now).await?;
+        let by_cookie = self.is_by_cookie(verified);
+        sessions.retain(|session| !by_cookie || session.id == verified.session());
+        let why = self.why_alone(verified);
+        let listed = to_html(&sessions, verified, now);
         Ok(match asker {
             Asker::Person => self.answers().look.page(&Sheet {
                 status: StatusCode::OK,
                 code: "",
                 title: "Where you are signed in",
-                text: if is_nameless(verified.subject()) {
-                    NAMELESS
+                text: why.unwrap_or_default(),
+                content: if by_cookie {
+                    listed.sign_in_again()
                 } else {
-                    ""
+                    listed.with(&ways_out(sessions.len()))
                 },
-                content: to_html(&sessions, verified, now),
                 script: None,
             }),
-            Asker::Program => document(&to_json(&sessions, verified, now)),
+            Asker::Program => document(&to_json(&sessions, verified, why, now)),
         })
+    }
+
+    /// Whether the asker is known by what a copy of his cookie would prove as well, where there is more to prove by.
+    fn is_by_cookie(&self, verified: &Verified) -> bool {
+        let binds = self.engine().policy().preset.binds_wires();
+        binds && verified.strength() < Strength::Wire && !is_nameless(verified.subject())
+    }
+
+    /// Why the asker hears of no session but his own.
+    fn why_alone(&self, verified: &Verified) -> Option<&'static str> {
+        if is_nameless(verified.subject()) {
+            Some(NAMELESS)
+        } else {
+            self.is_by_cookie(verified).then_some(BY_COOKIE)
+        }
     }
 
     /// Ends sessions of the asker. That it comes from our own pages has been checked.
@@ -68,6 +92,10 @@ impl Gate {
             return Ok(self.nobody_here(access, asker));
         };
         let own = verified.session();
+        if end.is_some_and(|end| end != End::One(own)) && self.is_by_cookie(verified) {
+            let weak = Refusal::InsufficientStrength;
+            return Ok(respond(weak, asker, true, self.answers()));
+        }
         let ended = match end {
             Some(End::One(id)) if id == own => {
                 self.sign_out_now(access, verified, Scope::Session).await?
@@ -85,11 +113,11 @@ impl Gate {
             Asker::Person => see_other(if is_over { "/" } else { "/.wirebound/sessions" }),
             Asker::Program => {
                 let mut text = json!({ "ended": ended });
-                note(&mut text, verified.subject());
+                note(&mut text, self.why_alone(verified));
                 document(&text)
             }
         };
-        if is_over {
+        if is_over && ended > 0 {
             self.names().clear_session(response.headers_mut());
         }
         Ok(response)
@@ -135,16 +163,21 @@ fn is_nameless(subject: &Subject) -> bool {
     subject.as_bytes().starts_with(b"a:")
 }
 
-fn note(document: &mut Value, subject: &Subject) {
+fn note(document: &mut Value, why_alone: Option<&str>) {
     if let Some(map) = document.as_object_mut() {
-        map.insert("over_devices".to_owned(), (!is_nameless(subject)).into());
-        if is_nameless(subject) {
-            map.insert("why".to_owned(), NAMELESS.into());
+        map.insert("over_devices".to_owned(), why_alone.is_none().into());
+        if let Some(why) = why_alone {
+            map.insert("why".to_owned(), why.into());
         }
     }
 }
 
-fn to_json(sessions: &[SessionSummary], verified: &Verified, now: Timestamp) -> Value {
+fn to_json(
+    sessions: &[SessionSummary],
+    verified: &Verified,
+    why_alone: Option<&str>,
+    now: Timestamp,
+) -> Value {
     let one = |session: &SessionSummary| {
         let current = session.id == verified.session();
         json!({
@@ -162,7 +195,7 @@ fn to_json(sessions: &[SessionSummary], verified: &Verified, now: Timestamp) -> 
     };
     let sessions: Vec<Value> = sessions.iter().map(one).collect();
     let mut document = json!({ "sessions": sessions, "now": now.as_millis() });
-    note(&mut document, verified.subject());
+    note(&mut document, why_alone);
     document
 }
 
@@ -185,7 +218,13 @@ fn to_html(sessions: &[SessionSummary], verified: &Verified, now: Timestamp) -> 
             .text(&session.id.to_string())
             .tag("\"><button>Sign out</button></form>\n</section>\n");
     }
-    if sessions.len() > 1 {
+    html
+}
+
+/// The buttons that end more than one.
+fn ways_out(sessions: usize) -> Html {
+    let mut html = Html::new();
+    if sessions > 1 {
         html = html
             .tag("<form method=\"post\" action=\"/.wirebound/sessions/end-others\"><button>Sign out everywhere else</button></form>\n");
     }

@@ -241,8 +241,9 @@ impl Server {
         }
     }
 
-    /// An app behind the gate, on a store of the test's choice.
+    /// An app behind the gate, under a policy and on a store of the test's choice.
     pub async fn gated<S, R>(
+        policy: wirebound::Policy,
         app: S,
         store: Arc<dyn wirebound::store::Store>,
         needs: wirebound_tower::gate::Needs,
@@ -258,15 +259,15 @@ impl Server {
         R: http_body::Body<Data = Bytes> + Send + 'static,
         R::Error: Into<wirebound_tower::body::BoxError>,
     {
-        Self::gated_as(app, store, needs, strict(), None).await
+        Self::asserting(policy, app, store, needs, None).await
     }
 
-    /// Under another policy, with signed assertions if there are any.
-    pub async fn gated_as<S, R>(
+    /// The same, with signed assertions if there are any.
+    pub async fn asserting<S, R>(
+        policy: wirebound::Policy,
         app: S,
         store: Arc<dyn wirebound::store::Store>,
         needs: wirebound_tower::gate::Needs,
-        policy: wirebound::Policy,
         assertions: Option<Arc<wirebound_tower::assertion::Assertions>>,
     ) -> (Self, wirebound_tower::gate::Gate)
     where

@@ -249,8 +249,13 @@ impl Engine {
         now: Timestamp,
     ) -> bool {
         let attached = matches!(self.proof(record, wire, offer, now), Proof::Attached(_));
+        !attached && self.is_away(record, wire)
+    }
+
+    /// Whether a wire comes from an address that the session is not held to.
+    pub(super) fn is_away(&self, record: &Record, wire: &Wire) -> bool {
         let (before, here) = (earlier(record).address, wire.core.side().address);
-        !attached && !self.policy.bound_to_ip.allows(before, here)
+        !self.policy.bound_to_ip.allows(before, here)
     }
 
     pub(super) fn recourse(&self, wire: &Wire, offer: &Offer<'_>) -> Recourse {
@@ -354,11 +359,12 @@ pub(super) struct Asked {
 }
 
 impl Engine {
-    /// Whether a trunk wire of a session is connected and answers.
-    pub(super) async fn has_trunk(&self, session: SessionId) -> bool {
+    /// Whether a session's owner is there: on a trunk wire that answers or, where wires prove nothing, with a request that is
+    /// being answered.
+    pub(super) async fn is_there(&self, session: SessionId) -> bool {
         let mut wires = self.bonds.wires(session);
-        wires.retain(|bound| bound.stock() == Stock::Trunk && !bound.visiting);
-        heard(wires).await == Company::Trunk
+        wires.retain(|bound| bound.stock() == Stock::Trunk || bound.visiting);
+        heard(wires).await != Company::Nobody
     }
 }
 

@@ -13,7 +13,7 @@ use crate::event::Event;
 use crate::families::roots;
 use crate::identity::Identity;
 use crate::ids::{Authority, SessionId, Subject};
-use crate::policy::Preset;
+use crate::policy::{Control, Preset};
 use crate::record::{Carrier, Family, HandOver, Origin, Raised, Record};
 use crate::role::{Role, Strength};
 use crate::secret::Secret;
@@ -443,8 +443,8 @@ impl Engine {
 /// The session of a sign-in that came with a cookie it did not prove.
 impl Engine {
     /// A sign-in arrived with the genuine cookie of an older session that its wire does not prove. That one ends, unless
-    /// its owner is connected or, under `strict`, may come back by more than a cookie: then both stand, and the operator is
-    /// told.
+    /// its owner is there or, under `strict`, may come back by more than a cookie, or the sign-in comes from an address that
+    /// it is not held to: then both stand, and the operator is told.
     ///
     /// # Errors
     ///
@@ -456,7 +456,11 @@ impl Engine {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let side = wire.core.side();
-        let stands = self.policy.preset == Preset::Strict || self.has_trunk(session).await;
+        let Some(older) = self.load_record(&session).await? else {
+            return self.found_gone(session).await;
+        };
+        let away = self.is_away(&older.value, wire) && !self.policy.is_shadowed(Control::Address);
+        let stands = self.policy.preset == Preset::Strict || away || self.is_there(session).await;
         if !stands && self.end(session, Ending::Replaced, now).await? {
             self.tell(Event::OlderSessionEnded { session, side });
         } else if stands {

@@ -12,8 +12,8 @@ use wirebound::engine::{Leaving, Ticketed};
 use wirebound::sequence::{Advance, Again, Rules};
 use wirebound::store::MemoryStore;
 use wirebound::{
-    By, Connected, Control, Ending, Event, Lifetime, Lineage, Need, OnTheft, Policy, Preset,
-    Refusal, Role, Secret, Stock, Strength, Transport,
+    BoundToIp, By, Connected, Control, Ending, Event, Lifetime, Lineage, Need, OnTheft, Policy,
+    Preset, Refusal, Role, Secret, Stock, Strength, Transport,
 };
 
 use crate::with;
@@ -997,6 +997,47 @@ fn an_older_session_whose_owner_is_away_ends_at_a_sign_in_that_names_it() {
         answer.refusal(),
         Some(Refusal::PhantomSession(Ending::Replaced))
     );
+}
+
+#[test]
+fn a_sign_in_from_an_address_that_an_older_session_is_not_held_to_ends_nothing() {
+    for (preset, shadowed, stands) in [
+        (balanced(), false, true),
+        (portable(), false, true),
+        (portable(), true, false),
+    ] {
+        let policy = Policy {
+            bound_to_ip: BoundToIp::Prefix,
+            shadow: if shadowed {
+                vec![Control::Address]
+            } else {
+                Vec::new()
+            },
+            ..preset
+        };
+        let (mut w, line, jar) = alice(policy);
+        let session = w.get(&line, &jar).verified().unwrap().session();
+        drop(line);
+        w.place = [198, 51, 100, 1].into();
+        let thief = w.full();
+        w.sign_in(&thief, "mallory", Role::USER);
+        block_on(w.engine.replace_older(&thief.wire, session, w.now)).unwrap();
+        assert_eq!(w.log.count("older_session_stands"), usize::from(stands));
+        assert_eq!(w.log.count("session_ended"), usize::from(!stands));
+    }
+}
+
+#[test]
+fn an_older_session_stands_while_a_request_of_it_is_being_answered_where_wires_prove_nothing() {
+    let (w, line, jar) = alice(portable());
+    let being_answered = w.get(&line, &jar);
+    let session = being_answered.verified().unwrap().session();
+    let other = w.plain();
+    block_on(w.engine.replace_older(&other.wire, session, w.now)).unwrap();
+    assert_eq!(w.log.count("older_session_stands"), 1);
+    drop(being_answered);
+    block_on(w.engine.replace_older(&other.wire, session, w.now)).unwrap();
+    assert_eq!(w.log.count("older_session_ended"), 1);
 }
 
 #[test]
