@@ -381,6 +381,8 @@ fn by_wire(policy: &Policy, facts: &Facts) -> Result<(Proved, Consequence), Deni
             },
             Consequence::Nothing,
         )),
+        // Two families showed one nonce: of one jar, or of a jar and its copy. Only the echo can say.
+        Proof::Lineage(_) if facts.nonce == Nonce::SpentElsewhere => stranger(policy, facts),
         Proof::Lineage(stock) => of_stock(policy, facts, stock, By::Lineage),
         Proof::Nothing => match facts.nonce {
             Nonce::Open(stock) => of_stock(policy, facts, stock, By::HandOver),

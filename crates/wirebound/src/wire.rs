@@ -597,7 +597,7 @@ pub enum HandOverKind {
 }
 
 impl Attachment {
-    /// Of a wire that goes back to `origin`. Whoever signed in over it, or came by a ticket, is owed a hand-over.
+    /// Of a wire that goes back to `origin`.
     pub(crate) fn new(
         session: SessionId,
         subject: Subject,
@@ -620,12 +620,16 @@ impl Attachment {
             digests: digest.into_iter().collect(),
             ticket: None,
             doubted: false,
-            hand_over: if matches!(by, By::SignIn | By::Ticket) {
-                HandOverDebt::Owed
-            } else {
-                HandOverDebt::Nothing
-            },
+            hand_over: HandOverDebt::Nothing,
         }
+    }
+
+    /// Whether its client could not come back without a hand-over.
+    pub(crate) const fn owing_hand_over(mut self, owes: bool) -> Self {
+        if owes {
+            self.hand_over = HandOverDebt::Owed;
+        }
+        self
     }
 
     /// No stronger than this, whatever the wire is.

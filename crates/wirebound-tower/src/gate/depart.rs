@@ -367,7 +367,7 @@ impl Gate {
                 wired.connection.close_after_response();
             }
             // It is offered at the next safe request on this wire, which must live until then.
-            None => self.wait_for_the_hand_over(wired),
+            None => self.wait_for_the_hand_over(wired, &signed_in.verified, now),
         }
         never_public(response.headers_mut());
     }
@@ -449,11 +449,18 @@ impl Gate {
         Ok(session.map(|session| session.absolute_until.since(now).as_secs()))
     }
 
-    /// Until its hand-over a wire is not closed for being idle: its client has no TLS ticket to come back with. Not for
-    /// ever: a client that asks for nothing for this long has to sign in again.
-    pub(super) fn wait_for_the_hand_over(&self, wired: &Wired) {
+    /// Until its hand-over a wire that owes one is not closed for being idle: its client has no TLS ticket to come back
+    /// with. Not for ever: a client that asks for nothing for this long has to sign in again.
+    pub(super) fn wait_for_the_hand_over(
+        &self,
+        wired: &Wired,
+        verified: &Verified,
+        now: Timestamp,
+    ) {
         const LONGEST: Duration = Duration::from_mins(30);
-        if self.engine().policy().preset.binds_wires() {
+        let engine = self.engine();
+        let owed = engine.hand_over_due(&wired.wire, verified, now).is_some();
+        if owed && engine.policy().preset.binds_wires() {
             wired.connection.exempt_from_idle(LONGEST);
         }
     }

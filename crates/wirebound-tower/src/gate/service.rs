@@ -379,7 +379,7 @@ impl Gate {
                 .await
             {
                 Ok(Some(entry)) => return entry,
-                Ok(None) if newcomer => self.wait_for_the_hand_over(wired),
+                Ok(None) if newcomer => self.wait_for_the_hand_over(wired, verified, now),
                 Ok(None) => {}
                 Err(error) => return self.cannot_say(&error, asker),
             }

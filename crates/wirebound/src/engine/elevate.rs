@@ -2,6 +2,7 @@
 //!
 //! The new secret is offered; until it is shown, the old one works at the old role, so a lost answer harms nobody.
 
+use super::hand_over::comes_back;
 use super::prove::side_text;
 use super::room::listed;
 use super::{Engine, TRIES, lost_race};
@@ -146,7 +147,9 @@ impl Engine {
             if !record.carrier.is_unsigned() {
                 self.guests.gone(session);
             }
-            wire.core.set_hand_over(session, HandOverDebt::Owed);
+            if !comes_back(&record, &wire.core) {
+                wire.core.set_hand_over(session, HandOverDebt::Owed);
+            }
             let cookie =
                 CookieValue::at(&self.keys, &session, record.epoch, from).ok_or_else(lost)?;
             return Ok(Elevated {

@@ -2,7 +2,7 @@
 //!
 //! A one-time nonce travels in the client's jar for 30 seconds. The first wire with tickets that shows it joins as
 //! trunk and spends it; ticketless wires are served and handed on. Its digest is part of the session's record, so
-//! that it is spent once, whatever happens to the process.
+//! that it is spent once, whatever happens to the process. Whoever comes back by lineage anyway is given none.
 
 use super::Engine;
 use crate::cookie::CookieValue;
@@ -134,6 +134,12 @@ impl Engine {
             None => Nonce::Open(offer.origin.stock()),
         }
     }
+}
+
+/// Whether the client of this wire comes back by its lineage: it needs no hand-over, and a nonce would be one more string
+/// that a copy of the jar could be first with.
+pub(super) fn comes_back(record: &Record, core: &WireCore) -> bool {
+    ticketed(core) && roots(core.lineage.as_ref()).any(|root| record.origin(&root).is_some())
 }
 
 /// Whether the client got TLS tickets on this wire.

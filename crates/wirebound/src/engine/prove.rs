@@ -63,8 +63,8 @@ pub struct Accepted {
     pub nonce_spent: bool,
     /// This wire has no tickets: serve, close it, and open one more ticket grant.
     pub hand_on: bool,
-    /// The wire was attached just now, by a guest's sealed cookie that came back for the first time or by a ticket: it owes
-    /// its client a hand-over, and must live until then.
+    /// The wire was attached just now, by a guest's sealed cookie that came back for the first time or by a ticket. If it
+    /// owes its client a hand-over ([`Engine::hand_over_due`]), it must live until then.
     pub newcomer: bool,
     /// This request was proved by itself, on a wire that proves nothing: hold it while anything is sent.
     pub visit: Option<Visit>,
