@@ -537,15 +537,14 @@ impl WireCore {
             .any(|attachment| attachment.session != session)
     }
 
-    /// A sign-in was answered for a session that was held at less: from here on the wire proves what it is.
-    pub(crate) fn raise(&self, session: SessionId) {
+    /// A sign-in was answered for a session that was held at less: from here on the wire proves what it is, and no more.
+    pub(crate) fn raise(&self, session: SessionId, above_user: Strength) {
         if let Some(attachment) = self
             .write()
             .iter_mut()
-            .find(|attachment| attachment.session == session)
+            .find(|attachment| attachment.session == session && !attachment.is_visiting())
         {
-            attachment.strength = attachment.origin.stock().strength();
-            attachment.most = Role::ranked(u8::MAX);
+            attachment.hold_to(attachment.origin.stock().strength(), above_user);
         }
     }
 
@@ -634,9 +633,14 @@ impl Attachment {
 
     /// No stronger than this, whatever the wire is.
     pub(crate) fn at_most(mut self, most: Strength, above_user: Strength) -> Self {
-        self.strength = self.strength.min(most);
-        self.most = Role::ranked(u8::MAX).usable_with(self.strength, above_user);
+        self.hold_to(self.strength.min(most), above_user);
         self
+    }
+
+    /// What a proof of this strength lets be used goes with it.
+    fn hold_to(&mut self, strength: Strength, above_user: Strength) {
+        self.strength = strength;
+        self.most = Role::ranked(u8::MAX).usable_with(strength, above_user);
     }
 
     /// The wire proves nothing; one request on it was proved.

@@ -200,11 +200,12 @@ impl Engine {
         let renewed = self.renew_as(wire, verified, client, true, now).await?;
         if renewed.is_some() {
             let own: Vec<_> = roots(wire.core.lineage.as_ref()).collect();
-            wire.core.raise(session);
+            let above_user = self.policy.above_user;
+            wire.core.raise(session, above_user);
             for bound in self.bonds.wires(session) {
                 let same = roots(bound.wire.lineage.as_ref()).any(|root| own.contains(&root));
                 if same && bound.stock() == Stock::Trunk {
-                    bound.wire.raise(session);
+                    bound.wire.raise(session, above_user);
                 }
             }
         }
