@@ -96,6 +96,8 @@ pub(crate) struct WireCore {
     /// The store was told that its family is shared.
     pub(crate) mark_kept: AtomicBool,
     pub(crate) client: OnceLock<String>,
+    /// Its client was sent on from here: it has no TLS tickets, and showed the nonce of a hand-over.
+    handed_on: AtomicBool,
     /// Its family was called by another name once: what a request calls its client is compared there.
     unsettled: AtomicBool,
     /// The session served last, so that taking turns is seen without a lock.
@@ -256,6 +258,7 @@ impl WireCore {
             mark_known: AtomicBool::new(!connected.lineage.is_some_and(|lineage| lineage.resumed)),
             mark_kept: AtomicBool::new(false),
             client: OnceLock::new(),
+            handed_on: AtomicBool::new(false),
             unsettled: AtomicBool::new(false),
             last_session: AtomicU64::new(0),
             attachments: RwLock::default(),
@@ -297,6 +300,15 @@ impl WireCore {
         }
         self.client.get_or_init(|| cut.to_owned());
         Some(cut)
+    }
+
+    /// Its client is sent on.
+    pub(crate) fn hand_on(&self) {
+        self.handed_on.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn was_handed_on(&self) -> bool {
+        self.handed_on.load(Ordering::Relaxed)
     }
 
     /// From now on its family is asked what each request calls its client.

@@ -23,7 +23,6 @@ use crate::wired::Wired;
 #[derive(Debug, Default)]
 pub(super) struct Departure {
     pub(super) nonce_spent: bool,
-    pub(super) hand_on: bool,
     pub(super) clear_echoes: Vec<usize>,
     pub(super) clears_session: bool,
     /// The mark of a bounce came along: it has done its work.
@@ -107,7 +106,6 @@ impl Gate {
         departure: Departure,
         mut response: Response<Body>,
     ) -> Response<Body> {
-        let wired = access.wired();
         if departure.nonce_spent {
             self.names().clear_hand_over(response.headers_mut());
         }
@@ -142,10 +140,6 @@ impl Gate {
                     .set_session(response.headers_mut(), &late.cookie, None);
                 never_public(response.headers_mut());
             }
-        }
-        if departure.hand_on {
-            self.grant(wired, access.now());
-            wired.connection.close_after_response();
         }
         if departure.verified_before || departure.machine {
             keep_private(response.headers_mut());

@@ -4,7 +4,8 @@ use crate::strict;
 use futures_executor::block_on;
 use wirebound::engine::{Client, Sign};
 use wirebound::{
-    By, Ending, Lifetime, NotOurs, Policy, Refusal, Role, Root, Secret, Stock, Strength, Verified,
+    By, Ending, Lifetime, Need, NotOurs, Policy, Refusal, Role, Root, Secret, Stock, Strength,
+    Verified,
 };
 
 use crate::world::{Answer, Ask, Line, World, sign_in, subject};
@@ -250,7 +251,7 @@ fn a_wire_with_tickets_spends_the_hand_over_nonce_and_its_family_may_show_it_aga
     let Answer::Proved(accepted) = w.ask(&line, &show) else {
         panic!("proved")
     };
-    assert!(accepted.nonce_spent && !accepted.hand_on);
+    assert!(accepted.nonce_spent);
     assert!(
         w.ask(&w.resumed(root), &show).is_in(),
         "a further showing means nothing"
@@ -259,21 +260,32 @@ fn a_wire_with_tickets_spends_the_hand_over_nonce_and_its_family_may_show_it_aga
 }
 
 #[test]
-fn ticketless_wires_are_served_and_handed_on_at_most_four_times() {
+fn the_client_of_a_ticketless_wire_is_sent_on_at_most_four_times_and_its_wire_never_attached() {
     let mut w = world();
     let (cookie, nonce) = signed_in(&mut w);
+    let connected = w.engine.connected();
     for hop in 0..4 {
         let line = w.full();
-        let Answer::Proved(accepted) = w.ask(
-            &line,
-            &Ask {
+        // Requests in parallel on one wire are one hop, whatever their routes ask for.
+        for (first, need) in [(true, Need::role(Role::ADMIN)), (false, Need::NOTHING)] {
+            let ask = Ask {
                 nonce: Some(&nonce),
+                need,
                 ..Ask::new(&cookie)
-            },
-        ) else {
-            panic!("hop {hop}");
+            };
+            let answer = w.ask(&line, &ask);
+            let sent_on = matches!(answer, Answer::HandOn(grants) if grants == first);
+            assert!(sent_on, "hop {hop}: {answer:?}");
+        }
+        // A WebSocket is no way around it.
+        let socket = Ask {
+            nonce: Some(&nonce),
+            follow: false,
+            ..Ask::new(&cookie)
         };
-        assert!(accepted.hand_on && !accepted.nonce_spent, "hop {hop}");
+        let refusal = w.ask(&line, &socket).refusal();
+        assert_eq!(refusal, Some(Refusal::NotProven), "hop {hop}");
+        assert_eq!(w.engine.connected(), connected, "nothing hangs on it");
     }
     assert!(
         w.insist(&cookie, Some(&nonce)).refusal().is_some(),
