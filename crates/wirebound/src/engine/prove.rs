@@ -113,7 +113,8 @@ impl Engine {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future leaves the session as it was, or with one more family that belongs to it.
+    /// Dropping the future leaves the session as it was, or with one more family that belongs to it; a graft that was to be
+    /// cut off may have lost its wires already.
     pub async fn prove(
         &self,
         wire: &Wire,
@@ -363,6 +364,8 @@ impl Engine {
         if grafts.is_some() {
             record.prune(now);
             (changed, durable) = (true, true);
+            // Before it is written: whoever hangs up, or a store that fails, leaves no graft on its wires.
+            self.cut_grafts(session);
         }
         let attached = origin.is_some();
         let stale = now.since(record.seen).as_millis() > idle.as_millis() / 16;
@@ -395,7 +398,6 @@ impl Engine {
         }
         self.tell_taken(wire, session, &taken, now);
         if let Some(graft) = grafts {
-            self.cut_grafts(session);
             self.tell_settled(wire, &found.record.value, graft, shown, now);
         }
         let newcomer = by_ticket;
