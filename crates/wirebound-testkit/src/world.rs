@@ -173,6 +173,8 @@ pub enum Answer {
     NotAllowed(Accepted, Refusal),
     /// A 307 with this echo nonce.
     Challenge(String),
+    /// A 307 to a connection with tickets; and whether one more grant of them goes with it.
+    HandOn(bool),
     /// Wait, then ask again.
     Hold,
     /// No; and whether the client may know why.
@@ -188,6 +190,7 @@ impl fmt::Debug for Answer {
             Self::Proved(accepted) => write!(f, "Proved({accepted:?})"),
             Self::NotAllowed(_, refusal) => write!(f, "NotAllowed({refusal})"),
             Self::Challenge(_) => f.write_str("Challenge"),
+            Self::HandOn(grants) => write!(f, "HandOn(grants: {grants})"),
             Self::Hold => f.write_str("Hold"),
             Self::Refused(refusal, told) => write!(f, "Refused({refusal:?}, told: {told})"),
             Self::Unsure(error) => write!(f, "Unsure({error:?})"),
@@ -203,6 +206,7 @@ impl Answer {
             Self::Proved(accepted) => Some(&accepted.verified),
             Self::NotAllowed(..)
             | Self::Challenge(_)
+            | Self::HandOn(_)
             | Self::Hold
             | Self::Refused(..)
             | Self::Unsure(_) => None,
@@ -223,9 +227,12 @@ impl Answer {
     pub fn refusal(&self) -> Option<Refusal> {
         match self {
             Self::Refused(refusal, _) | Self::NotAllowed(_, refusal) => Some(*refusal),
-            Self::Hot(_) | Self::Proved(_) | Self::Challenge(_) | Self::Hold | Self::Unsure(_) => {
-                None
-            }
+            Self::Hot(_)
+            | Self::Proved(_)
+            | Self::Challenge(_)
+            | Self::HandOn(_)
+            | Self::Hold
+            | Self::Unsure(_) => None,
         }
     }
 }
@@ -431,6 +438,7 @@ impl World {
             Ok(Outcome::Accepted(accepted)) => Answer::Proved(accepted),
             Ok(Outcome::NotAllowed(accepted, refusal)) => Answer::NotAllowed(accepted, refusal),
             Ok(Outcome::Challenge(text)) => Answer::Challenge(text),
+            Ok(Outcome::HandOn { grants }) => Answer::HandOn(grants),
             Ok(Outcome::Hold(..)) => Answer::Hold,
             Ok(Outcome::Refused { refusal, told }) => Answer::Refused(refusal, told),
         }

@@ -33,15 +33,19 @@ use wirebound::store::{
     Stored,
 };
 use wirebound::{
-    Clock as _, KeyLabel, KeyScopes, Lifetime, Policy, Preset, SessionId, Subject, Timestamp,
+    Clock as _, KeyLabel, KeyScopes, Lifetime, Need, Policy, Preset, Role, SessionId, Subject,
+    Timestamp,
 };
 use wirebound_assertion::{Algorithm, Ring, Schedule, SigningKey};
 use wirebound_tower::assertion::{Assertions, Keys, REMEMBERED};
-use wirebound_tower::gate::{Access, Gate, Intent, Machine, Session, SignInIntent, open_to_all};
+use wirebound_tower::gate::{
+    Access, Gate, Intent, Machine, Needs, Session, SignInIntent, open_to_all,
+};
 
 use common::{Client, HOST, Server, exchange};
 
 const OURS: &str = "__Host-wirebound";
+const HAND_OVER: &str = "__Host-wirebound-h";
 
 /// A store that counts its writes, can fall silent, and can take its time over a write.
 #[derive(Debug, Default)]
@@ -493,6 +497,37 @@ async fn a_copied_cookie_is_refused_and_its_owner_goes_on() {
     assert!(!body.contains("alice"), "{body}");
     assert_eq!(thief.ask(&server, "GET", "/").await.1, "nobody");
     assert_eq!(alice.ask(&server, "GET", "/me").await.1, "hello alice");
+}
+
+#[tokio::test]
+async fn a_route_that_asks_for_more_keeps_nobody_from_being_handed_over() {
+    let app = Router::new()
+        .route("/login", post(login))
+        .route("/me", get(me));
+    let needs: Needs = Arc::new(|parts| match parts.uri.path() {
+        "/admin" => Need::role(Role::ADMIN),
+        _ => Need::NOTHING,
+    });
+    let (server, _gate) =
+        Server::gated(common::strict(), app, Arc::new(MemoryStore::new()), needs).await;
+    for method in ["GET", "POST"] {
+        let mut alice = Visitor::new(&server);
+        alice.once(&server, "POST", "/login", "").await;
+        assert!(alice.cookies.contains_key(HAND_OVER), "{:?}", alice.cookies);
+        // Somebody else of her place is faster with the grant.
+        let mut faster = Client::of(&server).connect(&server).await.unwrap();
+        common::get(&mut faster, "/").await.unwrap();
+        let (head, _) = alice.once(&server, method, "/admin", "").await;
+        assert!(head.starts_with("HTTP/1.1 307"), "{head}");
+        assert!(head.contains("location: /admin\r\n"), "{head}");
+        assert!(head.contains("connection: close"), "{head}");
+        assert!(alice.cookies.contains_key(HAND_OVER), "not spent yet");
+        let (head, _) = alice.once(&server, method, "/admin", "").await;
+        assert!(head.starts_with("HTTP/1.1 403"), "{head}");
+        assert!(!alice.cookies.contains_key(HAND_OVER), "spent: {head}");
+        alice.wire = None;
+        assert_eq!(alice.ask(&server, "GET", "/me").await.1, "hello alice");
+    }
 }
 
 #[tokio::test]

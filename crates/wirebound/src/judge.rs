@@ -57,8 +57,10 @@ pub(crate) enum Company {
 pub(crate) enum Nonce {
     /// None, a void one, or one that means nothing.
     Nothing,
-    /// The open one; it was offered on a wire of this stock.
+    /// The open one, on a wire with TLS tickets; it was offered on a wire of this stock.
     Open(Stock),
+    /// The open one, on a wire without TLS tickets: its client is on its way to one that has some.
+    OnItsWay,
     /// One that another family has spent, less than its lifetime ago.
     SpentElsewhere,
 }
@@ -158,6 +160,8 @@ pub(crate) enum Verdict {
     },
     /// Serve nothing; let the jar speak.
     Challenge,
+    /// Serve nothing; send the client on to a connection with TLS tickets.
+    HandOn,
     /// No.
     Refuse(Refusal),
 }
@@ -251,7 +255,7 @@ impl Denied {
     const fn refusal(&self) -> Option<Refusal> {
         match self.verdict {
             Verdict::Refuse(refusal) => Some(refusal),
-            Verdict::Accept { .. } | Verdict::Challenge => None,
+            Verdict::Accept { .. } | Verdict::Challenge | Verdict::HandOn => None,
         }
     }
 }
@@ -273,7 +277,8 @@ pub(crate) fn judge(policy: &Policy, facts: &Facts) -> Judgement {
             }
             Err(denied) => denied,
         };
-        if !policy.is_shadowed(denied.control) {
+        // On its way nobody is refused anything, so there is nothing to look away from.
+        if denied.verdict == Verdict::HandOn || !policy.is_shadowed(denied.control) {
             return Judgement {
                 shadowed,
                 ..Judgement::of(denied.verdict, denied.consequence)
@@ -381,10 +386,18 @@ fn by_wire(policy: &Policy, facts: &Facts) -> Result<(Proved, Consequence), Deni
             },
             Consequence::Nothing,
         )),
+        // Two families showed one nonce: of one jar, or of a jar and its copy. Only the echo can say.
+        Proof::Lineage(_) if facts.nonce == Nonce::SpentElsewhere => stranger(policy, facts),
         Proof::Lineage(stock) => of_stock(policy, facts, stock, By::Lineage),
         Proof::Nothing => match facts.nonce {
             Nonce::Open(stock) => of_stock(policy, facts, stock, By::HandOver),
-            Nonce::Nothing | Nonce::SpentElsewhere => stranger(policy, facts),
+            // Attached by it, the wire would be proved for as long as it lives, and the nonce be there for another.
+            Nonce::OnItsWay if facts.recourse != Recourse::CannotFollow => Err(Denied {
+                control: Control::Proof,
+                verdict: Verdict::HandOn,
+                consequence: Consequence::Nothing,
+            }),
+            Nonce::Nothing | Nonce::OnItsWay | Nonce::SpentElsewhere => stranger(policy, facts),
         },
     }
 }

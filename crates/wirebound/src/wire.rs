@@ -96,6 +96,8 @@ pub(crate) struct WireCore {
     /// The store was told that its family is shared.
     pub(crate) mark_kept: AtomicBool,
     pub(crate) client: OnceLock<String>,
+    /// Its client was sent on from here: it has no TLS tickets, and showed the nonce of a hand-over.
+    handed_on: AtomicBool,
     /// Its family was called by another name once: what a request calls its client is compared there.
     unsettled: AtomicBool,
     /// The session served last, so that taking turns is seen without a lock.
@@ -256,6 +258,7 @@ impl WireCore {
             mark_known: AtomicBool::new(!connected.lineage.is_some_and(|lineage| lineage.resumed)),
             mark_kept: AtomicBool::new(false),
             client: OnceLock::new(),
+            handed_on: AtomicBool::new(false),
             unsettled: AtomicBool::new(false),
             last_session: AtomicU64::new(0),
             attachments: RwLock::default(),
@@ -297,6 +300,15 @@ impl WireCore {
         }
         self.client.get_or_init(|| cut.to_owned());
         Some(cut)
+    }
+
+    /// Its client is sent on.
+    pub(crate) fn hand_on(&self) {
+        self.handed_on.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn was_handed_on(&self) -> bool {
+        self.handed_on.load(Ordering::Relaxed)
     }
 
     /// From now on its family is asked what each request calls its client.
@@ -537,15 +549,14 @@ impl WireCore {
             .any(|attachment| attachment.session != session)
     }
 
-    /// A sign-in was answered for a session that was held at less: from here on the wire proves what it is.
-    pub(crate) fn raise(&self, session: SessionId) {
+    /// A sign-in was answered for a session that was held at less: from here on the wire proves what it is, and no more.
+    pub(crate) fn raise(&self, session: SessionId, above_user: Strength) {
         if let Some(attachment) = self
             .write()
             .iter_mut()
-            .find(|attachment| attachment.session == session)
+            .find(|attachment| attachment.session == session && !attachment.is_visiting())
         {
-            attachment.strength = attachment.origin.stock().strength();
-            attachment.most = Role::ranked(u8::MAX);
+            attachment.hold_to(attachment.origin.stock().strength(), above_user);
         }
     }
 
@@ -597,7 +608,7 @@ pub enum HandOverKind {
 }
 
 impl Attachment {
-    /// Of a wire that goes back to `origin`. Whoever signed in over it, or came by a ticket, is owed a hand-over.
+    /// Of a wire that goes back to `origin`.
     pub(crate) fn new(
         session: SessionId,
         subject: Subject,
@@ -620,19 +631,28 @@ impl Attachment {
             digests: digest.into_iter().collect(),
             ticket: None,
             doubted: false,
-            hand_over: if matches!(by, By::SignIn | By::Ticket) {
-                HandOverDebt::Owed
-            } else {
-                HandOverDebt::Nothing
-            },
+            hand_over: HandOverDebt::Nothing,
         }
+    }
+
+    /// Whether its client could not come back without a hand-over.
+    pub(crate) const fn owing_hand_over(mut self, owes: bool) -> Self {
+        if owes {
+            self.hand_over = HandOverDebt::Owed;
+        }
+        self
     }
 
     /// No stronger than this, whatever the wire is.
     pub(crate) fn at_most(mut self, most: Strength, above_user: Strength) -> Self {
-        self.strength = self.strength.min(most);
-        self.most = Role::ranked(u8::MAX).usable_with(self.strength, above_user);
+        self.hold_to(self.strength.min(most), above_user);
         self
+    }
+
+    /// What a proof of this strength lets be used goes with it.
+    fn hold_to(&mut self, strength: Strength, above_user: Strength) {
+        self.strength = strength;
+        self.most = Role::ranked(u8::MAX).usable_with(strength, above_user);
     }
 
     /// The wire proves nothing; one request on it was proved.

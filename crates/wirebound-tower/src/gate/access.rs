@@ -99,7 +99,8 @@ impl Access {
             Err(NotSignedIn::Store(error)) => return Err(error),
             Ok(None) | Err(_) => return Ok(false),
         };
-        self.gate.wait_for_the_hand_over(&self.wired);
+        self.gate
+            .wait_for_the_hand_over(&self.wired, &signed_in.verified, now);
         let late = Late {
             verified: signed_in.verified,
             cookie: signed_in.cookie,

@@ -23,7 +23,6 @@ use crate::wired::Wired;
 #[derive(Debug, Default)]
 pub(super) struct Departure {
     pub(super) nonce_spent: bool,
-    pub(super) hand_on: bool,
     pub(super) clear_echoes: Vec<usize>,
     /// The mark of a bounce came along: it has done its work.
     pub(super) clears_bounce: bool,
@@ -107,7 +106,6 @@ impl Gate {
         departure: Departure,
         mut response: Response<Body>,
     ) -> Response<Body> {
-        let wired = access.wired();
         if departure.nonce_spent {
             self.names().clear_hand_over(response.headers_mut());
         }
@@ -139,10 +137,6 @@ impl Gate {
                     .set_session(response.headers_mut(), &late.cookie, None);
                 never_public(response.headers_mut());
             }
-        }
-        if departure.hand_on {
-            self.grant(wired, access.now());
-            wired.connection.close_after_response();
         }
         if departure.verified_before || departure.machine {
             keep_private(response.headers_mut());
@@ -369,7 +363,7 @@ impl Gate {
                 wired.connection.close_after_response();
             }
             // It is offered at the next safe request on this wire, which must live until then.
-            None => self.wait_for_the_hand_over(wired),
+            None => self.wait_for_the_hand_over(wired, &signed_in.verified, now),
         }
         never_public(response.headers_mut());
     }
@@ -451,11 +445,18 @@ impl Gate {
         Ok(session.map(|session| session.absolute_until.since(now).as_secs()))
     }
 
-    /// Until its hand-over a wire is not closed for being idle: its client has no TLS ticket to come back with. Not for
-    /// ever: a client that asks for nothing for this long has to sign in again.
-    pub(super) fn wait_for_the_hand_over(&self, wired: &Wired) {
+    /// Until its hand-over a wire that owes one is not closed for being idle: its client has no TLS ticket to come back
+    /// with. Not for ever: a client that asks for nothing for this long has to sign in again.
+    pub(super) fn wait_for_the_hand_over(
+        &self,
+        wired: &Wired,
+        verified: &Verified,
+        now: Timestamp,
+    ) {
         const LONGEST: Duration = Duration::from_mins(30);
-        if self.engine().policy().preset.binds_wires() {
+        let engine = self.engine();
+        let owed = engine.hand_over_due(&wired.wire, verified, now).is_some();
+        if owed && engine.policy().preset.binds_wires() {
             wired.connection.exempt_from_idle(LONGEST);
         }
     }

@@ -54,6 +54,12 @@ pub(super) enum Identity {
         /// The cookie that it showed.
         presented: Arc<Presented>,
     },
+    /// Proved, but the route asks for more.
+    NotAllowed {
+        accepted: Accepted,
+        echoes_returned: bool,
+        refusal: Refusal,
+    },
     /// Known by what an assertion claims.
     Claimed { verified: Verified, visit: Visit },
     /// Nobody, or a cookie that counts as none.
@@ -63,6 +69,8 @@ pub(super) enum Identity {
     },
     /// Let the jar speak.
     Challenge(String),
+    /// On to a connection with tickets.
+    HandOn { grants: bool },
     /// No.
     Refused { refusal: Refusal, told: bool },
 }
@@ -278,7 +286,6 @@ impl Gate {
             let accepted = Accepted {
                 verified,
                 nonce_spent: false,
-                hand_on: false,
                 newcomer: false,
                 visit: None,
             };
@@ -321,12 +328,17 @@ impl Gate {
                         presented,
                     });
                 }
-                Outcome::NotAllowed(_, refusal) => {
-                    return Ok(Identity::Refused {
+                Outcome::NotAllowed(accepted, refusal) => {
+                    let echoes_returned = self
+                        .bring_back(wired, &accepted.verified, &echoes, now)
+                        .await?;
+                    return Ok(Identity::NotAllowed {
+                        accepted,
+                        echoes_returned,
                         refusal,
-                        told: true,
                     });
                 }
+                Outcome::HandOn { grants } => return Ok(Identity::HandOn { grants }),
                 Outcome::Challenge(nonce) => return Ok(Identity::Challenge(nonce)),
                 Outcome::Refused { refusal, told } => return Ok(refused(read, refusal, told)),
             }

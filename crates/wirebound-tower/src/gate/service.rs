@@ -338,8 +338,18 @@ impl Gate {
                     ..Departure::of(&read, &shown, asker)
                 },
             ),
-            Identity::Known { accepted, .. } if accepted.hand_on && carries(parts, &read) => {
-                return self.hand_on(wired, parts, now);
+            Identity::HandOn { grants } => return self.hand_on(wired, parts, grants, now),
+            Identity::NotAllowed {
+                accepted,
+                echoes_returned,
+                refusal,
+            } => {
+                if accepted.newcomer {
+                    self.wait_for_the_hand_over(wired, &accepted.verified, now);
+                }
+                let mut entry = self.refuse(refusal, asker, true, false);
+                self.clear_used(&mut entry, &shown, accepted.nonce_spent, echoes_returned);
+                return entry;
             }
             Identity::Known {
                 accepted,
@@ -350,7 +360,6 @@ impl Gate {
                 visit = accepted.visit.map(Arc::new);
                 let departure = Departure {
                     nonce_spent: accepted.nonce_spent,
-                    hand_on: accepted.hand_on,
                     presented: Some(presented),
                     clear_echoes: if echoes_returned {
                         shown.echo_slots()
@@ -376,7 +385,7 @@ impl Gate {
                 .await
             {
                 Ok(Some(entry)) => return entry,
-                Ok(None) if newcomer => self.wait_for_the_hand_over(wired),
+                Ok(None) if newcomer => self.wait_for_the_hand_over(wired, verified, now),
                 Ok(None) => {}
                 Err(error) => return self.cannot_say(&error, asker),
             }
@@ -491,6 +500,26 @@ impl Gate {
         }
     }
 
+    /// Whoever was proved and is not allowed has used his nonces all the same: left in the jar, they would speak against him.
+    fn clear_used(
+        &self,
+        entry: &mut Entry,
+        shown: &crate::cookies::Shown<'_>,
+        nonce_spent: bool,
+        echoes_returned: bool,
+    ) {
+        let Entry::Answered { response, .. } = entry else {
+            return;
+        };
+        if nonce_spent {
+            self.names().clear_hand_over(response.headers_mut());
+        }
+        if echoes_returned {
+            self.names()
+                .clear_echoes(response.headers_mut(), &shown.echo_slots());
+        }
+    }
+
     /// Lineage's rule 5: nothing is served, the jar carries the nonce, the connection closes.
     fn challenge(&self, parts: &Parts, shown: &crate::cookies::Shown<'_>, nonce: &str) -> Entry {
         let mut response = same_url(parts);
@@ -552,8 +581,10 @@ impl Gate {
 
     /// A wire without tickets showed the nonce: its client is sent straight on to one that takes the grant. Were it
     /// served instead, a client that then rests would come back after the nonce's life, and with nothing to prove.
-    fn hand_on(&self, wired: &Wired, parts: &Parts, now: Timestamp) -> Entry {
-        self.grant(wired, now);
+    fn hand_on(&self, wired: &Wired, parts: &Parts, grants: bool, now: Timestamp) -> Entry {
+        if grants {
+            self.grant(wired, now);
+        }
         Entry::Answered {
             response: same_url(parts),
             close: true,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::hand_over::comes_back;
 use super::{Engine, Held};
 use crate::event::Event;
 use crate::families::Client;
@@ -61,6 +62,8 @@ impl Engine {
             Hold::Bound(origin, by) => (origin, by, Strength::Device),
             Hold::Visit(strength) => (Origin::Graft([0; 16]), By::Ticket, strength),
         };
+        // Whoever signed in over it, or came by a ticket.
+        let owes = matches!(by, By::SignIn | By::Ticket) && !comes_back(record, core);
         let most = record.carrier.most().min(most);
         let strength = origin.stock().strength().min(most);
         let handle = self
@@ -76,6 +79,7 @@ impl Engine {
                     hung.digest,
                 )
                 .at_most(most, self.policy.above_user)
+                .owing_hand_over(owes)
                 .with_ticket(Some(hung.ticket));
                 match hold {
                     Hold::Bound(..) => attachment,

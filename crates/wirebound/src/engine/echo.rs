@@ -11,11 +11,13 @@ use super::Engine;
 use crate::bonds::Joining;
 use crate::codec::{Reader, Writer};
 use crate::event::Event;
+use crate::families::roots;
 use crate::ids::{Root, SessionId, WireId};
+use crate::record::Record;
 use crate::store::{Commit, Durability, Expect, StoreError};
 use crate::time::{EntropyError, Lifetime, Timestamp};
 use crate::verdict::{By, Verified};
-use crate::wire::Wire;
+use crate::wire::{Wire, WireCore};
 
 const FORMAT: u8 = 1;
 const CONTEXT: &[u8] = b"echo";
@@ -41,6 +43,21 @@ pub fn request_key(method: &str, target: &str) -> [u8; 8] {
     hasher.update(target.as_bytes());
     let [a, b, c, d, e, f, g, h, ..] = *hasher.finalize().as_bytes();
     [a, b, c, d, e, f, g, h]
+}
+
+/// The family that spent the hand-over's nonce brought home the echo of another: both have one jar, where the nonce may
+/// still be. From here on it is the other's. (It is never forgotten: a copy could bring home echoes of its own.)
+fn excuse(record: &mut Record, core: &WireCore, brought: &[&EchoToken]) -> bool {
+    let (Some(offer), Some(other)) = (&mut record.hand_over, brought.last()) else {
+        return false;
+    };
+    let spent_here = offer
+        .spent
+        .is_some_and(|spender| roots(core.lineage.as_ref()).any(|own| own == spender));
+    if spent_here {
+        offer.spent = Some(other.root);
+    }
+    spent_here
 }
 
 impl Engine {
@@ -150,7 +167,8 @@ impl Engine {
             .iter()
             .filter(|token| record.join(token.root, origin))
             .collect();
-        if joined.is_empty() {
+        let excused = excuse(&mut record, &wire.core, &ours);
+        if joined.is_empty() && !excused {
             return Ok(0);
         }
         record.seen = record.seen.max(now);

@@ -2,6 +2,7 @@
 //!
 //! The new secret is offered; until it is shown, the old one works at the old role, so a lost answer harms nobody.
 
+use super::hand_over::comes_back;
 use super::prove::side_text;
 use super::room::listed;
 use super::{Engine, TRIES, lost_race};
@@ -146,7 +147,9 @@ impl Engine {
             if !record.carrier.is_unsigned() {
                 self.guests.gone(session);
             }
-            wire.core.set_hand_over(session, HandOverDebt::Owed);
+            if !comes_back(&record, &wire.core) {
+                wire.core.set_hand_over(session, HandOverDebt::Owed);
+            }
             let cookie =
                 CookieValue::at(&self.keys, &session, record.epoch, from).ok_or_else(lost)?;
             return Ok(Elevated {
@@ -197,11 +200,12 @@ impl Engine {
         let renewed = self.renew_as(wire, verified, client, true, now).await?;
         if renewed.is_some() {
             let own: Vec<_> = roots(wire.core.lineage.as_ref()).collect();
-            wire.core.raise(session);
+            let above_user = self.policy.above_user;
+            wire.core.raise(session, above_user);
             for bound in self.bonds.wires(session) {
                 let same = roots(bound.wire.lineage.as_ref()).any(|root| own.contains(&root));
                 if same && bound.stock() == Stock::Trunk {
-                    bound.wire.raise(session);
+                    bound.wire.raise(session, above_user);
                 }
             }
         }

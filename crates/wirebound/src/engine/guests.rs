@@ -322,7 +322,6 @@ impl Engine {
         Ok(Accepted {
             verified,
             nonce_spent: false,
-            hand_on: false,
             newcomer: true,
             visit,
         })

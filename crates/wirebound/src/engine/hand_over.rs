@@ -1,10 +1,12 @@
 //! The planned hand-over: from the wire of the sign-in, which has no TLS tickets, to one that has.
 //!
 //! A one-time nonce travels in the client's jar for 30 seconds. The first wire with tickets that shows it joins as
-//! trunk and spends it; ticketless wires are served and handed on. Its digest is part of the session's record, so
-//! that it is spent once, whatever happens to the process.
+//! trunk and spends it; the clients of ticketless wires are sent on, and nothing is served there. Its digest is part of
+//! the session's record, so that it is spent once, whatever happens to the process. Whoever comes back by lineage anyway
+//! is given none.
 
-use super::Engine;
+use super::prove::Outcome;
+use super::{Engine, Held};
 use crate::cookie::CookieValue;
 use crate::event::Event;
 use crate::families::roots;
@@ -113,6 +115,29 @@ impl Engine {
         });
     }
 
+    /// A wire without TLS tickets showed the nonce: its client is sent on, over so many wires at most. `None`: the store
+    /// moved.
+    pub(super) async fn hand_on(
+        &self,
+        wire: &Wire,
+        held: &Held<Record>,
+    ) -> Result<Option<Outcome>, StoreError> {
+        // Of requests in parallel on one wire the first counts.
+        if wire.core.was_handed_on() {
+            return Ok(Some(Outcome::HandOn { grants: false }));
+        }
+        let mut record = held.value.clone();
+        if let Some(offer) = &mut record.hand_over {
+            offer.hops = offer.hops.saturating_add(1);
+        }
+        let put = self.put_record(&record, Expect::At(held.version));
+        if self.store.commit(vec![put], Durability::Durable).await? == Commit::Stale {
+            return Ok(None);
+        }
+        wire.core.hand_on();
+        Ok(Some(Outcome::HandOn { grants: true }))
+    }
+
     /// What the nonce that a request shows means on this wire.
     pub(super) fn nonce(
         &self,
@@ -130,10 +155,19 @@ impl Engine {
         match offer.spent {
             Some(root) if roots(core.lineage.as_ref()).any(|own| own == root) => Nonce::Nothing,
             Some(_) => Nonce::SpentElsewhere,
-            None if !ticketed(core) && offer.hops >= self.policy.hand_over_hops => Nonce::Nothing,
-            None => Nonce::Open(offer.origin.stock()),
+            None if ticketed(core) => Nonce::Open(offer.origin.stock()),
+            None if core.was_handed_on() || offer.hops < self.policy.hand_over_hops => {
+                Nonce::OnItsWay
+            }
+            None => Nonce::Nothing,
         }
     }
+}
+
+/// Whether the client of this wire comes back by its lineage: it needs no hand-over, and a nonce would be one more string
+/// that a copy of the jar could be first with.
+pub(super) fn comes_back(record: &Record, core: &WireCore) -> bool {
+    ticketed(core) && roots(core.lineage.as_ref()).any(|root| record.origin(&root).is_some())
 }
 
 /// Whether the client got TLS tickets on this wire.
@@ -141,19 +175,9 @@ pub(super) fn ticketed(core: &WireCore) -> bool {
     core.lineage.is_some_and(|lineage| lineage.ticketed)
 }
 
-/// What showing an open nonce does to the record. `true` if the wire must be handed on: served, closed, granted again.
-pub(super) fn take_nonce(record: &mut Record, core: &WireCore) -> bool {
-    let Some(offer) = &mut record.hand_over else {
-        return false;
-    };
-    match core.lineage {
-        Some(lineage) if lineage.ticketed => {
-            offer.spent = Some(lineage.root);
-            false
-        }
-        _ => {
-            offer.hops = offer.hops.saturating_add(1);
-            true
-        }
+/// An open nonce was shown on a wire with TLS tickets.
+pub(super) fn spend_nonce(record: &mut Record, core: &WireCore) {
+    if let (Some(offer), Some(lineage)) = (&mut record.hand_over, core.lineage) {
+        offer.spent = Some(lineage.root);
     }
 }

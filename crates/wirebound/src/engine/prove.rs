@@ -3,7 +3,7 @@
 use super::attach::{Hold, Hung};
 use super::evidence::Shown;
 use super::guests::Redeemed;
-use super::hand_over::{take_nonce, ticketed};
+use super::hand_over::{spend_nonce, ticketed};
 use super::{Engine, Held, TRIES, lost_race};
 use crate::bonds::Joining;
 use crate::cookie::Presented;
@@ -61,10 +61,8 @@ pub struct Accepted {
     pub verified: Verified,
     /// The nonce was spent: take it out of the jar.
     pub nonce_spent: bool,
-    /// This wire has no tickets: serve, close it, and open one more ticket grant.
-    pub hand_on: bool,
-    /// The wire was attached just now, by a guest's sealed cookie that came back for the first time or by a ticket: it owes
-    /// its client a hand-over, and must live until then.
+    /// The wire was attached just now, by a guest's sealed cookie that came back for the first time or by a ticket. If it
+    /// owes its client a hand-over ([`Engine::hand_over_due`]), it must live until then.
     pub newcomer: bool,
     /// This request was proved by itself, on a wire that proves nothing: hold it while anything is sent.
     pub visit: Option<Visit>,
@@ -80,6 +78,11 @@ pub enum Outcome {
     NotAllowed(Accepted, Refusal),
     /// Serve nothing: a 307 to the same URL with this echo nonce, and close.
     Challenge(String),
+    /// A wire without TLS tickets showed the hand-over's nonce: a 307 to the same URL, and close.
+    HandOn {
+        /// Open one more grant of TLS tickets for its client.
+        grants: bool,
+    },
     /// Wait for this, so long at most, then ask again with `held` set.
     Hold(Joining, Lifetime),
     /// No. `told` says whether this client may know more than a stranger: it showed a current secret.
@@ -110,7 +113,8 @@ impl Engine {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future leaves the session as it was, or with one more family that belongs to it.
+    /// Dropping the future leaves the session as it was, or with one more family that belongs to it; a graft that was to be
+    /// cut off may have lost its wires already.
     pub async fn prove(
         &self,
         wire: &Wire,
@@ -183,6 +187,9 @@ impl Engine {
         if let Some((control, would)) = judgement.shadowed {
             self.tell_shadowed(wire, presented.id, control, would, now);
         }
+        if judgement.verdict == Verdict::HandOn {
+            return self.hand_on(wire, &found.record).await;
+        }
         let (Some(proved), Some(shown)) = (judgement.proved, found.shown) else {
             return self
                 .turn_away(wire, offer, &found, &facts, judgement, now)
@@ -196,7 +203,9 @@ impl Engine {
             .await?;
         Ok(accepted.map(|accepted| match judgement.verdict {
             Verdict::Refuse(refusal) => Outcome::NotAllowed(accepted, refusal),
-            Verdict::Accept { .. } | Verdict::Challenge => Outcome::Accepted(accepted),
+            Verdict::Accept { .. } | Verdict::Challenge | Verdict::HandOn => {
+                Outcome::Accepted(accepted)
+            }
         }))
     }
 
@@ -245,7 +254,9 @@ impl Engine {
         let Judgement { verdict, .. } = judge(&self.policy, &facts);
         let refusal = match verdict {
             Verdict::Refuse(refusal) => refusal,
-            Verdict::Accept { .. } | Verdict::Challenge => Refusal::Unauthenticated,
+            Verdict::Accept { .. } | Verdict::Challenge | Verdict::HandOn => {
+                Refusal::Unauthenticated
+            }
         };
         self.tell_refused(wire, presented.id, refusal, now);
         Ok(refused(refusal, genuine))
@@ -322,8 +333,7 @@ impl Engine {
         }
         let mut changed = taken.changed;
         let mut durable = taken.changed;
-        let mut hand_on = false;
-        let mut nonce_spent = false;
+        let nonce_spent = proved.attach.is_some() && matches!(facts.nonce, Nonce::Open(_));
         let by_ticket = proved.attach.is_some_and(|attach| attach.by == By::Ticket);
         let origin = proved.attach.map(|attach| match attach.by {
             By::Ticket => {
@@ -341,9 +351,8 @@ impl Engine {
             record.sequence.excuse(shown.position);
         }
         if let Some(origin) = origin {
-            if matches!(facts.nonce, Nonce::Open(_)) {
-                hand_on = take_nonce(record, &wire.core);
-                nonce_spent = !hand_on;
+            if nonce_spent {
+                spend_nonce(record, &wire.core);
                 (changed, durable) = (true, true);
             }
             if ticketed(&wire.core) {
@@ -358,6 +367,8 @@ impl Engine {
         if grafts.is_some() {
             record.prune(now);
             (changed, durable) = (true, true);
+            // Before it is written: whoever hangs up, or a store that fails, leaves no graft on its wires.
+            self.cut_grafts(session);
         }
         let attached = origin.is_some();
         let stale = now.since(record.seen).as_millis() > idle.as_millis() / 16;
@@ -390,7 +401,6 @@ impl Engine {
         }
         self.tell_taken(wire, session, &taken, now);
         if let Some(graft) = grafts {
-            self.cut_grafts(session);
             self.tell_settled(wire, &found.record.value, graft, shown, now);
         }
         let newcomer = by_ticket;
@@ -403,7 +413,6 @@ impl Engine {
         Ok(Some(Accepted {
             verified,
             nonce_spent,
-            hand_on,
             newcomer,
             visit,
         }))

@@ -191,6 +191,7 @@ impl Engine {
     }
 
     /// Whether an eviction counts towards the freeze: not one within the same family, nor of a session that nobody used.
+    /// (Who signed in with TLS tickets in hand may be thrown out before a use of it shows in the time.)
     fn is_contest(&self, evicted: &Record, wire: &Wire) -> bool {
         let own: Vec<_> = roots(wire.core.lineage.as_ref()).collect();
         let held_here = |core: &WireCore| {
@@ -207,7 +208,8 @@ impl Engine {
             .last_active(evicted.id)
             .unwrap_or_default()
             .max(evicted.seen);
-        !same_family && last_active > evicted.created
+        let used = last_active > evicted.created || !evicted.families.is_empty();
+        !same_family && used
     }
 
     /// One more eviction of this subject's admin; too many within the window freeze the role, and the newcomer's too.

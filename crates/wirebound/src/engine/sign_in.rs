@@ -285,7 +285,8 @@ impl Engine {
         let id = self.draw_id().map_err(no_entropy)?;
         let epoch = self.keys.epoch();
         let binds = self.binds(carrier);
-        let carries = request.carries_hand_over && binds;
+        let families = self.first_families(wire);
+        let carries = request.carries_hand_over && binds && families.is_empty();
         let (nonce, hand_over): (Option<Secret>, Option<HandOver>) = if carries {
             self.draw_hand_over(epoch, Origin::Trunk, now)?.unzip()
         } else {
@@ -318,7 +319,7 @@ impl Engine {
                 from: Position::default(),
             }),
             sequence: Sequence::begin(if binds { Holder::Trunk } else { request.client }, now),
-            families: self.first_families(wire),
+            families,
             hand_over,
             grafted: false,
             last_side: side,

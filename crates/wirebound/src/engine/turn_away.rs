@@ -30,7 +30,7 @@ impl Engine {
         let refusal = match judgement.verdict {
             Verdict::Challenge => return self.challenge(wire, offer, record.id, now),
             Verdict::Refuse(refusal) => refusal,
-            Verdict::Accept { .. } => Refusal::Unauthenticated,
+            Verdict::Accept { .. } | Verdict::HandOn => Refusal::Unauthenticated,
         };
         self.follow(wire, found, facts, judgement.consequence, now)
             .await?;

@@ -151,6 +151,21 @@ fn ones_own_browser_and_unused_sessions_do_not_count_towards_the_freeze() {
 }
 
 #[test]
+fn an_eviction_counts_towards_the_freeze_however_soon_it_comes_where_both_came_with_tls_tickets() {
+    let mut w = world();
+    admins_may(&w, "root");
+    let families = [w.root(), w.root()];
+    let roles: Vec<Role> = (0..4)
+        .map(|turn| {
+            let line = w.resumed(families[turn % 2]);
+            w.sign_in(&line, "root", Role::ADMIN).verified.role()
+        })
+        .collect();
+    assert_eq!(roles, [Role::ADMIN, Role::ADMIN, Role::ADMIN, Role::USER]);
+    assert_eq!(w.log.count("admin_contended"), 1);
+}
+
+#[test]
 fn an_elevation_to_admin_disconnects_the_other_admin() {
     let mut w = world();
     admins_may(&w, "root");

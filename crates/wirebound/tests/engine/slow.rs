@@ -9,10 +9,10 @@ use std::sync::Arc;
 use futures_executor::block_on;
 use wirebound::engine::{Authorized, Offer, Scope};
 use wirebound::store::{Durability, Space, Store, Version};
-use wirebound::{Authority, Ending, Need, Refusal, Role};
+use wirebound::{Authority, By, Ending, Need, Policy, Refusal, Role, Stock};
 
 use crate::store::{At, Behind, Paused};
-use crate::world::{HOST, World, sign_in, subject};
+use crate::world::{Answer, Ask, HOST, World, sign_in, subject};
 
 fn over(store: &Arc<Paused>) -> World {
     let store: Arc<dyn Store> = Arc::clone(store) as _;
@@ -168,6 +168,57 @@ fn a_hung_up_eviction_leaves_no_second_admin_in_memory() {
 }
 
 #[test]
+fn an_owner_who_hangs_up_while_a_graft_is_cut_off_leaves_it_nothing() {
+    for at in [At::Commit, At::Committed] {
+        let store = Paused::new();
+        let mut w = World::new(Policy::default(), Arc::clone(&store) as Arc<dyn Store>);
+        drop(w.settle("alice", Role::USER));
+        let cookie = w.browser.cookie.clone();
+        let mut echoes = Vec::new();
+        let (session, thief) = loop {
+            let line = w.full();
+            let ask = Ask {
+                echoes: &echoes,
+                ..Ask::new(&cookie)
+            };
+            match w.ask(&line, &ask) {
+                Answer::Challenge(text) => echoes.push(text),
+                answer => break (answer.verified().unwrap().session(), line),
+            }
+        };
+        assert_eq!(
+            thief.wire.attached_by(session),
+            Some((By::Ticket, Stock::Graft))
+        );
+        let owner = w.resumed(w.browser.family.unwrap());
+        let presented = w.engine.read(cookie.as_bytes()).unwrap();
+        let authority = Authority::of(HOST);
+        let offer = Offer {
+            presented: &presented,
+            nonce: None,
+            echoes: &[],
+            request: [1; 8],
+            can_follow: true,
+            held: true,
+            surprise: false,
+            other_client: false,
+            client: client("browser"),
+            authority: &authority,
+            need: Need::NOTHING,
+        };
+        store.pause(at);
+        {
+            let mut cut = Box::pin(w.engine.prove(&owner.wire, &offer, w.now));
+            assert!(poll(cut.as_mut()).is_pending(), "{at:?}");
+        }
+        store.release();
+        assert!(!w.get(&thief, &cookie).is_in(), "{at:?}");
+        assert!(thief.plug.is_closed(), "{at:?}");
+        assert!(w.get(&owner, &cookie).is_in(), "{at:?}: and she goes on");
+    }
+}
+
+#[test]
 fn an_echo_that_is_brought_back_too_late_revives_nothing() {
     let store = Paused::new();
     let mut w = over(&store);
@@ -175,7 +226,7 @@ fn an_echo_that_is_brought_back_too_late_revives_nothing() {
     let cookie = w.browser.cookie.clone();
     let verified = w.get(&owner, &cookie).verified().unwrap().clone();
     let (stranger, root) = w.granted();
-    let crate::world::Answer::Challenge(text) = w.get(&stranger, &cookie) else {
+    let Answer::Challenge(text) = w.get(&stranger, &cookie) else {
         panic!()
     };
     let tokens = w.engine.open_echoes([text.as_bytes()].into_iter(), w.now);

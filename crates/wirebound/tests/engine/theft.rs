@@ -3,9 +3,12 @@
 use crate::strict;
 use futures_executor::block_on;
 use wirebound::engine::{Client, Sign};
-use wirebound::{By, Ending, Lifetime, NotOurs, Policy, Refusal, Role, Secret, Stock, Strength};
+use wirebound::{
+    By, Ending, Lifetime, Need, NotOurs, Policy, Refusal, Role, Root, Secret, Stock, Strength,
+    Verified,
+};
 
-use crate::world::{Answer, Ask, Line, World};
+use crate::world::{Answer, Ask, Line, World, sign_in, subject};
 use crate::{with, world};
 
 fn secs(n: u64) -> Lifetime {
@@ -248,7 +251,7 @@ fn a_wire_with_tickets_spends_the_hand_over_nonce_and_its_family_may_show_it_aga
     let Answer::Proved(accepted) = w.ask(&line, &show) else {
         panic!("proved")
     };
-    assert!(accepted.nonce_spent && !accepted.hand_on);
+    assert!(accepted.nonce_spent);
     assert!(
         w.ask(&w.resumed(root), &show).is_in(),
         "a further showing means nothing"
@@ -257,21 +260,32 @@ fn a_wire_with_tickets_spends_the_hand_over_nonce_and_its_family_may_show_it_aga
 }
 
 #[test]
-fn ticketless_wires_are_served_and_handed_on_at_most_four_times() {
+fn the_client_of_a_ticketless_wire_is_sent_on_at_most_four_times_and_its_wire_never_attached() {
     let mut w = world();
     let (cookie, nonce) = signed_in(&mut w);
+    let connected = w.engine.connected();
     for hop in 0..4 {
         let line = w.full();
-        let Answer::Proved(accepted) = w.ask(
-            &line,
-            &Ask {
+        // Requests in parallel on one wire are one hop, whatever their routes ask for.
+        for (first, need) in [(true, Need::role(Role::ADMIN)), (false, Need::NOTHING)] {
+            let ask = Ask {
                 nonce: Some(&nonce),
+                need,
                 ..Ask::new(&cookie)
-            },
-        ) else {
-            panic!("hop {hop}");
+            };
+            let answer = w.ask(&line, &ask);
+            let sent_on = matches!(answer, Answer::HandOn(grants) if grants == first);
+            assert!(sent_on, "hop {hop}: {answer:?}");
+        }
+        // A WebSocket is no way around it.
+        let socket = Ask {
+            nonce: Some(&nonce),
+            follow: false,
+            ..Ask::new(&cookie)
         };
-        assert!(accepted.hand_on && !accepted.nonce_spent, "hop {hop}");
+        let refusal = w.ask(&line, &socket).refusal();
+        assert_eq!(refusal, Some(Refusal::NotProven), "hop {hop}");
+        assert_eq!(w.engine.connected(), connected, "nothing hangs on it");
     }
     assert!(
         w.insist(&cookie, Some(&nonce)).refusal().is_some(),
@@ -338,6 +352,151 @@ fn a_nonce_spent_elsewhere_says_nothing_after_its_thirty_seconds() {
     );
     assert_eq!(w.log.count("theft"), 0);
     assert!(w.get(&line, &cookie).is_in());
+}
+
+#[test]
+fn whoever_comes_back_by_lineage_is_given_no_nonce_that_a_copy_could_show_first() {
+    let mut w = world();
+    block_on(w.engine.set_ceiling(&subject("alice"), Role::ADMIN, w.now)).unwrap();
+    let due = |w: &World, line: &Line, verified: &Verified| {
+        w.engine.hand_over_due(&line.wire, verified, w.now)
+    };
+    let line = w.settle("alice", Role::USER);
+    let verified = w.get(&line, &w.browser.cookie).verified().unwrap().clone();
+    drop(w.elevate(&line, &verified, Role::ADMIN).unwrap());
+    assert_eq!(
+        due(&w, &line, &verified),
+        None,
+        "her family is the session's"
+    );
+    let again = w
+        .try_sign_in(&line, "alice", Role::USER, Some(&verified))
+        .unwrap();
+    assert!(again.hand_over.is_none());
+    assert_eq!(due(&w, &line, &again.verified), None);
+    drop(line);
+    let back = w.resumed(w.browser.family.unwrap());
+    assert!(w.get(&back, again.cookie.expose()).is_in());
+    // Who has no tickets yet could not come back else.
+    let bare = w.full();
+    let first = w.sign_in(&bare, "alice", Role::USER);
+    assert!(first.hand_over.is_some());
+    let mut later = sign_in("alice", Role::USER);
+    later.carries_hand_over = false;
+    let later = block_on(w.engine.sign_in(&bare.wire, later, None, w.now)).unwrap();
+    assert!(due(&w, &bare, &later.verified).is_some());
+}
+
+/// Follows every challenge over connections of this family, with the nonce in the jar.
+fn insist_by_lineage(w: &World, root: Root, cookie: &str, nonce: &Secret) -> Answer {
+    let mut echoes = Vec::new();
+    loop {
+        let ask = Ask {
+            echoes: &echoes,
+            nonce: Some(nonce),
+            ..Ask::new(cookie)
+        };
+        match w.ask(&w.resumed(root), &ask) {
+            Answer::Challenge(text) => echoes.push(text),
+            other => return other,
+        }
+    }
+}
+
+/// Settled, and her old family is to be renewed: the jar, the nonce, and the family.
+fn renewing(w: &mut World) -> (String, Secret, Root) {
+    let line = w.settle("alice", Role::USER);
+    let verified = w.get(&line, &w.browser.cookie).verified().unwrap().clone();
+    let offer = w.engine.offer_hand_over(&line.wire, &verified, true, w.now);
+    let offer = block_on(offer).unwrap().unwrap();
+    let (ticket, _) = offer.ticket.unwrap();
+    let family = w.browser.family.unwrap();
+    (ticket.expose().to_owned(), offer.nonce, family)
+}
+
+#[test]
+fn a_nonce_spent_elsewhere_is_theft_on_the_owners_lineage_too() {
+    let mut w = world();
+    let (cookie, nonce, family) = renewing(&mut w);
+    let (thief, _) = w.granted();
+    let show = Ask {
+        nonce: Some(&nonce),
+        ..Ask::new(&cookie)
+    };
+    assert!(w.ask(&thief, &show).is_in(), "he was faster");
+    assert!(
+        matches!(w.ask(&w.resumed(family), &show), Answer::Challenge(_)),
+        "the echo is tried first"
+    );
+    let refusal = insist_by_lineage(&w, family, &cookie, &nonce).refusal();
+    assert_eq!(refusal, Some(Refusal::PhantomSession(Ending::Theft)));
+    assert_eq!(w.log.count("theft"), 1);
+    assert!(!w.get(&thief, &cookie).is_in(), "both are out");
+    assert!(thief.plug.is_closed());
+}
+
+#[test]
+fn a_thief_who_spent_the_nonce_does_not_clear_himself_by_echoes_of_his_own() {
+    let mut w = world();
+    let (cookie, nonce, family) = renewing(&mut w);
+    let (thief, _) = w.granted();
+    let show = Ask {
+        nonce: Some(&nonce),
+        ..Ask::new(&cookie)
+    };
+    assert!(w.ask(&thief, &show).is_in(), "he was faster");
+    let (second, root) = w.granted();
+    let verified = w.get(&thief, &cookie).verified().unwrap().clone();
+    for line in [second, w.resumed(root)] {
+        let Answer::Challenge(echo) = w.ask(&line, &show) else {
+            break;
+        };
+        let tokens = w.engine.open_echoes([echo.as_bytes()].into_iter(), w.now);
+        block_on(w.engine.bring_back(&thief.wire, &verified, &tokens, w.now)).unwrap();
+    }
+    assert!(
+        w.get(&w.resumed(root), &cookie).is_in(),
+        "his second one joined"
+    );
+    let refusal = insist_by_lineage(&w, family, &cookie, &nonce).refusal();
+    assert_eq!(refusal, Some(Refusal::PhantomSession(Ending::Theft)));
+    assert!(
+        !w.get(&w.resumed(root), &cookie).is_in(),
+        "all of them are out"
+    );
+}
+
+#[test]
+fn a_browser_whose_two_families_meet_over_one_nonce_is_nobodys_thief() {
+    let mut w = world();
+    let (cookie, nonce, family) = renewing(&mut w);
+    let (new, _) = w.granted();
+    let show = Ask {
+        nonce: Some(&nonce),
+        ..Ask::new(&cookie)
+    };
+    assert!(w.ask(&new, &show).is_in());
+    // Another connection of hers, from before; its request left before the answer took the nonce out of the jar.
+    let Answer::Challenge(echo) = w.ask(&w.resumed(family), &show) else {
+        panic!("challenged")
+    };
+    let cleared = Ask {
+        echoes: core::slice::from_ref(&echo),
+        ..Ask::new(&cookie)
+    };
+    assert!(
+        w.ask(&w.resumed(family), &cleared).is_in(),
+        "the jar is up to date"
+    );
+    // Or the new connection brings the echo home while the nonce is in the jar still.
+    let verified = w.get(&new, &cookie).verified().unwrap().clone();
+    let tokens = w.engine.open_echoes([echo.as_bytes()].into_iter(), w.now);
+    block_on(w.engine.bring_back(&new.wire, &verified, &tokens, w.now)).unwrap();
+    assert!(
+        w.ask(&w.resumed(family), &show).is_in(),
+        "they share one jar"
+    );
+    assert_eq!(w.log.count("theft"), 0);
 }
 
 #[test]

@@ -180,6 +180,33 @@ fn a_browser_that_restarted_comes_back_as_a_graft_and_no_admin() {
 }
 
 #[test]
+fn the_apps_sign_in_answered_on_a_graft_lifts_nothing() {
+    let (mut w, line, _) = alice(balanced());
+    let named = crate::world::subject("alice");
+    block_on(w.engine.set_ceiling(&named, Role::ADMIN, w.now)).unwrap();
+    let cookie = w.browser.cookie.clone();
+    let verified = w.get(&line, &cookie).verified().unwrap().clone();
+    let raised = w.elevate(&line, &verified, Role::ADMIN).unwrap();
+    let jar = raised.cookie.expose().to_owned();
+    assert_eq!(w.get(&line, &jar).role(), Some(Role::ADMIN), "control");
+    drop(line);
+    let (graft, answer) = insist(&mut w, &jar);
+    let verified = answer.verified().unwrap().clone();
+    assert_eq!(verified.role(), Role::USER);
+    let confirmed = w
+        .engine
+        .confirm(&graft.wire, &verified, client("browser"), w.now);
+    let (newer, _) = block_on(confirmed).unwrap().unwrap();
+    for cookie in [&jar, newer.expose(), &jar] {
+        let answer = w.get(&graft, cookie);
+        let verified = answer.verified().unwrap();
+        assert_eq!(verified.role(), Role::USER, "{answer:?}");
+        assert_eq!(verified.strength(), Strength::Ticket);
+    }
+    assert!(matches!(w.get(&graft, newer.expose()), Answer::Hot(_)));
+}
+
+#[test]
 fn strength_is_not_laundered_by_asking_twice_on_the_same_wire() {
     let (mut w, line, jar) = alice(balanced());
     drop(line);
