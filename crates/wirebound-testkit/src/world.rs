@@ -11,15 +11,15 @@ use std::sync::{Arc, Mutex};
 
 use futures_executor::block_on;
 use wirebound::engine::{
-    Accepted, Authorized, EchoToken, Elevate, Elevated, NotElevated, NotSignedIn, Offer, Outcome,
-    SignIn, SignedIn,
+    Accepted, Authorized, EchoToken, Elevate, Elevated, Leaving, NotElevated, NotSignedIn, Offer,
+    Outcome, SignIn, SignedIn,
 };
 use wirebound::sequence::Holder;
 use wirebound::store::{Store, StoreError};
 use wirebound::{
     Authority, Connected, Engine, Entropy, EntropyError, Event, Keys, Lifetime, Lineage, Need,
-    NodeSecret, Policy, Refusal, Role, Root, Secret, Subject, Timestamp, Transport, Verified, Wire,
-    Witness,
+    NodeSecret, Policy, Presented, Refusal, Role, Root, Secret, Subject, Timestamp, Transport,
+    Verified, Wire, Witness,
 };
 
 /// The host of every session that does not say otherwise.
@@ -433,6 +433,32 @@ impl World {
             Ok(Outcome::Challenge(text)) => Answer::Challenge(text),
             Ok(Outcome::Hold(..)) => Answer::Hold,
             Ok(Outcome::Refused { refusal, told }) => Answer::Refused(refusal, told),
+        }
+    }
+
+    /// What the answer sets for which the app changed its own cookie, after a request that was accepted with this one.
+    pub fn renew(
+        &self,
+        line: &Line,
+        verified: &Verified,
+        cookie: &str,
+        client: Holder,
+    ) -> Option<String> {
+        let host = Authority::of(HOST);
+        let presented = self.engine.read_at(cookie.as_bytes(), &host).unwrap();
+        let leaving = self.leaving(&presented, client);
+        let renewed = self.engine.renew(&line.wire, verified, &leaving, self.now);
+        let (cookie, _) = block_on(renewed).unwrap()?;
+        Some(cookie.expose().to_owned())
+    }
+
+    /// A request of now that changed something, whose answer leaves.
+    pub fn leaving<'a>(&self, presented: &'a Presented, client: Holder) -> Leaving<'a> {
+        Leaving {
+            presented,
+            client,
+            get: false,
+            came: self.now,
         }
     }
 

@@ -7,8 +7,8 @@ use wirebound::engine::{Import, NotSignedIn, Scope, SignIn};
 use wirebound::sequence::Holder;
 use wirebound::store::StoreError;
 use wirebound::{
-    Authority, CookieValue, Lifetime, Refusal, Role, Subject, Timestamp, Verified, VerifiedKey,
-    Visit, Watch,
+    Authority, CookieValue, Lifetime, Presented, Refusal, Role, Subject, Timestamp, Verified,
+    VerifiedKey, Visit, Watch,
 };
 
 use super::Gate;
@@ -39,6 +39,8 @@ pub(super) struct Late {
     verified: Verified,
     /// To be set by the answer, unless that sets a newer one.
     pub(super) cookie: CookieValue,
+    /// The same, as the next request shows it.
+    pub(super) presented: Option<Arc<Presented>>,
     /// As that of the request.
     _visit: Option<Visit>,
 }
@@ -100,8 +102,12 @@ impl Access {
             Ok(None) | Err(_) => return Ok(false),
         };
         self.gate.wait_for_the_hand_over(&self.wired);
+        let host = Authority::of(&self.authority);
+        let text = signed_in.cookie.expose().as_bytes();
+        let presented = self.gate.engine().read_at(text, &host);
         let late = Late {
             verified: signed_in.verified,
+            presented: presented.ok().map(Arc::new),
             cookie: signed_in.cookie,
             _visit: signed_in.visit,
         };

@@ -204,8 +204,14 @@ impl Gate {
                 self.elevate(access, verified, Elevate { role, lifetime }, response)
                     .await
             }
-            (Intent::Renew, Some(verified)) => self.renew(access, verified, false, response).await,
-            (Intent::Confirm, Some(verified)) => self.renew(access, verified, true, response).await,
+            (Intent::Renew, Some(verified)) => {
+                self.renew(access, departure, verified, false, response)
+                    .await
+            }
+            (Intent::Confirm, Some(verified)) => {
+                self.renew(access, departure, verified, true, response)
+                    .await
+            }
             (Intent::SignOut(scope), Some(verified)) => {
                 self.sign_out(access, verified, scope, response).await
             }
@@ -407,6 +413,7 @@ impl Gate {
     async fn renew(
         &self,
         access: &Access,
+        departure: &Departure,
         verified: &Verified,
         confirmed: bool,
         response: &mut Response<Body>,
@@ -417,12 +424,22 @@ impl Gate {
             Arc::clone(access.wired()),
             verified.clone(),
         );
-        let client = access.client;
+        let late = || access.late.get().and_then(|late| late.presented.clone());
+        let Some(presented) = departure.presented.clone().or_else(late) else {
+            return Ok(());
+        };
+        let (client, get, came) = (access.client, departure.get, access.now());
         let renewed = to_its_end(async move {
+            let leaving = Leaving {
+                presented: &presented,
+                client,
+                get,
+                came,
+            };
             if confirmed {
-                engine.confirm(&on.wire, &who, client, now).await
+                engine.confirm(&on.wire, &who, &leaving, now).await
             } else {
-                engine.renew(&on.wire, &who, client, now).await
+                engine.renew(&on.wire, &who, &leaving, now).await
             }
         })
         .await??;

@@ -293,6 +293,41 @@ fn only_what_comes_after_an_elevation_acknowledges_it() {
 }
 
 #[test]
+fn what_is_replaced_before_its_time_converges_and_is_given_to_nobody_who_is_set_nothing() {
+    let mut kept = Kept::new(portable());
+    let replace = |kept: &mut Kept, shown, holder, secs| {
+        let moment = kept.moment(secs);
+        kept.sequence
+            .replace(shown, holder, "here", &moment, &kept.rules)
+    };
+    let next = replace(&mut kept, first(), OWNER, 5).position().unwrap();
+    assert_eq!(replace(&mut kept, first(), OWNER, 6), Given::Same(next));
+    kept.show(next, OWNER, "here", 7);
+    // She was set it already; what was superseded gives a newcomer nothing.
+    assert_eq!(replace(&mut kept, first(), OWNER, 8), Given::Same(next));
+    assert_eq!(replace(&mut kept, first(), OTHER, 8), Given::Nothing);
+    let moment = kept.moment(8);
+    let of_a_sign_in = kept
+        .sequence
+        .replace_new(first(), OTHER, "here", &moment, &kept.rules);
+    assert_eq!(of_a_sign_in, Given::Nothing);
+}
+
+#[test]
+fn a_sibling_that_the_same_holder_was_offered_lapses_like_a_predecessor_and_anothers_does_not() {
+    let mut kept = Kept::new(portable());
+    let page = kept.ask(first(), OWNER, 60).unwrap();
+    let his = kept.ask(first(), OTHER, 60).unwrap();
+    let signed_in = kept.sequence.offer_new(OWNER, "here", at(61)).unwrap();
+    kept.show(signed_in, OWNER, "here", 62);
+    assert_eq!(kept.standing(page, 93), Standing::Lapsed);
+    assert_eq!(kept.standing(his, 93), Standing::Old);
+    // Somebody was there for a minute since, with what is current: no late answer.
+    kept.show(signed_in, OWNER, "here", 122);
+    assert_eq!(kept.standing(page, 123), Standing::Old);
+}
+
+#[test]
 fn after_a_renewal_nothing_given_out_before_is_good() {
     let mut kept = Kept::new(Rules::default());
     let current = kept.advance(60);
@@ -417,7 +452,9 @@ fn full() -> Sequence {
     let mut kept = Kept::new(portable());
     let next = kept.advance(60);
     let lapse = kept.ask(first(), OTHER, 91).unwrap();
+    kept.sequence.offer_new(OTHER, "there", at(91)).unwrap();
     kept.show(lapse, OTHER, "there", 92);
+    assert_eq!(kept.sequence.trail[2].beside.len(), 1);
     kept.ask(lapse, Holder::Trunk, 160);
     kept.ask(lapse, OWNER, 161);
     assert_eq!(kept.standing(next, 123), Standing::Old);

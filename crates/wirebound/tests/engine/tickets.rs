@@ -70,6 +70,17 @@ fn set_by(w: &World, line: &Line, answer: &Answer, cookie: &str, who: &str) -> O
     given.map(|(cookie, _): Ticketed| cookie.expose().to_owned())
 }
 
+/// A request for which the app changes its own cookie: accepted, and what its answer sets.
+fn deed(w: &World, line: &Line, cookie: &str, who: &str) -> Option<String> {
+    let ask = Ask {
+        client: client(who),
+        ..Ask::new(cookie)
+    };
+    let answer = w.ask(line, &ask);
+    let verified = answer.verified().unwrap_or_else(|| panic!("{answer:?}"));
+    w.renew(line, verified, cookie, client(who))
+}
+
 /// A stranger follows every challenge to its end; the wire that it ends on.
 fn insist(w: &mut World, cookie: &str) -> (Line, Answer) {
     let mut echoes = Vec::new();
@@ -774,6 +785,71 @@ fn idle_and_absolute_limits_hold_however_often_a_ticket_is_renewed() {
         w.get(&line, &jar).refusal(),
         Some(Refusal::SessionExpired(Ending::ExpiredAbsolute))
     );
+}
+
+// Two forms posted at once were each set a ticket of their own. A page asked with the first one before the second arrived left
+// a sibling in the jar, and whoever read for half a minute was a thief.
+#[test]
+fn two_deeds_at_once_for_which_the_app_changes_its_cookie_accuse_nobody() {
+    let bearer = Policy {
+        preset: Preset::Bearer,
+        ..Policy::default()
+    };
+    for policy in [balanced(), portable(), bearer] {
+        let preset = policy.preset;
+        let (mut w, line, first) = alice(policy);
+        let set = [0; 2].map(|_| deed(&w, &line, &first, "browser").unwrap());
+        let [mut jar, last] = set;
+        assert_ne!(jar, first);
+        assert!(document(&w, &line, &mut jar, "browser").is_in());
+        jar = last;
+        drop(line);
+        w.step(secs(31));
+        let (line, answer) = insist(&mut w, &jar);
+        assert!(answer.is_in(), "{preset:?}: {answer:?}");
+        assert!(document(&w, &line, &mut jar, "browser").is_in());
+        assert_eq!(thefts(&w), []);
+    }
+}
+
+// The answer of a page under way may arrive after that of the sign-in.
+#[test]
+fn a_late_answer_of_before_a_guest_signed_in_accuses_nobody() {
+    for preset in [Preset::Portable, Preset::Balanced] {
+        let mut w = with(Policy {
+            preset,
+            ..portable()
+        });
+        let guest = wirebound::engine::Guest {
+            subject: crate::world::subject("a:1"),
+            authority: wirebound::Authority::of(crate::world::HOST),
+            persistent: false,
+            idle: None,
+            absolute: None,
+            vault: Vec::new(),
+        };
+        let sealed = w.engine.seal_guest(&guest, w.now).unwrap().unwrap();
+        let line = w.full();
+        let arrived = w.get(&line, sealed.expose());
+        assert!(arrived.is_in(), "{arrived:?}");
+        let host = wirebound::Authority::of(crate::world::HOST);
+        let presented = w.engine.read_at(sealed.expose().as_bytes(), &host);
+        let presented = presented.unwrap();
+        let (late, _) = w.engine.successor(&presented, w.now).unwrap();
+        let mut jar = deed(&w, &line, sealed.expose(), "browser").unwrap();
+        assert_ne!(jar, late.expose());
+        assert!(document(&w, &line, &mut jar, "browser").is_in());
+        jar = late.expose().to_owned();
+        drop(line);
+        w.step(secs(40));
+        let (line, answer) = insist(&mut w, &jar);
+        assert!(answer.is_in(), "{preset:?}: {answer:?}");
+        document(&w, &line, &mut jar, "browser");
+        assert!(document(&w, &line, &mut jar, "browser").is_in());
+        w.step(secs(60));
+        assert!(document(&w, &line, &mut jar, "browser").is_in());
+        assert_eq!(thefts(&w), []);
+    }
 }
 
 #[test]
