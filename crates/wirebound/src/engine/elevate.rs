@@ -236,8 +236,7 @@ impl Engine {
             };
             let (mut record, mut identity, version) =
                 (held.value, identity.value, identity.version);
-            let presented = leaving.presented;
-            if record.epoch != presented.epoch || record.id != presented.session() {
+            if !self.may_carry(wire, verified, leaving, &record) {
                 return Ok(None);
             }
             let holder = self.holder_of(&record, wire, leaving.client);

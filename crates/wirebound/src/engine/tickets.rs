@@ -12,6 +12,7 @@ use super::evidence::client_origin;
 use super::prove::side_text;
 use crate::cookie::{CookieValue, Presented};
 use crate::ids::SessionId;
+use crate::policy::Preset;
 use crate::record::Record;
 use crate::role::Strength;
 use crate::sequence::{Given, Holder, Position};
@@ -127,7 +128,7 @@ impl Engine {
         now: Timestamp,
     ) -> Result<Option<Ticketed>, StoreError> {
         // Whoever holds a string that never moves must not be given one that does.
-        if self.policy.preset == crate::policy::Preset::Bearer
+        if self.policy.preset == Preset::Bearer
             || leaving.presented.is_sealed()
             || leaving.presented.session() != verified.session()
             || !self.is_owed(wire, leaving, now)
@@ -146,10 +147,7 @@ impl Engine {
         let Some(position) = leaving.presented.position(&self.keys) else {
             return Ok(None);
         };
-        // A request of a shadowed control was let in by its string alone: the sequence is not moved by it.
-        let shadowed =
-            verified.strength() < Strength::Ticket && record.carrier.most() > verified.strength();
-        if shadowed || record.epoch != leaving.presented.epoch {
+        if !self.may_carry(wire, verified, leaving, &record) {
             return Ok(None);
         }
         let holder = self.holder_of(&record, wire, leaving.client);
@@ -177,6 +175,25 @@ impl Engine {
         let cookie = CookieValue::at(&self.keys, &record.id, record.epoch, to_set);
         let keep = record.persistent.then(|| record.absolute.since(now));
         Ok(cookie.map(|cookie| (cookie, keep)))
+    }
+
+    /// Whether an answer over this wire may carry a ticket of this session at all, whatever the request was when it was
+    /// judged: a wire that was cut off meanwhile is answered, and gets none.
+    pub(super) fn may_carry(
+        &self,
+        wire: &Wire,
+        verified: &Verified,
+        leaving: &Leaving<'_>,
+        record: &Record,
+    ) -> bool {
+        let preset = self.policy.preset;
+        let attached = !preset.binds_wires() || wire.core.origin(record.id).is_some();
+        // A request of a shadowed control was let in by its string alone: the sequence is not moved by it.
+        let shadowed = preset != Preset::Bearer
+            && verified.strength() < Strength::Ticket
+            && record.carrier.most() > verified.strength();
+        let shown = leaving.presented;
+        attached && !shadowed && record.epoch == shown.epoch && record.id == shown.session()
     }
 
     /// Whether the store is to be asked what to set: what was shown is not current, or it is time to move on, or the

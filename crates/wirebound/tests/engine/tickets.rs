@@ -482,6 +482,23 @@ fn whom_only_a_shadow_lets_in_moves_nothing() {
 }
 
 #[test]
+fn whom_only_a_shadow_lets_in_is_set_nothing_by_what_he_does() {
+    for preset in [Preset::Strict, Preset::Balanced] {
+        let (w, _line, jar) = alice(Policy {
+            preset,
+            shadow: [Control::Proof, Control::Contest].into_iter().collect(),
+            ..Policy::default()
+        });
+        let stranger = w.plain();
+        let answer = w.get(&stranger, &jar);
+        let verified = answer.verified().unwrap().clone();
+        assert_eq!(verified.strength(), Strength::Bearer);
+        let client = client("browser");
+        assert_eq!(w.renew(&stranger, &verified, &jar, client), None);
+    }
+}
+
+#[test]
 fn a_half_open_graft_does_not_make_its_owner_a_thief() {
     let (mut w, line, jar) = alice(balanced());
     drop(line);
@@ -810,6 +827,42 @@ fn two_deeds_at_once_for_which_the_app_changes_its_cookie_accuse_nobody() {
         assert!(document(&w, &line, &mut jar, "browser").is_in());
         assert_eq!(thefts(&w), []);
     }
+}
+
+#[test]
+fn a_deed_under_way_when_its_wire_is_cut_off_is_set_nothing() {
+    let (mut w, line, jar) = alice(balanced());
+    let family = w.browser.family.unwrap();
+    drop(line);
+    let (thief, answer) = insist(&mut w, &jar);
+    let verified = answer.verified().unwrap().clone();
+    let client = client("browser");
+    assert!(w.renew(&thief, &verified, &jar, client).is_some());
+    // The owner is back, and he is answered.
+    let back = w.resumed(family);
+    let hers = w.get(&back, &jar).verified().unwrap().clone();
+    assert_eq!(w.renew(&thief, &verified, &jar, client), None);
+    // Also with what is current.
+    let mut jar = jar;
+    document(&w, &back, &mut jar, "browser");
+    assert_eq!(w.renew(&thief, &verified, &jar, client), None);
+    assert!(w.renew(&back, &hers, &jar, client).is_some());
+    w.engine
+        .mark_shared(&back.wire, wirebound::engine::Sign::ForwardingHeader);
+    assert_eq!(w.renew(&back, &hers, &jar, client), None);
+}
+
+#[test]
+fn deeds_from_elsewhere_are_set_nothing_by_what_the_owner_superseded() {
+    let (mut w, line, first) = alice(portable());
+    let mut jar = deed(&w, &line, &first, "browser").unwrap();
+    assert!(document(&w, &line, &mut jar, "browser").is_in());
+    w.step(secs(20));
+    assert_eq!(deed(&w, &w.plain(), &first, "thief"), None);
+    // The owner's own late one is.
+    assert_eq!(deed(&w, &line, &first, "browser"), Some(jar.clone()));
+    w.step(secs(11));
+    assert!(document(&w, &line, &mut jar, "browser").is_in());
 }
 
 // The answer of a page under way may arrive after that of the sign-in.
