@@ -101,7 +101,8 @@ pub struct Rules {
     pub lapse: Lifetime,
     /// Offers to one holder without an acknowledgement, after which its ticket is refused. 8.
     pub offers: u8,
-    /// How long a ticket may go unrenewed while nothing of its session is connected. 1 h.
+    /// How long a ticket may go unrenewed while nothing of its session is connected, and how long one holder is offered a
+    /// successor that it never shows. 1 h.
     pub expiry: Lifetime,
     /// For whom it is set again.
     pub again: Again,
@@ -415,13 +416,14 @@ impl Sequence {
         (n, past.map(|past| past.at))
     }
 
-    /// Whether this holder was offered a successor as often, or for as long, as one is, without ever showing it.
+    /// Whether this holder was offered a successor as often, or for as long, as one is, without ever showing it. Only the time
+    /// between offers counts: of one that was lost nothing follows, however long nobody asks for another.
     #[must_use]
     pub fn is_not_taken(&self, holder: Holder, now: Timestamp, rules: &Rules) -> bool {
         let last = self.offers.iter().rfind(|offer| offer.holder == holder);
         last.is_some_and(|offer| {
-            let too_often = offer.times >= rules.offers && now.since(offer.at) > rules.window;
-            too_often || now.since(offer.first) > rules.expiry
+            let enough = offer.times >= rules.offers || offer.at.since(offer.first) > rules.expiry;
+            enough && now.since(offer.at) > rules.window
         })
     }
 
@@ -678,6 +680,8 @@ impl Sequence {
                 return Given::Nothing;
             }
         }
+        // One that was lost long ago says nothing of this one.
+        let there = there.filter(|offer| now.since(offer.at) <= rules.expiry);
         let (first, times) = there.map_or((now, 0), |offer| (offer.first, offer.times));
         let Some(position) = self.next(now) else {
             return Given::Nothing;

@@ -270,13 +270,29 @@ fn eight_offers_that_one_holder_never_shows_are_not_taken_and_do_not_use_up_anot
 }
 
 #[test]
-fn an_offer_that_is_not_shown_for_an_hour_is_not_taken() {
+fn offers_that_are_not_shown_for_an_hour_are_not_taken() {
     let mut kept = Kept::new(Rules::default());
-    kept.ask(first(), OWNER, 60);
-    kept.ask(first(), OWNER, 3_000);
+    for secs in [60, 3_000, 3_661] {
+        assert!(kept.ask(first(), OWNER, secs).is_some());
+    }
     let is_not_taken = |secs| kept.sequence.is_not_taken(OWNER, at(secs), &kept.rules);
-    assert!(!is_not_taken(3_660));
-    assert!(is_not_taken(3_661));
+    assert!(!is_not_taken(3_691));
+    assert!(is_not_taken(3_692));
+}
+
+// The answer to a page was lost, and for an hour only what sets no ticket was asked for: audio, say, part by part.
+#[test]
+fn one_offer_that_was_lost_is_followed_by_another_however_long_nobody_asks() {
+    let mut kept = Kept::new(portable());
+    kept.ask(first(), OWNER, 60).unwrap();
+    let later = 60 + 2 * 3_600;
+    assert!(!kept.sequence.is_not_taken(OWNER, at(later), &kept.rules));
+    // That one may be lost as well.
+    kept.ask(first(), OWNER, later).unwrap();
+    let later = later + 90;
+    assert!(!kept.sequence.is_not_taken(OWNER, at(later), &kept.rules));
+    let next = kept.ask(first(), OWNER, later).unwrap();
+    assert!(kept.show(next, OWNER, "here", later + 1).acknowledged);
 }
 
 #[test]
