@@ -358,9 +358,11 @@ impl Engine {
         }
         let attached = origin.is_some();
         let stale = now.since(record.seen).as_millis() > idle.as_millis() / 16;
-        let moved = attached && self.note_address(record, wire, now);
+        // An attached wire was looked at when it was attached.
+        let stood = matches!(facts.proof, Proof::Attached(_));
+        let moved = !stood && self.note_address(record, wire, now);
         changed |= moved || stale;
-        if changed && record.last_side != side && (attached || taken.acknowledged) {
+        if changed && record.last_side != side && (attached || moved || taken.acknowledged) {
             record.last_side = side;
         }
         if changed {
