@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex};
 
 use futures_executor::block_on;
 use wirebound::engine::{
-    Accepted, Authorized, EchoToken, Elevate, Elevated, Leaving, NotElevated, NotSignedIn, Offer,
-    Outcome, SignIn, SignedIn,
+    Accepted, Authorized, Caller, EchoToken, Elevate, Elevated, Leaving, NotElevated, NotSignedIn,
+    Offer, Outcome, SignIn, SignedIn,
 };
 use wirebound::sequence::Holder;
 use wirebound::store::{Store, StoreError};
@@ -142,7 +142,7 @@ pub struct Ask<'a> {
     /// Its client calls itself otherwise than before.
     pub other_client: bool,
     /// Its client, where there are no wires.
-    pub client: Holder,
+    pub client: Caller,
 }
 
 impl<'a> Ask<'a> {
@@ -422,7 +422,7 @@ impl World {
             held: ask.held,
             surprise: false,
             other_client: ask.other_client,
-            client: ask.client,
+            client: ask.client.clone(),
             authority: &authority,
             need: ask.need,
         };
@@ -442,7 +442,7 @@ impl World {
         line: &Line,
         verified: &Verified,
         cookie: &str,
-        client: Holder,
+        client: &Caller,
     ) -> Option<String> {
         let host = Authority::of(HOST);
         let presented = self.engine.read_at(cookie.as_bytes(), &host).unwrap();
@@ -453,7 +453,7 @@ impl World {
     }
 
     /// A request of now that changed something, whose answer leaves.
-    pub fn leaving<'a>(&self, presented: &'a Presented, client: Holder) -> Leaving<'a> {
+    pub fn leaving<'a>(&self, presented: &'a Presented, client: &'a Caller) -> Leaving<'a> {
         Leaving {
             presented,
             client,
@@ -501,7 +501,7 @@ impl World {
         let client = client("browser");
         block_on(
             self.engine
-                .elevate(&line.wire, verified, client, elevate, self.now),
+                .elevate(&line.wire, verified, &client, elevate, self.now),
         )
     }
 }
@@ -522,12 +522,15 @@ pub fn sign_in(name: &str, role: Role) -> SignIn {
 }
 
 /// A client of this name.
-pub fn client(name: &str) -> Holder {
+pub fn client(name: &str) -> Caller {
     let mut line = [0; 16];
     for (to, from) in line.iter_mut().zip(name.bytes()) {
         *to = from;
     }
-    Holder::Line(line)
+    Caller {
+        holder: Holder::Line(line),
+        name: Some(name.into()),
+    }
 }
 
 /// A subject of this name.

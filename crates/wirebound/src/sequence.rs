@@ -85,6 +85,17 @@ pub enum Again {
     Client,
 }
 
+/// By what holders are told apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "each must be met")]
+pub enum Apart {
+    /// By families, which are proved: one is the same wherever it is.
+    #[default]
+    Families,
+    /// By what clients say of themselves, which proves nothing: the same headers at another place may be another client.
+    Headers,
+}
+
 /// The rules of a sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "configuration builds it")]
@@ -106,6 +117,8 @@ pub struct Rules {
     pub expiry: Lifetime,
     /// For whom it is set again.
     pub again: Again,
+    /// By what holders are told apart; an [`crate::Engine`] sees to it that this is as its preset has it.
+    pub apart: Apart,
 }
 
 impl Default for Rules {
@@ -119,6 +132,7 @@ impl Default for Rules {
             offers: 8,
             expiry: Lifetime::from_hours(1),
             again: Again::Family,
+            apart: Apart::Families,
         }
     }
 }
@@ -491,10 +505,13 @@ impl Sequence {
             .map(|offer| offer.position)
             .filter(|position| *position != shown)
             .collect();
-        // A family is proved, wherever it is. Headers of a client are not: there the place is enough.
-        let weak = rules.again == Again::Client;
         let other = self.offers.iter().find(|offer| {
-            offer.position != shown && offer.side != side && (weak || offer.holder != holder)
+            let (moved, differs) = (offer.side != side, offer.holder != holder);
+            let apart = match rules.apart {
+                Apart::Families => moved && differs,
+                Apart::Headers => moved || differs,
+            };
+            offer.position != shown && apart
         });
         let fork = other.map(|offer| Fork {
             n: before.n,

@@ -3,8 +3,7 @@
 use core::fmt;
 use std::sync::{Arc, OnceLock};
 
-use wirebound::engine::{Import, NotSignedIn, Scope, SignIn};
-use wirebound::sequence::Holder;
+use wirebound::engine::{Caller, Import, NotSignedIn, Scope, SignIn};
 use wirebound::store::StoreError;
 use wirebound::{
     Authority, CookieValue, Lifetime, Presented, Refusal, Role, Subject, Timestamp, Verified,
@@ -27,7 +26,7 @@ pub struct Access {
     /// A session that was made while the request was already inside.
     pub(super) late: Arc<OnceLock<Late>>,
     /// Its client, by what it says of itself.
-    pub(super) client: Holder,
+    pub(super) client: Caller,
     /// Where wires prove nothing: its session hears of its ending through this.
     pub(super) visit: Option<Arc<Visit>>,
     /// The API key that it showed.
@@ -90,7 +89,7 @@ impl Access {
             absolute: intent.absolute,
             vault: None,
             carries_hand_over: false,
-            client: self.client,
+            client: self.client.clone(),
         };
         let (engine, on) = (Arc::clone(self.gate.engine()), Arc::clone(&self.wired));
         let imported =

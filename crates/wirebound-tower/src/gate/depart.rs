@@ -240,7 +240,7 @@ impl Gate {
             absolute: intent.absolute,
             vault: intent.vault,
             carries_hand_over: carries,
-            client: access.client,
+            client: access.client.clone(),
         };
         let (engine, on, named) = (
             Arc::clone(self.engine()),
@@ -286,7 +286,7 @@ impl Gate {
             return Ok(());
         }
         let (engine, on) = (Arc::clone(self.engine()), Arc::clone(access.wired()));
-        let client = access.client;
+        let client = access.client.clone();
         let signed_in =
             to_its_end(async move { engine.receive_guest(&on.wire, guest, client, now).await })
                 .await??;
@@ -333,7 +333,7 @@ impl Gate {
         }
         let leaving = Leaving {
             presented,
-            client: access.client,
+            client: &access.client,
             get: departure.get,
             came: access.now(),
         };
@@ -391,9 +391,9 @@ impl Gate {
             Arc::clone(access.wired()),
             verified.clone(),
         );
-        let client = access.client;
+        let client = access.client.clone();
         let elevated =
-            to_its_end(async move { engine.elevate(&on.wire, &who, client, elevate, now).await });
+            to_its_end(async move { engine.elevate(&on.wire, &who, &client, elevate, now).await });
         match elevated.await? {
             Ok(elevated) => {
                 let keep = self.keep(verified, elevated.persistent, now).await?;
@@ -428,11 +428,11 @@ impl Gate {
         let Some(presented) = departure.presented.clone().or_else(late) else {
             return Ok(());
         };
-        let (client, get, came) = (access.client, departure.get, access.now());
+        let (client, get, came) = (access.client.clone(), departure.get, access.now());
         let renewed = to_its_end(async move {
             let leaving = Leaving {
                 presented: &presented,
-                client,
+                client: &client,
                 get,
                 came,
             };

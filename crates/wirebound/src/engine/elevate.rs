@@ -2,7 +2,7 @@
 //!
 //! The new secret is offered; until it is shown, the old one works at the old role, so a lost answer harms nobody.
 
-use super::prove::side_text;
+use super::prove::{Caller, side_text};
 use super::room::listed;
 use super::tickets::Leaving;
 use super::{Engine, TRIES, lost_race};
@@ -11,7 +11,7 @@ use crate::event::Event;
 use crate::families::roots;
 use crate::record::{Carrier, Raised};
 use crate::role::{Role, Strength};
-use crate::sequence::{Given, Holder};
+use crate::sequence::Given;
 use crate::store::{Commit, Durability, Expect, StoreError, StoreErrorKind};
 use crate::time::{Lifetime, Timestamp};
 use crate::verdict::{Stock, Verified};
@@ -68,7 +68,7 @@ impl Engine {
         &self,
         wire: &Wire,
         verified: &Verified,
-        client: Holder,
+        client: &Caller,
         elevate: Elevate,
         now: Timestamp,
     ) -> Result<Elevated, NotElevated> {
@@ -105,7 +105,7 @@ impl Engine {
             }
             let lost = || StoreError::new(StoreErrorKind::Corrupt);
             let holder = self.holder_of(&record, wire, client);
-            let side = side_text(&wire.core.side());
+            let side = side_text(&client.side(wire));
             let from = record
                 .sequence
                 .offer_new(holder, &side, now)
@@ -241,7 +241,7 @@ impl Engine {
             }
             let holder = self.holder_of(&record, wire, leaving.client);
             let (_, moment) = self.standing(&record, wire, shown, now);
-            let side = side_text(&wire.core.side());
+            let side = side_text(&leaving.client.side(wire));
             let rules = &self.policy.tickets;
             let signs_in = confirmed && record.carrier == Carrier::Imported;
             let promoted = record.carrier == Carrier::Guest || signs_in || record.role < Role::USER;

@@ -9,7 +9,7 @@ use core::time::Duration;
 
 use super::Engine;
 use super::evidence::client_origin;
-use super::prove::side_text;
+use super::prove::{Caller, side_text};
 use crate::cookie::{CookieValue, Presented};
 use crate::ids::SessionId;
 use crate::policy::Preset;
@@ -31,7 +31,7 @@ pub struct Leaving<'a> {
     /// The cookie that it showed.
     pub presented: &'a Presented,
     /// Its client, as in [`super::Offer::client`].
-    pub client: Holder,
+    pub client: &'a Caller,
     /// It was a GET.
     pub get: bool,
     /// When it came.
@@ -152,7 +152,7 @@ impl Engine {
         }
         let holder = self.holder_of(&record, wire, leaving.client);
         let (_, moment) = self.standing(&record, wire, position, now);
-        let side = side_text(&wire.core.side());
+        let side = side_text(&leaving.client.side(wire));
         let rules = &self.policy.tickets;
         let given = record
             .sequence
@@ -208,9 +208,9 @@ impl Engine {
     }
 
     /// As whom a proved request shows its ticket.
-    pub(super) fn holder_of(&self, record: &Record, wire: &Wire, client: Holder) -> Holder {
+    pub(super) fn holder_of(&self, record: &Record, wire: &Wire, client: &Caller) -> Holder {
         self.origin(record, wire)
-            .unwrap_or_else(|| client_origin(client))
+            .unwrap_or_else(|| client_origin(client.holder))
             .holder()
     }
 

@@ -22,6 +22,7 @@ fn position(n: u64, branch: u32) -> Position {
 fn portable() -> Rules {
     Rules {
         again: Again::Client,
+        apart: Apart::Headers,
         ..Rules::default()
     }
 }
@@ -380,6 +381,17 @@ fn the_same_headers_at_another_place_are_a_fork_and_the_same_family_is_none() {
         kept.offer(first(), OWNER, "there", 60);
         let hers = kept.offer(first(), OWNER, "here", 150).position().unwrap();
         let fork = kept.show(hers, OWNER, "here", 151).fork;
+        assert_eq!(fork.is_some(), forks);
+    }
+}
+
+#[test]
+fn other_headers_at_the_same_place_are_a_fork_and_another_family_there_is_none() {
+    for (rules, forks) in [(portable(), true), (Rules::default(), false)] {
+        let mut kept = Kept::new(rules);
+        kept.offer(first(), OTHER, "here", 60);
+        let hers = kept.offer(first(), OWNER, "here", 61).position().unwrap();
+        let fork = kept.show(hers, OWNER, "here", 62).fork;
         assert_eq!(fork.is_some(), forks);
     }
 }

@@ -584,7 +584,7 @@ fn an_assertion_is_never_exchanged_for_a_secret_of_its_session() {
     let line = w.full();
     let (by_claim, _visit) = visit(&w, &line, &held);
     let cookie = w.browser.cookie.clone();
-    let renewed = w.renew(&line, &by_claim, &cookie, client("thief"));
+    let renewed = w.renew(&line, &by_claim, &cookie, &client("thief"));
     assert_eq!(renewed, None, "a ticket for a string");
 }
 

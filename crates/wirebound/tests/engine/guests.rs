@@ -266,7 +266,7 @@ fn nothing_sets_the_first_secret_again_once_somebody_signed_in() {
     let (line, cookie) = arrived(&mut w, 1);
     let verified = w.get(&line, &cookie).verified().unwrap().clone();
     let newer = w
-        .renew(&line, &verified, &cookie, client("browser"))
+        .renew(&line, &verified, &cookie, &client("browser"))
         .unwrap();
     assert_eq!(successor(&w, &cookie), None);
     let answer = w.get(&line, &newer);
@@ -413,7 +413,7 @@ fn a_guest_is_idle_sooner_until_somebody_signs_in_and_leaves_nothing_behind() {
     let (promoted, second) = arrived(&mut w, 2);
     let verified = w.get(&promoted, &second).verified().unwrap().clone();
     let newer = w
-        .renew(&promoted, &verified, &second, client("browser"))
+        .renew(&promoted, &verified, &second, &client("browser"))
         .unwrap();
     assert!(w.get(&promoted, &newer).is_in());
     w.step(Lifetime::from_hours(1));
@@ -442,7 +442,7 @@ fn a_flood_of_guests_displaces_itself_and_nobody_who_was_there_before() {
     let (signed, first) = arrived(&mut w, 900);
     let verified = w.get(&signed, &first).verified().unwrap().clone();
     assert!(
-        w.renew(&signed, &verified, &first, client("browser"))
+        w.renew(&signed, &verified, &first, &client("browser"))
             .is_some()
     );
     let before = all_rows(&w);
@@ -720,12 +720,13 @@ fn a_real_sign_in_makes_an_imported_session_one_like_others() {
     // What is posted proves nothing of who posts it.
     let first = signed_in.cookie.expose();
     let newer = w
-        .renew(&line, &signed_in.verified, first, client("browser"))
+        .renew(&line, &signed_in.verified, first, &client("browser"))
         .unwrap();
     assert_eq!(ask(&newer, &w, &line), refused);
     assert_eq!(w.get(&line, &newer).role(), Some(Role::USER));
     let presented = w.engine.read(newer.as_bytes()).unwrap();
-    let leaving = w.leaving(&presented, client("browser"));
+    let browser = client("browser");
+    let leaving = w.leaving(&presented, &browser);
     let confirmed = w
         .engine
         .confirm(&line.wire, &signed_in.verified, &leaving, w.now);

@@ -225,7 +225,7 @@ fn who_hangs_up_while_his_proof_is_written_does_not_make_his_next_request_fail()
     let line = w.settle("alice", Role::USER);
     let old = w.browser.cookie.clone();
     let verified = w.get(&line, &old).verified().unwrap().clone();
-    let cookie = w.renew(&line, &verified, &old, client("browser")).unwrap();
+    let cookie = w.renew(&line, &verified, &old, &client("browser")).unwrap();
     let presented = w.engine.read(cookie.as_bytes()).unwrap();
     let authority = Authority::of(HOST);
     let offer = Offer {

@@ -62,7 +62,7 @@ fn set_by(w: &World, line: &Line, answer: &Answer, cookie: &str, who: &str) -> O
     let presented = w.engine.read(cookie.as_bytes()).unwrap();
     let leaving = Leaving {
         presented: &presented,
-        client: client(who),
+        client: &client(who),
         get: true,
         came: w.now,
     };
@@ -78,7 +78,7 @@ fn deed(w: &World, line: &Line, cookie: &str, who: &str) -> Option<String> {
     };
     let answer = w.ask(line, &ask);
     let verified = answer.verified().unwrap_or_else(|| panic!("{answer:?}"));
-    w.renew(line, verified, cookie, client(who))
+    w.renew(line, verified, cookie, &client(who))
 }
 
 /// A stranger follows every challenge to its end; the wire that it ends on.
@@ -118,8 +118,12 @@ fn hand_over(w: &mut World, line: Line, cookie: &mut String) -> (Line, wirebound
 }
 
 fn thefts(w: &World) -> Vec<Event> {
+    named(w, "theft")
+}
+
+fn named(w: &World, name: &str) -> Vec<Event> {
     let mut all = w.log.all();
-    all.retain(|event| event.name() == "theft");
+    all.retain(|event| event.name() == name);
     all
 }
 
@@ -494,7 +498,7 @@ fn whom_only_a_shadow_lets_in_is_set_nothing_by_what_he_does() {
         let verified = answer.verified().unwrap().clone();
         assert_eq!(verified.strength(), Strength::Bearer);
         let client = client("browser");
-        assert_eq!(w.renew(&stranger, &verified, &jar, client), None);
+        assert_eq!(w.renew(&stranger, &verified, &jar, &client), None);
     }
 }
 
@@ -717,6 +721,67 @@ fn in_portable_a_copy_elsewhere_is_found_out_by_whoever_comes_second_past_the_wi
     );
 }
 
+// Behind a proxy everybody comes from one address, over whichever connection the proxy has open.
+#[test]
+fn behind_a_proxy_a_fork_and_a_theft_name_the_two_clients() {
+    let (mut w, line, mut jar) = alice(portable());
+    let mut copy = jar.clone();
+    w.step(secs(120));
+    assert!(document(&w, &line, &mut copy, "thief").is_in());
+    assert!(document(&w, &line, &mut jar, "browser").is_in());
+    assert!(document(&w, &line, &mut jar, "browser").is_in());
+    let [Event::Fork { taken, other, .. }] = &named(&w, "fork")[..] else {
+        panic!("{:?}", w.log.all());
+    };
+    assert_eq!(
+        (taken.client.as_str(), other.as_str()),
+        ("browser", "192.0.2.1 thief")
+    );
+    w.step(secs(31));
+    let thief = Ask {
+        client: client("thief"),
+        ..Ask::new(&copy)
+    };
+    assert!(!w.ask(&line, &thief).is_in());
+    let [
+        Event::Theft {
+            newcomer, holder, ..
+        },
+    ] = &thefts(&w)[..]
+    else {
+        panic!("{:?}", w.log.all());
+    };
+    assert_eq!(
+        (newcomer.client.as_str(), holder.client.as_str()),
+        ("thief", "browser")
+    );
+    let refused = named(&w, "refused");
+    assert!(format!("{refused:?}").contains("thief"), "{refused:?}");
+}
+
+// On `edge` a ticket is set again as there, but the headers prove no more than behind a proxy.
+#[test]
+fn in_portable_the_same_headers_at_another_address_are_a_fork_on_either_listener() {
+    for again in [Again::Family, Again::Client] {
+        let tickets = Rules {
+            again,
+            ..Rules::default()
+        };
+        let (mut w, line, mut jar) = alice(Policy {
+            tickets,
+            ..portable()
+        });
+        let mut copy = jar.clone();
+        w.step(secs(120));
+        w.place = [198, 51, 100, 7].into();
+        assert!(document(&w, &w.plain(), &mut copy, "browser").is_in());
+        w.step(secs(90));
+        document(&w, &line, &mut jar, "browser");
+        document(&w, &line, &mut jar, "browser");
+        assert_eq!(named(&w, "fork").len(), 1, "{again:?}");
+    }
+}
+
 #[test]
 fn a_copy_that_was_used_once_while_its_owner_was_away_leaves_a_fork() {
     let (mut w, line, mut jar) = alice(portable());
@@ -733,12 +798,7 @@ fn a_copy_that_was_used_once_while_its_owner_was_away_leaves_a_fork() {
     w.step(secs(600));
     document(&w, &line, &mut jar, "browser");
     document(&w, &line, &mut jar, "browser");
-    let forks: Vec<_> = w
-        .log
-        .all()
-        .into_iter()
-        .filter(|event| event.name() == "fork")
-        .collect();
+    let forks = named(&w, "fork");
     let [
         Event::Fork {
             parted_at: 0,
@@ -837,19 +897,19 @@ fn a_deed_under_way_when_its_wire_is_cut_off_is_set_nothing() {
     let (thief, answer) = insist(&mut w, &jar);
     let verified = answer.verified().unwrap().clone();
     let client = client("browser");
-    assert!(w.renew(&thief, &verified, &jar, client).is_some());
+    assert!(w.renew(&thief, &verified, &jar, &client).is_some());
     // The owner is back, and he is answered.
     let back = w.resumed(family);
     let hers = w.get(&back, &jar).verified().unwrap().clone();
-    assert_eq!(w.renew(&thief, &verified, &jar, client), None);
+    assert_eq!(w.renew(&thief, &verified, &jar, &client), None);
     // Also with what is current.
     let mut jar = jar;
     document(&w, &back, &mut jar, "browser");
-    assert_eq!(w.renew(&thief, &verified, &jar, client), None);
-    assert!(w.renew(&back, &hers, &jar, client).is_some());
+    assert_eq!(w.renew(&thief, &verified, &jar, &client), None);
+    assert!(w.renew(&back, &hers, &jar, &client).is_some());
     w.engine
         .mark_shared(&back.wire, wirebound::engine::Sign::ForwardingHeader);
-    assert_eq!(w.renew(&back, &hers, &jar, client), None);
+    assert_eq!(w.renew(&back, &hers, &jar, &client), None);
 }
 
 #[test]
@@ -1028,7 +1088,7 @@ fn an_answer_that_took_long_sets_no_ticket() {
     let presented = w.engine.read(jar.as_bytes()).unwrap();
     let leaving = Leaving {
         presented: &presented,
-        client: client("browser"),
+        client: &client("browser"),
         get: true,
         came: w.now,
     };
@@ -1053,7 +1113,7 @@ fn under_get_only_gets_move_the_ticket_and_posts_use_it() {
     let given = |get| {
         let leaving = Leaving {
             presented: &presented,
-            client: client("browser"),
+            client: &client("browser"),
             get,
             came: w.now,
         };

@@ -7,7 +7,7 @@
 //! doubted there is a test without them.
 
 use wirebound::Lifetime;
-use wirebound::sequence::{Advance, Again, Position, Rules};
+use wirebound::sequence::{Advance, Again, Apart, Position, Rules};
 
 use crate::machine::{Product, Twist};
 use crate::world::{Action, NO_THEFT, World};
@@ -23,6 +23,7 @@ fn owner(machine: Product) -> World<Product> {
 fn with(change: impl FnOnce(&mut Rules)) -> Product {
     let mut rules = Rules {
         again: Again::Client,
+        apart: Apart::Headers,
         ..Rules::default()
     };
     change(&mut rules);

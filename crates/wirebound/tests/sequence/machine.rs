@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::hash::Hash;
 
-use wirebound::sequence::{Again, Holder, Moment, Position, Rules, Sequence, Standing};
+use wirebound::sequence::{Again, Apart, Holder, Moment, Position, Rules, Sequence, Standing};
 use wirebound::{Lifetime, Timestamp};
 
 /// Half a window.
@@ -115,6 +115,7 @@ impl Product {
     pub fn portable() -> Self {
         Self::new(Rules {
             again: Again::Client,
+            apart: Apart::Headers,
             ..Rules::default()
         })
     }
