@@ -215,6 +215,19 @@ fn answers_that_come_later_than_a_window_can_accuse_the_honest() {
     .breaks(NO_THEFT);
 }
 
+/// A phone in a tunnel: what it had sent arrives when it comes out, and its browser has gone on over another connection.
+#[test]
+fn requests_that_come_later_than_a_window_can_accuse_the_honest() {
+    World {
+        ticks: 13,
+        request: 8,
+        work: 0,
+        answer: 0,
+        ..owner(Product::portable())
+    }
+    .breaks(NO_THEFT);
+}
+
 #[test]
 fn a_jar_that_looks_like_two_clients_at_once_can_be_accused() {
     World {
