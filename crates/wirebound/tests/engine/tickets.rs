@@ -488,17 +488,24 @@ fn whom_only_a_shadow_lets_in_moves_nothing() {
 #[test]
 fn whom_only_a_shadow_lets_in_is_set_nothing_by_what_he_does() {
     for preset in [Preset::Strict, Preset::Balanced] {
-        let (w, _line, jar) = alice(Policy {
+        let (w, line, jar) = alice(Policy {
             preset,
             shadow: [Control::Proof, Control::Contest].into_iter().collect(),
             ..Policy::default()
         });
-        let stranger = w.plain();
-        let answer = w.get(&stranger, &jar);
-        let verified = answer.verified().unwrap().clone();
-        assert_eq!(verified.strength(), Strength::Bearer);
-        let client = client("browser");
-        assert_eq!(w.renew(&stranger, &verified, &jar, &client), None);
+        // Also over her own connection, by a client that calls itself otherwise.
+        for (line, other_client) in [(&w.plain(), false), (&line, true)] {
+            let ask = Ask {
+                other_client,
+                follow: false,
+                ..Ask::new(&jar)
+            };
+            let answer = w.ask(line, &ask);
+            let verified = answer.verified().unwrap().clone();
+            assert_eq!(verified.strength(), Strength::Bearer);
+            let client = client("browser");
+            assert_eq!(w.renew(line, &verified, &jar, &client), None);
+        }
     }
 }
 
