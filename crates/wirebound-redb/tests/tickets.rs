@@ -75,7 +75,7 @@ fn request(world: &World, line: &Line, cookie: &str, now: Timestamp) -> (bool, O
     };
     let leaving = Leaving {
         presented: &presented,
-        client: client("browser"),
+        client: &client("browser"),
         get: true,
         came: now,
     };

@@ -25,8 +25,22 @@ pub use network::Network;
 pub use theft::{Case, Outcome, Owner, Place, Theft};
 pub use thief::Kind;
 
+/// What an app does with its own cookie in answer to a POST.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Posts {
+    /// Nothing.
+    Keep,
+    /// It changes it, each time, and the ticket is replaced.
+    Change,
+}
+
 /// All modes, the default first.
-pub const MODES: [Advance; 3] = [Advance::Interval, Advance::Get, Advance::Every];
+pub const MODES: [(Advance, Posts); 4] = [
+    (Advance::Interval, Posts::Keep),
+    (Advance::Interval, Posts::Change),
+    (Advance::Get, Posts::Keep),
+    (Advance::Every, Posts::Keep),
+];
 
 /// What is to be simulated.
 #[derive(Clone, Copy, Debug)]
@@ -99,9 +113,9 @@ pub fn lines() -> impl Iterator<Item = (Listener, Network)> {
 pub fn run(plan: Plan, mut done: impl FnMut()) -> Report {
     let mut calm = Vec::new();
     for (listener, network) in lines() {
-        for advance in MODES {
+        for (advance, posts) in MODES {
             let rules = listener.rules(advance);
-            calm.push(honest(listener, network, rules, None, plan));
+            calm.push(honest(listener, network, rules, posts, None, plan));
             done();
         }
     }
@@ -118,6 +132,7 @@ pub fn honest(
     listener: Listener,
     network: Network,
     rules: Rules,
+    posts: Posts,
     window: Option<Lifetime>,
     plan: Plan,
 ) -> Calm {
@@ -125,7 +140,7 @@ pub fn honest(
     let row = network as u64 * 2 + listener as u64;
     let sessions = each(plan.sessions, |session| {
         let dice = Dice::new(plan.seed, row, session);
-        honest::run(listener, network, rules, window, dice)
+        honest::run(listener, network, rules, posts, window, dice)
     });
     let sum = |of: fn(&Honest) -> u64| sessions.iter().map(of).sum();
     Calm {

@@ -11,15 +11,15 @@ use std::sync::{Arc, Mutex};
 
 use futures_executor::block_on;
 use wirebound::engine::{
-    Accepted, Authorized, EchoToken, Elevate, Elevated, NotElevated, NotSignedIn, Offer, Outcome,
-    SignIn, SignedIn,
+    Accepted, Authorized, Caller, EchoToken, Elevate, Elevated, Leaving, NotElevated, NotSignedIn,
+    Offer, Outcome, SignIn, SignedIn,
 };
 use wirebound::sequence::Holder;
 use wirebound::store::{Store, StoreError};
 use wirebound::{
     Authority, Connected, Engine, Entropy, EntropyError, Event, Keys, Lifetime, Lineage, Need,
-    NodeSecret, Policy, Refusal, Role, Root, Secret, Subject, Timestamp, Transport, Verified, Wire,
-    Witness,
+    NodeSecret, Policy, Presented, Refusal, Role, Root, Secret, Subject, Timestamp, Transport,
+    Verified, Wire, Witness,
 };
 
 /// The host of every session that does not say otherwise.
@@ -142,7 +142,7 @@ pub struct Ask<'a> {
     /// Its client calls itself otherwise than before.
     pub other_client: bool,
     /// Its client, where there are no wires.
-    pub client: Holder,
+    pub client: Caller,
 }
 
 impl<'a> Ask<'a> {
@@ -429,7 +429,7 @@ impl World {
             held: ask.held,
             surprise: false,
             other_client: ask.other_client,
-            client: ask.client,
+            client: ask.client.clone(),
             authority: &authority,
             need: ask.need,
         };
@@ -441,6 +441,32 @@ impl World {
             Ok(Outcome::HandOn { grants }) => Answer::HandOn(grants),
             Ok(Outcome::Hold(..)) => Answer::Hold,
             Ok(Outcome::Refused { refusal, told }) => Answer::Refused(refusal, told),
+        }
+    }
+
+    /// What the answer sets for which the app changed its own cookie, after a request that was accepted with this one.
+    pub fn renew(
+        &self,
+        line: &Line,
+        verified: &Verified,
+        cookie: &str,
+        client: &Caller,
+    ) -> Option<String> {
+        let host = Authority::of(HOST);
+        let presented = self.engine.read_at(cookie.as_bytes(), &host).unwrap();
+        let leaving = self.leaving(&presented, client);
+        let renewed = self.engine.renew(&line.wire, verified, &leaving, self.now);
+        let (cookie, _) = block_on(renewed).unwrap()?;
+        Some(cookie.expose().to_owned())
+    }
+
+    /// A request of now that changed something, whose answer leaves.
+    pub fn leaving<'a>(&self, presented: &'a Presented, client: &'a Caller) -> Leaving<'a> {
+        Leaving {
+            presented,
+            client,
+            get: false,
+            came: self.now,
         }
     }
 
@@ -483,7 +509,7 @@ impl World {
         let client = client("browser");
         block_on(
             self.engine
-                .elevate(&line.wire, verified, client, elevate, self.now),
+                .elevate(&line.wire, verified, &client, elevate, self.now),
         )
     }
 }
@@ -504,12 +530,15 @@ pub fn sign_in(name: &str, role: Role) -> SignIn {
 }
 
 /// A client of this name.
-pub fn client(name: &str) -> Holder {
+pub fn client(name: &str) -> Caller {
     let mut line = [0; 16];
     for (to, from) in line.iter_mut().zip(name.bytes()) {
         *to = from;
     }
-    Holder::Line(line)
+    Caller {
+        holder: Holder::Line(line),
+        name: Some(name.into()),
+    }
 }
 
 /// A subject of this name.

@@ -3,7 +3,9 @@
 
 use wirebound::Lifetime;
 use wirebound::sequence::Advance;
-use wirebound_testkit::lossy::{self, Case, Kind, Listener, Network, Outcome, Owner, Place, Plan};
+use wirebound_testkit::lossy::{
+    self, Case, Kind, Listener, Network, Outcome, Owner, Place, Plan, Posts,
+};
 
 const PLAN: Plan = Plan {
     sessions: 250,
@@ -19,12 +21,14 @@ fn no_honest_session_is_accused_in_the_default_mode_on_any_network() {
             continue;
         }
         let rules = listener.rules(Advance::default());
-        let row = lossy::honest(listener, network, rules, None, PLAN);
-        assert_eq!((row.accused, row.not_taken), (0, 0), "{row:?}");
-        requests += row.requests;
+        for posts in [Posts::Keep, Posts::Change] {
+            let row = lossy::honest(listener, network, rules, posts, None, PLAN);
+            assert_eq!((row.accused, row.not_taken), (0, 0), "{row:?}");
+            requests += row.requests;
+        }
     }
     assert!(
-        requests > 12 * PLAN.sessions * 100,
+        requests > 24 * PLAN.sessions * 100,
         "{requests}: the sessions were there"
     );
 }
@@ -38,7 +42,14 @@ fn with_a_window_shorter_than_a_stall_honest_sessions_are_accused() {
             let mut rules = listener.rules(advance);
             rules.window = short;
             rules.lapse = Lifetime::ZERO;
-            let row = lossy::honest(listener, Network::Lossy, rules, Some(short), PLAN);
+            let row = lossy::honest(
+                listener,
+                Network::Lossy,
+                rules,
+                Posts::Keep,
+                Some(short),
+                PLAN,
+            );
             assert!(row.accused > PLAN.sessions / least, "{row:?}");
         }
     }
@@ -53,7 +64,14 @@ fn the_same_seed_gives_the_same_sessions_and_another_seed_gives_others() {
             sessions: 50,
             ..PLAN
         };
-        let row = lossy::honest(Listener::Behind, Network::Crash, rules, None, plan);
+        let row = lossy::honest(
+            Listener::Behind,
+            Network::Crash,
+            rules,
+            Posts::Keep,
+            None,
+            plan,
+        );
         (row.requests, row.durable, row.soon)
     };
     assert_eq!(run(1), run(1));

@@ -24,6 +24,7 @@ use crate::keys::Keys;
 use crate::policy::Policy;
 use crate::record::{Carrier, Record, Tombstone};
 use crate::revocation::Revocations;
+use crate::sequence::{Apart, Rules};
 use crate::store::{Change, Expect, Space, Store, StoreError, StoreErrorKind, Stored, Version};
 use crate::table::Live;
 use crate::time::{Entropy, EntropyError, Lifetime, Timestamp};
@@ -67,7 +68,7 @@ pub use hand_over::HandOverOffer;
 pub use identities::IdentitySummary;
 pub use imports::Import;
 pub use node::Kept;
-pub use prove::{Accepted, Offer, Outcome};
+pub use prove::{Accepted, Caller, Offer, Outcome};
 pub use revoke::{CalledBack, RevokedPage};
 pub use shared::Sign;
 pub use sign_in::{NotSignedIn, SignIn, SignedIn};
@@ -132,10 +133,19 @@ impl Engine {
         witness: Arc<dyn Witness>,
     ) -> Self {
         let hasher = RandomState::new();
+        let apart = if policy.preset.binds_wires() {
+            Apart::Families
+        } else {
+            Apart::Headers
+        };
+        let tickets = Rules {
+            apart,
+            ..policy.tickets
+        };
         Self {
             store,
             keys,
-            policy,
+            policy: Policy { tickets, ..policy },
             entropy,
             witness,
             bonds: Arc::new(Bonds::new()),

@@ -12,7 +12,7 @@ use crate::time::{Lifetime, Timestamp};
 use crate::verdict::{Ending, Stock};
 
 /// Format of session records.
-const SESSION_FORMAT: u8 = 2;
+const SESSION_FORMAT: u8 = 3;
 /// Format of tombstones.
 const TOMBSTONE_FORMAT: u8 = 2;
 
@@ -423,7 +423,7 @@ mod tests {
         longer.push(0);
         assert!(Record::decode(&longer).is_none(), "trailing bytes");
         let mut newer = bytes;
-        newer[0] = 3;
+        newer[0] = 4;
         assert!(Record::decode(&newer).is_none(), "unknown version");
     }
 

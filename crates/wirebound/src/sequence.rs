@@ -85,6 +85,17 @@ pub enum Again {
     Client,
 }
 
+/// By what holders are told apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "each must be met")]
+pub enum Apart {
+    /// By families, which are proved: one is the same wherever it is.
+    #[default]
+    Families,
+    /// By what clients say of themselves, which proves nothing: the same headers at another place may be another client.
+    Headers,
+}
+
 /// The rules of a sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "configuration builds it")]
@@ -101,10 +112,13 @@ pub struct Rules {
     pub lapse: Lifetime,
     /// Offers to one holder without an acknowledgement, after which its ticket is refused. 8.
     pub offers: u8,
-    /// How long a ticket may go unrenewed while nothing of its session is connected. 1 h.
+    /// How long a ticket may go unrenewed while nothing of its session is connected, and how long one holder is offered a
+    /// successor that it never shows. 1 h.
     pub expiry: Lifetime,
     /// For whom it is set again.
     pub again: Again,
+    /// By what holders are told apart; an [`crate::Engine`] sees to it that this is as its preset has it.
+    pub apart: Apart,
 }
 
 impl Default for Rules {
@@ -118,6 +132,7 @@ impl Default for Rules {
             offers: 8,
             expiry: Lifetime::from_hours(1),
             again: Again::Family,
+            apart: Apart::Families,
         }
     }
 }
@@ -238,7 +253,7 @@ impl Given {
 }
 
 /// An acknowledged position and when it was.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Step {
     position: Position,
     at: Timestamp,
@@ -247,6 +262,21 @@ struct Step {
     excused: Option<Position>,
     /// How often that had been granted by then.
     lapses: u8,
+    /// Its siblings that the same holder had been offered: one that arrives late takes its place in the jar, and then
+    /// lapses as what it superseded does.
+    beside: Vec<Position>,
+}
+
+impl Step {
+    const fn first(position: Position, at: Timestamp) -> Self {
+        Self {
+            position,
+            at,
+            excused: None,
+            lapses: 0,
+            beside: Vec::new(),
+        }
+    }
 }
 
 /// A successor that was given out and not yet shown.
@@ -284,12 +314,7 @@ impl Sequence {
     #[must_use]
     pub fn begin(holder: Holder, now: Timestamp) -> Self {
         Self {
-            trail: vec![Step {
-                position: Position::default(),
-                at: now,
-                excused: None,
-                lapses: 0,
-            }],
+            trail: vec![Step::first(Position::default(), now)],
             offers: Vec::new(),
             branch: None,
             excused: None,
@@ -300,18 +325,16 @@ impl Sequence {
     /// The current position.
     #[must_use]
     pub fn current(&self) -> Position {
-        self.step().position
+        // There is always a step: `begin`, `renew` and `decode` see to it.
+        self.trail
+            .last()
+            .map_or_else(Position::default, |step| step.position)
     }
 
     /// When it became current.
     #[must_use]
     pub fn since(&self) -> Timestamp {
-        self.step().at
-    }
-
-    fn step(&self) -> Step {
-        // There is always one: `begin`, `renew` and `decode` see to it.
-        self.trail.last().copied().unwrap_or_default()
+        self.trail.last().map_or(Timestamp::ZERO, |step| step.at)
     }
 
     /// Whether this holder was the last to acknowledge.
@@ -374,9 +397,9 @@ impl Sequence {
                 });
             }
             if step.position.n <= shown.n {
-                return (!between).then_some(Past {
+                return (!between).then(|| Past {
                     at: step.at,
-                    may_lapse: false,
+                    may_lapse: step.beside.contains(&shown),
                 });
             }
             later = Some(step);
@@ -407,12 +430,14 @@ impl Sequence {
         (n, past.map(|past| past.at))
     }
 
-    /// Whether this holder was offered a successor as often, or for as long, as one is, without ever showing it.
+    /// Whether this holder was offered a successor as often, or for as long, as one is, without ever showing it. Only the time
+    /// between offers counts: of one that was lost nothing follows, however long nobody asks for another.
     #[must_use]
     pub fn is_not_taken(&self, holder: Holder, now: Timestamp, rules: &Rules) -> bool {
-        self.offers.iter().any(|offer| {
-            let too_often = offer.times >= rules.offers && now.since(offer.at) > rules.window;
-            offer.holder == holder && (too_often || now.since(offer.first) > rules.expiry)
+        let last = self.offers.iter().rfind(|offer| offer.holder == holder);
+        last.is_some_and(|offer| {
+            let enough = offer.times >= rules.offers || offer.at.since(offer.first) > rules.expiry;
+            enough && now.since(offer.at) > rules.window
         })
     }
 
@@ -473,10 +498,20 @@ impl Sequence {
         let before = self.current();
         let own = self.offers.iter().find(|offer| offer.position == shown);
         let own = own.map(|offer| offer.holder);
-        // A family is proved, wherever it is. Headers of a client are not: there the place is enough.
-        let weak = rules.again == Again::Client;
+        let beside = self
+            .offers
+            .iter()
+            .filter(|offer| own == Some(holder) && offer.holder == holder)
+            .map(|offer| offer.position)
+            .filter(|position| *position != shown)
+            .collect();
         let other = self.offers.iter().find(|offer| {
-            offer.position != shown && offer.side != side && (weak || offer.holder != holder)
+            let (moved, differs) = (offer.side != side, offer.holder != holder);
+            let apart = match rules.apart {
+                Apart::Families => moved && differs,
+                Apart::Headers => moved || differs,
+            };
+            offer.position != shown && apart
         });
         let fork = other.map(|offer| Fork {
             n: before.n,
@@ -495,6 +530,7 @@ impl Sequence {
             at: now,
             excused,
             lapses,
+            beside,
         });
         self.thin_out(now);
         self.take_over(own, holder);
@@ -556,37 +592,83 @@ impl Sequence {
         moment: &Moment,
         rules: &Rules,
     ) -> Given {
-        let known = self.is_known(holder, rules);
+        match self.owed(shown, holder, moment, rules) {
+            Owed::Successor if self.is_at_rest(shown, holder, get, moment, rules) => Given::Nothing,
+            Owed::Successor => self.successor(holder, side, moment.now, rules),
+            Owed::Current => Given::Same(self.current()),
+            Owed::Nothing => Given::Nothing,
+        }
+    }
+
+    /// As [`Self::offer`], but due or not: the app changed its own cookie. Racers converge all the same; were each given a
+    /// branch of its own, one of them would be a window later what a thief has.
+    pub fn replace(
+        &mut self,
+        shown: Position,
+        holder: Holder,
+        side: &str,
+        moment: &Moment,
+        rules: &Rules,
+    ) -> Given {
+        match self.owed(shown, holder, moment, rules) {
+            Owed::Successor => self.successor(holder, side, moment.now, rules),
+            Owed::Current => Given::Same(self.current()),
+            Owed::Nothing => Given::Nothing,
+        }
+    }
+
+    /// As [`Self::replace`], but always a successor of its own ([`Self::offer_new`]): the session is another one from here
+    /// on, and what was offered before is not its ticket.
+    pub fn replace_new(
+        &mut self,
+        shown: Position,
+        holder: Holder,
+        side: &str,
+        moment: &Moment,
+        rules: &Rules,
+    ) -> Given {
+        match self.owed(shown, holder, moment, rules) {
+            Owed::Successor | Owed::Current => self
+                .offer_new(holder, side, moment.now)
+                .map_or(Given::Nothing, Given::Made),
+            Owed::Nothing => Given::Nothing,
+        }
+    }
+
+    /// What whoever showed this ticket may be set at all.
+    fn owed(&self, shown: Position, holder: Holder, moment: &Moment, rules: &Rules) -> Owed {
         match self.standing(shown, moment, rules) {
-            Standing::Current => {
-                // One that was made for an elevation is given again until it is shown, due or not.
-                let open = self.offers.iter().any(|offer| {
-                    offer.holder == holder && moment.now.since(offer.at) < rules.window
-                });
-                let due = open || rules.is_due(get, self.since(), moment.now);
-                if due || !known {
-                    self.successor(holder, side, moment.now, rules)
-                } else {
-                    Given::Nothing
-                }
-            }
-            Standing::Recent if known => Given::Same(self.current()),
-            Standing::Recent if self.excused == Some(shown) => {
-                self.successor(holder, side, moment.now, rules)
-            }
+            Standing::Current => Owed::Successor,
+            Standing::Recent if self.is_known(holder, rules) => Owed::Current,
             // Not one that was recent when it was judged, whose head left late.
-            Standing::Lapsed if self.excused == Some(shown) => {
-                self.successor(holder, side, moment.now, rules)
-            }
+            Standing::Recent | Standing::Lapsed if self.excused == Some(shown) => Owed::Successor,
             // The trunk is proved by more than its ticket.
-            Standing::Old if holder == Holder::Trunk => Given::Same(self.current()),
+            Standing::Old if holder == Holder::Trunk => Owed::Current,
             // Nothing that was not acknowledged first.
             Standing::Next
             | Standing::Ahead
             | Standing::Recent
             | Standing::Lapsed
-            | Standing::Old => Given::Nothing,
+            | Standing::Old => Owed::Nothing,
         }
+    }
+
+    /// Whether whoever shows the current ticket keeps it: nothing is due, and nothing that was offered is open.
+    fn is_at_rest(
+        &self,
+        shown: Position,
+        holder: Holder,
+        get: bool,
+        moment: &Moment,
+        rules: &Rules,
+    ) -> bool {
+        // One that was made before its time is given again until it is shown.
+        let open = self
+            .offers
+            .iter()
+            .any(|offer| offer.holder == holder && moment.now.since(offer.at) < rules.window);
+        let due = open || rules.is_due(get, self.since(), moment.now);
+        shown == self.current() && !due && self.is_known(holder, rules)
     }
 
     /// Whether a ticket is set again for this holder, instead of a branch of its own.
@@ -615,6 +697,8 @@ impl Sequence {
                 return Given::Nothing;
             }
         }
+        // One that was lost long ago says nothing of this one.
+        let there = there.filter(|offer| now.since(offer.at) <= rules.expiry);
         let (first, times) = there.map_or((now, 0), |offer| (offer.first, offer.times));
         let Some(position) = self.next(now) else {
             return Given::Nothing;
@@ -638,23 +722,21 @@ impl Sequence {
 
     /// A position that was never given out; nothing when numbers or branches are used up, which no session lives to see.
     fn next(&mut self, now: Timestamp) -> Option<Position> {
-        let current = self.step();
-        let by_time = now.since(current.at).as_millis() / BRANCH_STEP;
+        let by_time = now.since(self.since()).as_millis() / BRANCH_STEP;
         let by_time = u32::try_from(by_time).unwrap_or(u32::MAX);
         let branch = match self.branch {
             Some(last) => by_time.max(last.checked_add(1)?),
             None => by_time,
         };
-        let n = current.position.n.checked_add(1)?;
+        let n = self.current().n.checked_add(1)?;
         self.branch = Some(branch);
         Some(Position { n, branch })
     }
 
     /// A successor for an elevation, a sign-in or a hand-over, whether one is due or not, apart from every one that was
-    /// offered before: only what is at or after it acknowledges what it stands for.
+    /// offered before: only what is at or after it acknowledges what it stands for. Those may be under way, and stay offered.
     pub fn offer_new(&mut self, holder: Holder, side: &str, now: Timestamp) -> Option<Position> {
         let position = self.next(now)?;
-        self.offers.retain(|offer| offer.holder != holder);
         if self.offers.len() >= OFFERS {
             self.offers.remove(0);
         }
@@ -678,12 +760,7 @@ impl Sequence {
             branch: 0,
         };
         *self = Self {
-            trail: vec![Step {
-                position,
-                at: now,
-                excused: None,
-                lapses: 0,
-            }],
+            trail: vec![Step::first(position, now)],
             ..Self::begin(holder, now)
         };
         position
@@ -702,6 +779,7 @@ impl Sequence {
             out.time(step.at);
             out.option(step.excused.as_ref(), |out, position| position.encode(out));
             out.byte(step.lapses);
+            out.list(&step.beside, |out, position| position.encode(out));
         });
         out.list(&self.offers, |out, offer| {
             offer.position.encode(out);
@@ -731,6 +809,7 @@ impl Sequence {
                     at: from.time()?,
                     excused: from.option(Position::decode)?,
                     lapses: from.byte()?,
+                    beside: from.list(Position::decode)?,
                 })
             })?,
             offers: from.list(|from| {
@@ -751,11 +830,22 @@ impl Sequence {
     }
 }
 
+/// What an answer may set.
+enum Owed {
+    /// Nothing.
+    Nothing,
+    /// What is current.
+    Current,
+    /// A successor.
+    Successor,
+}
+
 /// A position that is not current any more.
 struct Past {
     /// When it was superseded.
     at: Timestamp,
-    /// It was the acknowledged one, not a sibling of it, nobody who crashed has moved past it, and it did not lapse too often.
+    /// It was the acknowledged one, and nobody who crashed has moved past it, or a sibling that the same holder was offered;
+    /// and it did not lapse too often.
     may_lapse: bool,
 }
 

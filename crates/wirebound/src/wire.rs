@@ -288,11 +288,7 @@ impl WireCore {
     /// Notes what the client calls itself, cut to what is compared. `None`: as on every request before, and nobody of
     /// its family said otherwise.
     pub(crate) fn client_to_compare<'a>(&self, client: &'a str) -> Option<&'a str> {
-        let cut = client
-            .char_indices()
-            .nth(CLIENT_CHARS)
-            .and_then(|(at, _)| client.get(..at))
-            .unwrap_or(client);
+        let cut = kept_of(client);
         let known = self.client.get();
         let same = known.is_some_and(|known| known == cut);
         if same && !self.unsettled.load(Ordering::Relaxed) {
@@ -697,6 +693,15 @@ impl fmt::Debug for WireCore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "WireCore({})", self.id)
     }
+}
+
+/// As much of a client's name as is kept.
+pub(crate) fn kept_of(client: &str) -> &str {
+    client
+        .char_indices()
+        .nth(CLIENT_CHARS)
+        .and_then(|(at, _)| client.get(..at))
+        .unwrap_or(client)
 }
 
 /// Gives out wire ids: a counter, so that none is given twice.

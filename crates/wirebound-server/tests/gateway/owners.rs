@@ -66,6 +66,20 @@ async fn signed_in(gateway: &Gateway, http: Http, name: &str) -> Client {
 }
 
 #[tokio::test]
+async fn where_connections_prove_nothing_a_session_is_listed_under_its_clients_name_too() {
+    let app = App::start().await;
+    for preset in ["portable", "bearer"] {
+        let rules = format!("{RULES}\n[session]\npreset = \"{preset}\"\n");
+        let gateway = Gateway::before(&app.url, &rules).await;
+        let here = signed_in(&gateway, Http::Two, "alice").await;
+        let listed = sessions(&here).await;
+        assert_eq!(listed[0]["last_side"], "127.0.0.1 e2e/1", "{listed:#?}");
+        let told = gateway.events("signed_in");
+        assert!(format!("{told:?}").contains("e2e/1"), "{told:?}");
+    }
+}
+
+#[tokio::test]
 async fn people_see_their_own_sessions_and_no_secret() {
     let (_app, gateway) = site().await;
     let [one, two] = [Http::One, Http::Two];

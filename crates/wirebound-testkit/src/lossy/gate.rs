@@ -70,6 +70,15 @@ pub(super) enum Answer {
     Settled,
 }
 
+/// Whose answer leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leaves {
+    Get,
+    Post,
+    /// Of a POST for which the app changed its own cookie: its ticket is replaced.
+    Changed,
+}
+
 /// A server with one session.
 #[derive(Debug)]
 pub(super) struct Gate {
@@ -143,17 +152,25 @@ impl Gate {
         &mut self,
         shown: Position,
         from: From,
-        get: bool,
+        leaves: Leaves,
         arrived: u64,
         now: u64,
     ) -> Option<Position> {
-        if (now - arrived) * 2 > self.window.as_millis() {
-            return None;
-        }
-        let moment = self.moment(now);
-        let given = self
-            .sequence
-            .offer(shown, from.holder, from.side, get, &moment, &self.rules);
+        let (moment, holder, side) = (self.moment(now), from.holder, from.side);
+        let (late, get) = (
+            (now - arrived) * 2 > self.window.as_millis(),
+            leaves == Leaves::Get,
+        );
+        let given = match leaves {
+            Leaves::Changed => self
+                .sequence
+                .replace(shown, holder, side, &moment, &self.rules),
+            Leaves::Get | Leaves::Post if late => Given::Nothing,
+            Leaves::Get | Leaves::Post => {
+                self.sequence
+                    .offer(shown, holder, side, get, &moment, &self.rules)
+            }
+        };
         self.soon += u64::from(matches!(given, Given::Made(_)));
         given.position()
     }

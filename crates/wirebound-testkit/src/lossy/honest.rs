@@ -3,8 +3,9 @@
 use wirebound::Lifetime;
 use wirebound::sequence::{Holder, Position, Rules};
 
+use super::Posts;
 use super::dice::Dice;
-use super::gate::{Answer, From, Gate, Listener};
+use super::gate::{Answer, From, Gate, Leaves, Listener};
 use super::network::Network;
 use super::queue::Queue;
 
@@ -111,6 +112,7 @@ pub(super) fn run(
     listener: Listener,
     network: Network,
     rules: Rules,
+    posts: Posts,
     window: Option<Lifetime>,
     mut dice: Dice,
 ) -> Honest {
@@ -147,8 +149,12 @@ pub(super) fn run(
                 }
             },
             Event::Leave { request, arrived } => {
-                let get = request.asked != Asked::Post;
-                let set = gate.leave(request.shown, request.from, get, arrived, now);
+                let leaves = match request.asked {
+                    Asked::Post if posts == Posts::Change => Leaves::Changed,
+                    Asked::Post => Leaves::Post,
+                    Asked::Page | Asked::Fetch | Asked::Image => Leaves::Get,
+                };
+                let set = gate.leave(request.shown, request.from, leaves, arrived, now);
                 if let Some(ticket) = set {
                     browser.answered(request, ticket, now, &mut dice);
                 }

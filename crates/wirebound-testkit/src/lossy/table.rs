@@ -46,7 +46,7 @@ impl Report {
         let mut out = String::new();
         let _ = writeln!(
             out,
-            "| listener | network | `interval` | `get` | `every` |\n|---|---|---:|---:|---:|"
+            "| listener | network | `interval` | `interval`, POSTs change the app's cookie | `get` | `every` |\n|---|---|---:|---:|---:|---:|"
         );
         for line in self.lines() {
             let first = &line[0];
@@ -73,7 +73,7 @@ impl Report {
         let mut out = String::new();
         let _ = writeln!(
             out,
-            "| listener | network | `interval` | `get` | `every` |\n|---|---|---:|---:|---:|"
+            "| listener | network | `interval` | `interval`, POSTs change the app's cookie | `get` | `every` |\n|---|---|---:|---:|---:|---:|"
         );
         for line in self.lines() {
             let first = &line[0];

@@ -6,7 +6,7 @@ use wirebound::sequence::{Advance, Holder, Position};
 
 use super::dice::Dice;
 use super::edge::Edge;
-use super::gate::{Answer, From, Gate, Listener};
+use super::gate::{Answer, From, Gate, Leaves, Listener};
 use super::honest::{Asked, about, page};
 use super::queue::Queue;
 use super::thief::{Kind, Thief};
@@ -266,10 +266,14 @@ impl Scene {
             }
             Event::Arrive(request) => return self.arrive(request, now, dice),
             Event::Leave(request, arrived) => {
-                let get = request.asked != Asked::Post;
+                let leaves = if request.asked == Asked::Post {
+                    Leaves::Post
+                } else {
+                    Leaves::Get
+                };
                 let set = self
                     .gate
-                    .leave(request.shown, request.from, get, arrived, now);
+                    .leave(request.shown, request.from, leaves, arrived, now);
                 if request.thief {
                     self.queue.push(now + WAY, Event::Answered(set));
                 } else if let Some(ticket) = set {

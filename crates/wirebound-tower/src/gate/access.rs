@@ -3,12 +3,11 @@
 use core::fmt;
 use std::sync::{Arc, OnceLock};
 
-use wirebound::engine::{Import, NotSignedIn, Scope, SignIn};
-use wirebound::sequence::Holder;
+use wirebound::engine::{Caller, Import, NotSignedIn, Scope, SignIn};
 use wirebound::store::StoreError;
 use wirebound::{
-    Authority, CookieValue, Lifetime, Refusal, Role, Subject, Timestamp, Verified, VerifiedKey,
-    Visit, Watch,
+    Authority, CookieValue, Lifetime, Presented, Refusal, Role, Subject, Timestamp, Verified,
+    VerifiedKey, Visit, Watch,
 };
 
 use super::Gate;
@@ -27,7 +26,7 @@ pub struct Access {
     /// A session that was made while the request was already inside.
     pub(super) late: Arc<OnceLock<Late>>,
     /// Its client, by what it says of itself.
-    pub(super) client: Holder,
+    pub(super) client: Caller,
     /// Where wires prove nothing: its session hears of its ending through this.
     pub(super) visit: Option<Arc<Visit>>,
     /// The API key that it showed.
@@ -39,6 +38,8 @@ pub(super) struct Late {
     verified: Verified,
     /// To be set by the answer, unless that sets a newer one.
     pub(super) cookie: CookieValue,
+    /// The same, as the next request shows it.
+    pub(super) presented: Option<Arc<Presented>>,
     /// As that of the request.
     _visit: Option<Visit>,
 }
@@ -88,7 +89,7 @@ impl Access {
             absolute: intent.absolute,
             vault: None,
             carries_hand_over: false,
-            client: self.client,
+            client: self.client.clone(),
         };
         let (engine, on) = (Arc::clone(self.gate.engine()), Arc::clone(&self.wired));
         let imported =
@@ -101,8 +102,12 @@ impl Access {
         };
         self.gate
             .wait_for_the_hand_over(&self.wired, &signed_in.verified, now);
+        let host = Authority::of(&self.authority);
+        let text = signed_in.cookie.expose().as_bytes();
+        let presented = self.gate.engine().read_at(text, &host);
         let late = Late {
             verified: signed_in.verified,
+            presented: presented.ok().map(Arc::new),
             cookie: signed_in.cookie,
             _visit: signed_in.visit,
         };

@@ -189,8 +189,14 @@ impl Gate {
                 self.elevate(access, verified, Elevate { role, lifetime }, response)
                     .await
             }
-            (Intent::Renew, Some(verified)) => self.renew(access, verified, false, response).await,
-            (Intent::Confirm, Some(verified)) => self.renew(access, verified, true, response).await,
+            (Intent::Renew, Some(verified)) => {
+                self.renew(access, departure, verified, false, response)
+                    .await
+            }
+            (Intent::Confirm, Some(verified)) => {
+                self.renew(access, departure, verified, true, response)
+                    .await
+            }
             (Intent::SignOut(scope), Some(verified)) => {
                 self.sign_out(access, verified, scope, response).await
             }
@@ -220,7 +226,7 @@ impl Gate {
             absolute: intent.absolute,
             vault: intent.vault,
             carries_hand_over: carries,
-            client: access.client,
+            client: access.client.clone(),
         };
         let (engine, on, named) = (
             Arc::clone(self.engine()),
@@ -276,7 +282,7 @@ impl Gate {
             return Ok(());
         }
         let (engine, on) = (Arc::clone(self.engine()), Arc::clone(access.wired()));
-        let client = access.client;
+        let client = access.client.clone();
         let signed_in =
             to_its_end(async move { engine.receive_guest(&on.wire, guest, client, now).await })
                 .await??;
@@ -323,7 +329,7 @@ impl Gate {
         }
         let leaving = Leaving {
             presented,
-            client: access.client,
+            client: &access.client,
             get: departure.get,
             came: access.now(),
         };
@@ -381,9 +387,9 @@ impl Gate {
             Arc::clone(access.wired()),
             verified.clone(),
         );
-        let client = access.client;
+        let client = access.client.clone();
         let elevated =
-            to_its_end(async move { engine.elevate(&on.wire, &who, client, elevate, now).await });
+            to_its_end(async move { engine.elevate(&on.wire, &who, &client, elevate, now).await });
         match elevated.await? {
             Ok(elevated) => {
                 let keep = self.keep(verified, elevated.persistent, now).await?;
@@ -403,6 +409,7 @@ impl Gate {
     async fn renew(
         &self,
         access: &Access,
+        departure: &Departure,
         verified: &Verified,
         confirmed: bool,
         response: &mut Response<Body>,
@@ -413,12 +420,22 @@ impl Gate {
             Arc::clone(access.wired()),
             verified.clone(),
         );
-        let client = access.client;
+        let late = || access.late.get().and_then(|late| late.presented.clone());
+        let Some(presented) = departure.presented.clone().or_else(late) else {
+            return Ok(());
+        };
+        let (client, get, came) = (access.client.clone(), departure.get, access.now());
         let renewed = to_its_end(async move {
+            let leaving = Leaving {
+                presented: &presented,
+                client: &client,
+                get,
+                came,
+            };
             if confirmed {
-                engine.confirm(&on.wire, &who, client, now).await
+                engine.confirm(&on.wire, &who, &leaving, now).await
             } else {
-                engine.renew(&on.wire, &who, client, now).await
+                engine.renew(&on.wire, &who, &leaving, now).await
             }
         })
         .await??;

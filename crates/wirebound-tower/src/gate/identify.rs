@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::request::Parts;
 use http::{HeaderMap, Method, Version};
 use wirebound::engine::{
-    Accepted, Authorized, Client, EchoToken, Offer, Outcome, Sign, request_key,
+    Accepted, Authorized, Caller, Client, EchoToken, Offer, Outcome, Sign, request_key,
 };
 use wirebound::sequence::{Again, Holder};
 use wirebound::store::StoreError;
@@ -227,16 +227,23 @@ impl Gate {
     }
 
     /// The client of a request, where it is told apart by what it says of itself and not by its wire.
-    pub(super) fn client_of(&self, wired: &Wired, parts: &Parts) -> Holder {
+    pub(super) fn client_of(&self, wired: &Wired, parts: &Parts) -> Caller {
         let by_wire = self.engine().policy().preset.binds_wires() && wired.wire.lineage().is_some();
         if by_wire {
-            return Holder::Trunk;
+            return Caller {
+                holder: Holder::Trunk,
+                name: None,
+            };
         }
         let said = CLIENT.map(|name| {
             let value = parts.headers.get(name);
             value.map(http::HeaderValue::as_bytes).unwrap_or_default()
         });
-        self.engine().keys().client(&said)
+        let [agent, ..] = said;
+        Caller {
+            holder: self.engine().keys().client(&said),
+            name: Some(String::from_utf8_lossy(agent).into()),
+        }
     }
 
     /// Whose the request is.
@@ -246,7 +253,7 @@ impl Gate {
         parts: &Parts,
         read: &Read,
         shown: &Shown<'_>,
-        (client, who): (Client, Holder),
+        (client, who): (Client, &Caller),
         now: Timestamp,
     ) -> Result<Identity, StoreError> {
         let engine = &self.0.engine;
@@ -304,7 +311,7 @@ impl Gate {
             held: false,
             surprise: read.surprise,
             other_client,
-            client: who,
+            client: who.clone(),
             authority: &read.host,
             need: read.need,
         };
@@ -361,7 +368,7 @@ impl Gate {
         let echoes = offer.echoes.to_vec();
         let (request, can_follow, held) = (offer.request, offer.can_follow, offer.held);
         let (surprise, other_client, need) = (offer.surprise, offer.other_client, offer.need);
-        let client = offer.client;
+        let client = offer.client.clone();
         to_its_end(async move {
             let offer = Offer {
                 presented: &presented,

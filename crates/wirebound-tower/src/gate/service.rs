@@ -298,7 +298,7 @@ impl Gate {
         let who = self.client_of(wired, parts);
         let known = async {
             let client = self.look_for_signs(wired, parts, &read, now).await?;
-            self.identify(wired, parts, &read, &shown, (client, who), now)
+            self.identify(wired, parts, &read, &shown, (client, &who), now)
                 .await
         };
         let identity = match known.await {

@@ -3,15 +3,16 @@
 //! The new secret is offered; until it is shown, the old one works at the old role, so a lost answer harms nobody.
 
 use super::hand_over::comes_back;
-use super::prove::side_text;
+use super::prove::{Caller, side_text};
 use super::room::listed;
+use super::tickets::Leaving;
 use super::{Engine, TRIES, lost_race};
 use crate::cookie::CookieValue;
 use crate::event::Event;
 use crate::families::roots;
 use crate::record::{Carrier, Raised};
 use crate::role::{Role, Strength};
-use crate::sequence::Holder;
+use crate::sequence::Given;
 use crate::store::{Commit, Durability, Expect, StoreError, StoreErrorKind};
 use crate::time::{Lifetime, Timestamp};
 use crate::verdict::{Stock, Verified};
@@ -68,7 +69,7 @@ impl Engine {
         &self,
         wire: &Wire,
         verified: &Verified,
-        client: Holder,
+        client: &Caller,
         elevate: Elevate,
         now: Timestamp,
     ) -> Result<Elevated, NotElevated> {
@@ -105,7 +106,7 @@ impl Engine {
             }
             let lost = || StoreError::new(StoreErrorKind::Corrupt);
             let holder = self.holder_of(&record, wire, client);
-            let side = side_text(&wire.core.side());
+            let side = side_text(&client.side(wire));
             let from = record
                 .sequence
                 .offer_new(holder, &side, now)
@@ -166,9 +167,10 @@ impl Engine {
         Err(lost_race().into())
     }
 
-    /// Replaces the secret of a session, offered and acknowledged like that of an elevation: after the app changed its
-    /// own cookie in answer to an unsafe request, say. Wires, lineage and vault stay. Whoever was a guest is a user from
-    /// then on: something was signed or sent. `None` if the session is over.
+    /// Replaces the secret of a session, offered and acknowledged like any: after the app changed its own cookie in answer
+    /// to an unsafe request, say. Wires, lineage and vault stay. Whoever was a guest is a user from then on: something was
+    /// signed or sent. `None`: there is nothing to set, because the session is over, the request showed what nothing is
+    /// set for, or what was offered last may still arrive.
     ///
     /// # Errors
     ///
@@ -177,10 +179,10 @@ impl Engine {
         &self,
         wire: &Wire,
         verified: &Verified,
-        client: Holder,
+        leaving: &Leaving<'_>,
         now: Timestamp,
     ) -> Result<Option<(CookieValue, bool)>, StoreError> {
-        self.renew_as(wire, verified, client, false, now).await
+        self.renew_as(wire, verified, leaving, false, now).await
     }
 
     /// As [`Engine::renew`], where the app answered what the operator named as its sign-in: a session that was taken in by
@@ -193,11 +195,11 @@ impl Engine {
         &self,
         wire: &Wire,
         verified: &Verified,
-        client: Holder,
+        leaving: &Leaving<'_>,
         now: Timestamp,
     ) -> Result<Option<(CookieValue, bool)>, StoreError> {
         let session = verified.session();
-        let renewed = self.renew_as(wire, verified, client, true, now).await?;
+        let renewed = self.renew_as(wire, verified, leaving, true, now).await?;
         if renewed.is_some() {
             let own: Vec<_> = roots(wire.core.lineage.as_ref()).collect();
             let above_user = self.policy.above_user;
@@ -216,7 +218,7 @@ impl Engine {
         &self,
         wire: &Wire,
         verified: &Verified,
-        client: Holder,
+        leaving: &Leaving<'_>,
         confirmed: bool,
         now: Timestamp,
     ) -> Result<Option<(CookieValue, bool)>, StoreError> {
@@ -225,6 +227,9 @@ impl Engine {
         if verified.is_by_claim() {
             return Ok(None);
         }
+        let Some(shown) = leaving.presented.position(&self.keys) else {
+            return Ok(None);
+        };
         let _lock = self.lock(verified.subject()).await;
         for _ in 0..TRIES {
             let (Some(held), Some(identity)) = (
@@ -235,16 +240,26 @@ impl Engine {
             };
             let (mut record, mut identity, version) =
                 (held.value, identity.value, identity.version);
-            let lost = || StoreError::new(StoreErrorKind::Corrupt);
-            let holder = self.holder_of(&record, wire, client);
-            let side = side_text(&wire.core.side());
-            let position = record
-                .sequence
-                .offer_new(holder, &side, now)
-                .ok_or_else(lost)?;
+            if !self.may_carry(wire, verified, leaving, &record) {
+                return Ok(None);
+            }
+            let holder = self.holder_of(&record, wire, leaving.client);
+            let (_, moment) = self.standing(&record, wire, shown, now);
+            let side = side_text(&leaving.client.side(wire));
+            let rules = &self.policy.tickets;
+            let signs_in = confirmed && record.carrier == Carrier::Imported;
+            let promoted = record.carrier == Carrier::Guest || signs_in || record.role < Role::USER;
+            let sequence = &mut record.sequence;
+            let given = if promoted {
+                sequence.replace_new(shown, holder, &side, &moment, rules)
+            } else {
+                sequence.replace(shown, holder, &side, &moment, rules)
+            };
+            let Some(position) = given.position() else {
+                return Ok(None);
+            };
             let mut changes = Vec::new();
             let was_unsigned = record.carrier.is_unsigned();
-            let signs_in = confirmed && record.carrier == Carrier::Imported;
             if record.carrier == Carrier::Guest || signs_in {
                 // Something was signed or sent: no guest any more.
                 record.carrier = Carrier::Http;
@@ -256,19 +271,28 @@ impl Engine {
                 changes.push(self.put_identity(&identity, Expect::At(version)));
             }
             changes.push(self.put_record(&record, Expect::At(held.version)));
-            if self.store.commit(changes, Durability::Durable).await? == Commit::Done {
-                let live = self.live(&record, &identity, now)?;
-                self.bonds.update(session, |there| {
-                    there.role = live.role;
-                    there.idle = live.idle;
-                });
-                if was_unsigned && !record.carrier.is_unsigned() {
-                    self.guests.gone(session);
-                }
-                let cookie = CookieValue::at(&self.keys, &session, record.epoch, position)
-                    .ok_or_else(lost)?;
-                return Ok(Some((cookie, record.persistent)));
+            let unchanged = given == Given::Same(position);
+            // An offer alone need not be durable.
+            let durability = if promoted {
+                Durability::Durable
+            } else {
+                Durability::Soon
+            };
+            if !unchanged && self.store.commit(changes, durability).await? == Commit::Stale {
+                continue;
             }
+            let live = self.live(&record, &identity, now)?;
+            self.bonds.update(session, |there| {
+                there.role = live.role;
+                there.idle = live.idle;
+            });
+            if was_unsigned && !record.carrier.is_unsigned() {
+                self.guests.gone(session);
+            }
+            let lost = || StoreError::new(StoreErrorKind::Corrupt);
+            let cookie =
+                CookieValue::at(&self.keys, &session, record.epoch, position).ok_or_else(lost)?;
+            return Ok(Some((cookie, record.persistent)));
         }
         Err(lost_race())
     }

@@ -97,7 +97,7 @@ impl Engine {
             Some(lineage) if self.policy.preset.binds_wires() => {
                 Origin::Graft(*lineage.root.as_bytes())
             }
-            _ => client_origin(offer.client),
+            _ => client_origin(offer.client.holder),
         };
         let origin = self.claimed(record, wire, offer, now);
         let holder = origin.unwrap_or(graft).holder();

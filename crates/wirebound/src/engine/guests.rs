@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::PoisonError;
 
 use super::attach::{Hold, Hung};
-use super::prove::{Accepted, Offer, Outcome, refused, side_text};
+use super::prove::{Accepted, Caller, Offer, Outcome, refused, side_text};
 use super::room::listed;
 use super::{Engine, Held, NotSignedIn, SignIn, SignedIn, TRIES};
 use crate::cookie::{AFTER_SEALED, CookieValue, Presented, Sealed, ToSeal};
@@ -111,7 +111,7 @@ impl Engine {
         &self,
         wire: &Wire,
         guest: Guest,
-        client: Holder,
+        client: Caller,
         now: Timestamp,
     ) -> Result<SignedIn, NotSignedIn> {
         let request = SignIn {
@@ -195,7 +195,7 @@ impl Engine {
             (false, false) => None,
         };
         if let Some(refusal) = refusal {
-            self.tell_refused(wire, offer.presented.id, refusal, now);
+            self.tell_refused(&offer.client.side(wire), offer.presented.id, refusal, now);
             return Ok(Redeemed::Now(refused(refusal, false)));
         }
         self.know_displaced(now).await?;
@@ -238,11 +238,11 @@ impl Engine {
     ) -> Result<Option<(Held<Record>, Identity)>, StoreError> {
         let (presented, authority) = (offer.presented, offer.authority);
         let _lock = self.lock(&sealed.subject).await;
-        let side = side_text(&wire.core.side());
+        let side = side_text(&offer.client.side(wire));
         let holder = if self.binds(Carrier::Guest) {
             Holder::Trunk
         } else {
-            offer.client
+            offer.client.holder
         };
         let mut sequence = Sequence::begin(holder, now);
         // What takes the sealed cookie's place is the first that is ever offered.

@@ -1,5 +1,7 @@
 //! The slow path: a wire that cannot say by itself. The store is asked, the judge judges, a proved wire is attached.
 
+use std::sync::Arc;
+
 use super::attach::{Hold, Hung};
 use super::evidence::Shown;
 use super::guests::Redeemed;
@@ -21,9 +23,39 @@ use crate::sequence::{Holder, Taken};
 use crate::store::{Commit, Durability, Expect, StoreError};
 use crate::time::{Lifetime, Timestamp};
 use crate::verdict::{By, Need, Refusal, Verified};
-use crate::wire::{Visit, Wire};
+use crate::wire::{Visit, Wire, kept_of};
 
 use super::echo::EchoToken;
+
+/// Whose a request is by what it says of itself. Where there are no wires it tells clients apart.
+#[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "the HTTP layer builds it")]
+pub struct Caller {
+    /// As whom it shows a ticket ([`crate::Keys::client`]).
+    pub holder: Holder,
+    /// What it calls itself, for events. Nothing where the wire knows that: what comes over one wire is one client's.
+    pub name: Option<Arc<str>>,
+}
+
+impl Caller {
+    /// Whoever is on the wire, who says nothing of himself.
+    pub(super) const WIRE: Self = Self {
+        holder: Holder::Trunk,
+        name: None,
+    };
+
+    /// Where it is, for events.
+    pub(super) fn side(&self, wire: &Wire) -> Side {
+        let side = wire.core.side();
+        match &self.name {
+            Some(name) => Side {
+                client: kept_of(name).to_owned(),
+                ..side
+            },
+            None => side,
+        }
+    }
+}
 
 /// What a request offers beside its cookie.
 #[derive(Debug)]
@@ -45,8 +77,8 @@ pub struct Offer<'a> {
     pub surprise: bool,
     /// Its client calls itself otherwise than its family did: the wire proves nothing for it.
     pub other_client: bool,
-    /// Its client, by what it says of itself ([`crate::Keys::client`]): tells clients apart where there are no wires.
-    pub client: Holder,
+    /// Its client.
+    pub client: Caller,
     /// The authority it asks for.
     pub authority: &'a crate::ids::Authority,
     /// What the route asks for.
@@ -185,7 +217,8 @@ impl Engine {
             judgement = judge(&self.policy, &facts);
         }
         if let Some((control, would)) = judgement.shadowed {
-            self.tell_shadowed(wire, presented.id, control, would, now);
+            let side = offer.client.side(wire);
+            self.tell_shadowed(side, presented.id, control, would, now);
         }
         if judgement.verdict == Verdict::HandOn {
             return self.hand_on(wire, &found.record).await;
@@ -258,7 +291,7 @@ impl Engine {
                 Refusal::Unauthenticated
             }
         };
-        self.tell_refused(wire, presented.id, refusal, now);
+        self.tell_refused(&offer.client.side(wire), presented.id, refusal, now);
         Ok(refused(refusal, genuine))
     }
 
@@ -305,7 +338,8 @@ impl Engine {
         let idle = self.idle_of(&found.record.value);
         let record = &mut found.record.value;
         let session = record.id;
-        let side = side_text(&wire.core.side());
+        let here = offer.client.side(wire);
+        let side = side_text(&here);
         let before = record.sequence.current();
         // What cut off a graft: where that was, before this wire takes its place.
         let grafts =
@@ -372,9 +406,11 @@ impl Engine {
         }
         let attached = origin.is_some();
         let stale = now.since(record.seen).as_millis() > idle.as_millis() / 16;
-        let moved = attached && self.note_address(record, wire, now);
+        // An attached wire was looked at when it was attached.
+        let stood = matches!(facts.proof, Proof::Attached(_));
+        let moved = !stood && self.note_address(record, &here, now);
         changed |= moved || stale;
-        if changed && record.last_side != side && (attached || taken.acknowledged) {
+        if changed && record.last_side != side && (attached || moved || taken.acknowledged) {
             record.last_side = side;
         }
         if changed {
@@ -399,7 +435,7 @@ impl Engine {
                 }
             }
         }
-        self.tell_taken(wire, session, &taken, now);
+        self.tell_taken(&here, session, &taken, now);
         if let Some(graft) = grafts {
             self.tell_settled(wire, &found.record.value, graft, shown, now);
         }
@@ -407,7 +443,7 @@ impl Engine {
         let (verified, visit) = self.enter(wire, offer, found, proved, origin, shown, now)?;
         if judgement.consequence != Consequence::CutGraft {
             // Of a control in shadow.
-            self.follow(wire, found, facts, judgement.consequence, now)
+            self.follow(wire, offer, found, facts, judgement.consequence, now)
                 .await?;
         }
         Ok(Some(Accepted {

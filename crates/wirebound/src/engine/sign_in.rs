@@ -6,10 +6,12 @@
 use core::fmt;
 
 use super::attach::{Hold, Hung};
+use super::prove::Caller;
 use super::room::listed;
+use super::turn_away::earlier;
 use super::{Engine, Held, TRIES, lost_race};
 use crate::cookie::CookieValue;
-use crate::event::Event;
+use crate::event::{Event, Side};
 use crate::families::roots;
 use crate::identity::Identity;
 use crate::ids::{Authority, SessionId, Subject};
@@ -44,7 +46,7 @@ pub struct SignIn {
     /// The answer itself can carry the hand-over (a redirect to our own authority).
     pub carries_hand_over: bool,
     /// The client, as in [`super::Offer::client`].
-    pub client: Holder,
+    pub client: Caller,
 }
 
 /// A session that just began.
@@ -148,7 +150,7 @@ impl Engine {
             absolute: None,
             vault: None,
             carries_hand_over: false,
-            client: Holder::Trunk,
+            client: Caller::WIRE,
         };
         let signed_in = self.begin(wire, request, Carrier::Raw, &[], now).await?;
         wire.core.set_hand_over(
@@ -299,7 +301,7 @@ impl Engine {
             .min(policy.absolute);
         let idle = request.idle.unwrap_or(policy.idle);
         let is_admin = role == Role::ADMIN;
-        let side = super::prove::side_text(&wire.core.side());
+        let side = super::prove::side_text(&request.client.side(wire));
         let record = Record {
             id,
             epoch,
@@ -318,7 +320,14 @@ impl Engine {
                 until: now.after(policy.admin_role),
                 from: Position::default(),
             }),
-            sequence: Sequence::begin(if binds { Holder::Trunk } else { request.client }, now),
+            sequence: Sequence::begin(
+                if binds {
+                    Holder::Trunk
+                } else {
+                    request.client.holder
+                },
+                now,
+            ),
             families,
             hand_over,
             grafted: false,
@@ -436,7 +445,10 @@ impl Engine {
             session: record.id,
             subject: record.subject.clone(),
             role: verified.role(),
-            side: wire.core.side(),
+            side: Side {
+                wire: Some(wire.core.id),
+                ..earlier(record)
+            },
         });
     }
 }

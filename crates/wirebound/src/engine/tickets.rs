@@ -9,9 +9,10 @@ use core::time::Duration;
 
 use super::Engine;
 use super::evidence::client_origin;
-use super::prove::side_text;
+use super::prove::{Caller, side_text};
 use crate::cookie::{CookieValue, Presented};
 use crate::ids::SessionId;
+use crate::policy::Preset;
 use crate::record::Record;
 use crate::role::Strength;
 use crate::sequence::{Given, Holder, Position};
@@ -30,7 +31,7 @@ pub struct Leaving<'a> {
     /// The cookie that it showed.
     pub presented: &'a Presented,
     /// Its client, as in [`super::Offer::client`].
-    pub client: Holder,
+    pub client: &'a Caller,
     /// It was a GET.
     pub get: bool,
     /// When it came.
@@ -127,7 +128,7 @@ impl Engine {
         now: Timestamp,
     ) -> Result<Option<Ticketed>, StoreError> {
         // Whoever holds a string that never moves must not be given one that does.
-        if self.policy.preset == crate::policy::Preset::Bearer
+        if self.policy.preset == Preset::Bearer
             || leaving.presented.is_sealed()
             || leaving.presented.session() != verified.session()
             || !self.is_owed(wire, leaving, now)
@@ -146,15 +147,12 @@ impl Engine {
         let Some(position) = leaving.presented.position(&self.keys) else {
             return Ok(None);
         };
-        // A request of a shadowed control was let in by its string alone: the sequence is not moved by it.
-        let shadowed =
-            verified.strength() < Strength::Ticket && record.carrier.most() > verified.strength();
-        if shadowed || record.epoch != leaving.presented.epoch {
+        if !self.may_carry(wire, verified, leaving, &record) {
             return Ok(None);
         }
         let holder = self.holder_of(&record, wire, leaving.client);
         let (_, moment) = self.standing(&record, wire, position, now);
-        let side = side_text(&wire.core.side());
+        let side = side_text(&leaving.client.side(wire));
         let rules = &self.policy.tickets;
         let given = record
             .sequence
@@ -179,6 +177,25 @@ impl Engine {
         Ok(cookie.map(|cookie| (cookie, keep)))
     }
 
+    /// Whether an answer over this wire may carry a ticket of this session at all, whatever the request was when it was
+    /// judged: a wire that was cut off meanwhile is answered, and gets none.
+    pub(super) fn may_carry(
+        &self,
+        wire: &Wire,
+        verified: &Verified,
+        leaving: &Leaving<'_>,
+        record: &Record,
+    ) -> bool {
+        let preset = self.policy.preset;
+        let attached = !preset.binds_wires() || wire.core.origin(record.id).is_some();
+        // A request of a shadowed control was let in by its string alone: the sequence is not moved by it.
+        let shadowed = preset != Preset::Bearer
+            && verified.strength() < Strength::Ticket
+            && record.carrier.most() > verified.strength();
+        let shown = leaving.presented;
+        attached && !shadowed && record.epoch == shown.epoch && record.id == shown.session()
+    }
+
     /// Whether the store is to be asked what to set: what was shown is not current, or it is time to move on, or the
     /// client is to get a branch of its own.
     fn is_owed(&self, wire: &Wire, leaving: &Leaving<'_>, now: Timestamp) -> bool {
@@ -191,9 +208,9 @@ impl Engine {
     }
 
     /// As whom a proved request shows its ticket.
-    pub(super) fn holder_of(&self, record: &Record, wire: &Wire, client: Holder) -> Holder {
+    pub(super) fn holder_of(&self, record: &Record, wire: &Wire, client: &Caller) -> Holder {
         self.origin(record, wire)
-            .unwrap_or_else(|| client_origin(client))
+            .unwrap_or_else(|| client_origin(client.holder))
             .holder()
     }
 

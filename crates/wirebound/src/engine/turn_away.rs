@@ -32,9 +32,9 @@ impl Engine {
             Verdict::Refuse(refusal) => refusal,
             Verdict::Accept { .. } | Verdict::HandOn => Refusal::Unauthenticated,
         };
-        self.follow(wire, found, facts, judgement.consequence, now)
+        self.follow(wire, offer, found, facts, judgement.consequence, now)
             .await?;
-        self.tell_refused(wire, record.id, refusal, now);
+        self.tell_refused(&offer.client.side(wire), record.id, refusal, now);
         Ok(refused(refusal, facts.offered == Offered::Current))
     }
 
@@ -64,6 +64,7 @@ impl Engine {
     pub(super) async fn follow(
         &self,
         wire: &Wire,
+        offer: &Offer<'_>,
         found: &Found,
         facts: &Facts,
         consequence: Consequence,
@@ -71,11 +72,11 @@ impl Engine {
     ) -> Result<(), StoreError> {
         let record = &found.record.value;
         let session = record.id;
-        let newcomer = wire.core.side();
-        let holder = self
-            .bonds
-            .holder(session)
-            .unwrap_or_else(|| earlier(record));
+        let newcomer = offer.client.side(wire);
+        // A wire that proves nothing does not know whose it is.
+        let connected = self.policy.preset.binds_wires();
+        let holder = connected.then(|| self.bonds.holder(session)).flatten();
+        let holder = holder.unwrap_or_else(|| earlier(record));
         match consequence {
             Consequence::Nothing => {}
             Consequence::NotProven => {
@@ -181,7 +182,7 @@ impl Engine {
     /// What showing a ticket brought to light.
     pub(super) fn tell_taken(
         &self,
-        wire: &Wire,
+        side: &Side,
         session: SessionId,
         taken: &Taken,
         now: Timestamp,
@@ -198,7 +199,7 @@ impl Engine {
             self.tell(Event::Fork {
                 session,
                 parted_at: fork.n,
-                taken: wire.core.side(),
+                taken: side.clone(),
                 at: now,
                 other: fork.other.clone(),
                 other_at: fork.at,
@@ -209,7 +210,7 @@ impl Engine {
     /// A control that is not enforced would have said no.
     pub(super) fn tell_shadowed(
         &self,
-        wire: &Wire,
+        side: Side,
         session: SessionId,
         control: Control,
         would: Option<Refusal>,
@@ -220,7 +221,7 @@ impl Engine {
                 session,
                 control: control.name(),
                 would: would.map_or("challenge", Refusal::name),
-                side: wire.core.side(),
+                side,
                 unreported,
             });
         }
@@ -228,7 +229,7 @@ impl Engine {
 
     pub(super) fn tell_refused(
         &self,
-        wire: &Wire,
+        side: &Side,
         session: SessionId,
         refusal: Refusal,
         now: Timestamp,
@@ -239,14 +240,14 @@ impl Engine {
             self.tell(Event::PhantomSession {
                 session,
                 ending,
-                side: wire.core.side(),
+                side: side.clone(),
                 unreported,
             });
         }
         self.tell(Event::Refused {
             session: Some(session),
             refusal,
-            side: wire.core.side(),
+            side: side.clone(),
         });
     }
 }
@@ -263,10 +264,10 @@ fn cause(wire: &Wire, facts: &Facts) -> &'static str {
 }
 
 impl Engine {
-    /// Whether a proved wire comes from another address than the session was last proved from, where that is watched. It is
+    /// Whether a proved request comes from another address than the session was last proved from, where that is watched. It is
     /// told, and to be written down, so that it is told once.
-    pub(super) fn note_address(&self, record: &Record, wire: &Wire, now: Timestamp) -> bool {
-        let (before, newcomer) = (earlier(record), wire.core.side());
+    pub(super) fn note_address(&self, record: &Record, newcomer: &Side, now: Timestamp) -> bool {
+        let before = earlier(record);
         let moved = self.policy.bound_to_ip != BoundToIp::Off && before.address != newcomer.address;
         if moved
             && self
@@ -276,7 +277,7 @@ impl Engine {
         {
             self.tell(Event::AddressChanged {
                 session: record.id,
-                newcomer,
+                newcomer: newcomer.clone(),
                 holder: before,
             });
         }

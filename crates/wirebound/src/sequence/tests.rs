@@ -22,6 +22,7 @@ fn position(n: u64, branch: u32) -> Position {
 fn portable() -> Rules {
     Rules {
         again: Again::Client,
+        apart: Apart::Headers,
         ..Rules::default()
     }
 }
@@ -270,13 +271,29 @@ fn eight_offers_that_one_holder_never_shows_are_not_taken_and_do_not_use_up_anot
 }
 
 #[test]
-fn an_offer_that_is_not_shown_for_an_hour_is_not_taken() {
+fn offers_that_are_not_shown_for_an_hour_are_not_taken() {
     let mut kept = Kept::new(Rules::default());
-    kept.ask(first(), OWNER, 60);
-    kept.ask(first(), OWNER, 3_000);
+    for secs in [60, 3_000, 3_661] {
+        assert!(kept.ask(first(), OWNER, secs).is_some());
+    }
     let is_not_taken = |secs| kept.sequence.is_not_taken(OWNER, at(secs), &kept.rules);
-    assert!(!is_not_taken(3_660));
-    assert!(is_not_taken(3_661));
+    assert!(!is_not_taken(3_691));
+    assert!(is_not_taken(3_692));
+}
+
+// The answer to a page was lost, and for an hour only what sets no ticket was asked for: audio, say, part by part.
+#[test]
+fn one_offer_that_was_lost_is_followed_by_another_however_long_nobody_asks() {
+    let mut kept = Kept::new(portable());
+    kept.ask(first(), OWNER, 60).unwrap();
+    let later = 60 + 2 * 3_600;
+    assert!(!kept.sequence.is_not_taken(OWNER, at(later), &kept.rules));
+    // That one may be lost as well.
+    kept.ask(first(), OWNER, later).unwrap();
+    let later = later + 90;
+    assert!(!kept.sequence.is_not_taken(OWNER, at(later), &kept.rules));
+    let next = kept.ask(first(), OWNER, later).unwrap();
+    assert!(kept.show(next, OWNER, "here", later + 1).acknowledged);
 }
 
 #[test]
@@ -290,6 +307,41 @@ fn only_what_comes_after_an_elevation_acknowledges_it() {
     // The racers of its window converge on it.
     assert_eq!(kept.ask(first(), OWNER, 61), Some(again));
     assert_eq!(kept.standing(earlier, 61), Standing::Next);
+}
+
+#[test]
+fn what_is_replaced_before_its_time_converges_and_is_given_to_nobody_who_is_set_nothing() {
+    let mut kept = Kept::new(portable());
+    let replace = |kept: &mut Kept, shown, holder, secs| {
+        let moment = kept.moment(secs);
+        kept.sequence
+            .replace(shown, holder, "here", &moment, &kept.rules)
+    };
+    let next = replace(&mut kept, first(), OWNER, 5).position().unwrap();
+    assert_eq!(replace(&mut kept, first(), OWNER, 6), Given::Same(next));
+    kept.show(next, OWNER, "here", 7);
+    // She was set it already; what was superseded gives a newcomer nothing.
+    assert_eq!(replace(&mut kept, first(), OWNER, 8), Given::Same(next));
+    assert_eq!(replace(&mut kept, first(), OTHER, 8), Given::Nothing);
+    let moment = kept.moment(8);
+    let of_a_sign_in = kept
+        .sequence
+        .replace_new(first(), OTHER, "here", &moment, &kept.rules);
+    assert_eq!(of_a_sign_in, Given::Nothing);
+}
+
+#[test]
+fn a_sibling_that_the_same_holder_was_offered_lapses_like_a_predecessor_and_anothers_does_not() {
+    let mut kept = Kept::new(portable());
+    let page = kept.ask(first(), OWNER, 60).unwrap();
+    let his = kept.ask(first(), OTHER, 60).unwrap();
+    let signed_in = kept.sequence.offer_new(OWNER, "here", at(61)).unwrap();
+    kept.show(signed_in, OWNER, "here", 62);
+    assert_eq!(kept.standing(page, 93), Standing::Lapsed);
+    assert_eq!(kept.standing(his, 93), Standing::Old);
+    // Somebody was there for a minute since, with what is current: no late answer.
+    kept.show(signed_in, OWNER, "here", 122);
+    assert_eq!(kept.standing(page, 123), Standing::Old);
 }
 
 #[test]
@@ -329,6 +381,17 @@ fn the_same_headers_at_another_place_are_a_fork_and_the_same_family_is_none() {
         kept.offer(first(), OWNER, "there", 60);
         let hers = kept.offer(first(), OWNER, "here", 150).position().unwrap();
         let fork = kept.show(hers, OWNER, "here", 151).fork;
+        assert_eq!(fork.is_some(), forks);
+    }
+}
+
+#[test]
+fn other_headers_at_the_same_place_are_a_fork_and_another_family_there_is_none() {
+    for (rules, forks) in [(portable(), true), (Rules::default(), false)] {
+        let mut kept = Kept::new(rules);
+        kept.offer(first(), OTHER, "here", 60);
+        let hers = kept.offer(first(), OWNER, "here", 61).position().unwrap();
+        let fork = kept.show(hers, OWNER, "here", 62).fork;
         assert_eq!(fork.is_some(), forks);
     }
 }
@@ -417,7 +480,9 @@ fn full() -> Sequence {
     let mut kept = Kept::new(portable());
     let next = kept.advance(60);
     let lapse = kept.ask(first(), OTHER, 91).unwrap();
+    kept.sequence.offer_new(OTHER, "there", at(91)).unwrap();
     kept.show(lapse, OTHER, "there", 92);
+    assert_eq!(kept.sequence.trail[2].beside.len(), 1);
     kept.ask(lapse, Holder::Trunk, 160);
     kept.ask(lapse, OWNER, 161);
     assert_eq!(kept.standing(next, 123), Standing::Old);

@@ -265,14 +265,11 @@ fn nothing_sets_the_first_secret_again_once_somebody_signed_in() {
     let mut w = world();
     let (line, cookie) = arrived(&mut w, 1);
     let verified = w.get(&line, &cookie).verified().unwrap().clone();
-    let (newer, _) = block_on(
-        w.engine
-            .renew(&line.wire, &verified, client("browser"), w.now),
-    )
-    .unwrap()
-    .unwrap();
+    let newer = w
+        .renew(&line, &verified, &cookie, &client("browser"))
+        .unwrap();
     assert_eq!(successor(&w, &cookie), None);
-    let answer = w.get(&line, newer.expose());
+    let answer = w.get(&line, &newer);
     assert_eq!(answer.role(), Some(Role::USER));
     assert_eq!(w.engine.guests(), 0, "promoted");
 }
@@ -415,16 +412,13 @@ fn a_guest_is_idle_sooner_until_somebody_signs_in_and_leaves_nothing_behind() {
     let (line, cookie) = arrived(&mut w, 1);
     let (promoted, second) = arrived(&mut w, 2);
     let verified = w.get(&promoted, &second).verified().unwrap().clone();
-    let (newer, _) = block_on(
-        w.engine
-            .renew(&promoted.wire, &verified, client("browser"), w.now),
-    )
-    .unwrap()
-    .unwrap();
-    assert!(w.get(&promoted, newer.expose()).is_in());
+    let newer = w
+        .renew(&promoted, &verified, &second, &client("browser"))
+        .unwrap();
+    assert!(w.get(&promoted, &newer).is_in());
     w.step(Lifetime::from_hours(1));
     assert!(!w.get(&line, &cookie).is_in());
-    assert!(w.get(&promoted, newer.expose()).is_in(), "8 h, as others");
+    assert!(w.get(&promoted, &newer).is_in(), "8 h, as others");
     let third = arrived(&mut w, 3);
     drop(third);
     w.step(Lifetime::from_hours(2));
@@ -432,7 +426,7 @@ fn a_guest_is_idle_sooner_until_somebody_signs_in_and_leaves_nothing_behind() {
     assert_eq!(w.engine.guests(), 0);
     let [sessions, tombstones, identities, vaults, ..] = all_rows(&w);
     assert_eq!((sessions, tombstones, identities, vaults), (1, 0, 1, 1));
-    assert!(w.get(&promoted, newer.expose()).is_in());
+    assert!(w.get(&promoted, &newer).is_in());
 }
 
 #[test]
@@ -447,11 +441,10 @@ fn a_flood_of_guests_displaces_itself_and_nobody_who_was_there_before() {
     let early: Vec<_> = (0..40).map(|number| arrived(&mut w, number)).collect();
     let (signed, first) = arrived(&mut w, 900);
     let verified = w.get(&signed, &first).verified().unwrap().clone();
-    block_on(
-        w.engine
-            .renew(&signed.wire, &verified, client("browser"), w.now),
-    )
-    .unwrap();
+    assert!(
+        w.renew(&signed, &verified, &first, &client("browser"))
+            .is_some()
+    );
     let before = all_rows(&w);
     let mut flood = Vec::new();
     for number in 1000..2000 {
@@ -725,18 +718,18 @@ fn a_real_sign_in_makes_an_imported_session_one_like_others() {
     };
     let refused = Some(Refusal::InsufficientStrength);
     // What is posted proves nothing of who posts it.
-    let (newer, _) =
-        block_on(
-            w.engine
-                .renew(&line.wire, &signed_in.verified, client("browser"), w.now),
-        )
-        .unwrap()
+    let first = signed_in.cookie.expose();
+    let newer = w
+        .renew(&line, &signed_in.verified, first, &client("browser"))
         .unwrap();
-    assert_eq!(ask(newer.expose(), &w, &line), refused);
-    assert_eq!(w.get(&line, newer.expose()).role(), Some(Role::USER));
+    assert_eq!(ask(&newer, &w, &line), refused);
+    assert_eq!(w.get(&line, &newer).role(), Some(Role::USER));
+    let presented = w.engine.read(newer.as_bytes()).unwrap();
+    let browser = client("browser");
+    let leaving = w.leaving(&presented, &browser);
     let confirmed = w
         .engine
-        .confirm(&line.wire, &signed_in.verified, client("browser"), w.now);
+        .confirm(&line.wire, &signed_in.verified, &leaving, w.now);
     let (newest, _) = block_on(confirmed).unwrap().unwrap();
     assert_eq!(ask(newest.expose(), &w, &line), None);
     assert!(matches!(w.get(&line, newest.expose()), Answer::Hot(_)));

@@ -4,7 +4,8 @@ use crate::strict;
 use futures_executor::block_on;
 use wirebound::engine::{NotSignedIn, Scope};
 use wirebound::{
-    BoundToIp, Cut, Ending, Lifetime, Need, Policy, Refusal, Role, Strength, Timestamp, Verified,
+    BoundToIp, Cut, Ending, Lifetime, Need, Policy, Preset, Refusal, Role, Strength, Timestamp,
+    Verified,
 };
 
 use crate::world::{Answer, Ask, Line, World, sign_in, subject};
@@ -474,6 +475,32 @@ fn a_session_that_is_held_to_its_address_is_proved_from_there_only_and_nothing_e
         };
         assert_eq!(w.log.count("address_changed"), told, "{bound_to_ip:?}");
         assert_eq!(w.log.count("session_ended"), 0, "{bound_to_ip:?}");
+    }
+}
+
+#[test]
+fn another_address_is_told_once_also_where_no_connection_is_attached() {
+    for preset in [Preset::Portable, Preset::Bearer] {
+        for bound_to_ip in [BoundToIp::Log, BoundToIp::Prefix, BoundToIp::Off] {
+            let mut w = with(Policy {
+                preset,
+                bound_to_ip,
+                ..Policy::default()
+            });
+            let home = w.settle("alice", Role::USER);
+            let cookie = w.browser.cookie.clone();
+            assert!(w.get(&home, &cookie).is_in());
+            w.place = [192, 0, 2, 77].into();
+            let away = w.full();
+            let watched = usize::from(bound_to_ip != BoundToIp::Off);
+            for told in [watched, watched] {
+                assert!(w.get(&away, &cookie).is_in(), "{bound_to_ip:?}");
+                assert_eq!(w.log.count("address_changed"), told, "{bound_to_ip:?}");
+                w.step(Lifetime::from_mins(2));
+            }
+            w.get(&home, &cookie);
+            assert_eq!(w.log.count("address_changed"), 2 * watched);
+        }
     }
 }
 

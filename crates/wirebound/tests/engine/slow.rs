@@ -276,13 +276,7 @@ fn who_hangs_up_while_his_proof_is_written_does_not_make_his_next_request_fail()
     let line = w.settle("alice", Role::USER);
     let old = w.browser.cookie.clone();
     let verified = w.get(&line, &old).verified().unwrap().clone();
-    let renewed = block_on(
-        w.engine
-            .renew(&line.wire, &verified, client("browser"), w.now),
-    )
-    .unwrap()
-    .unwrap();
-    let cookie = renewed.0.expose().to_owned();
+    let cookie = w.renew(&line, &verified, &old, &client("browser")).unwrap();
     let presented = w.engine.read(cookie.as_bytes()).unwrap();
     let authority = Authority::of(HOST);
     let offer = Offer {

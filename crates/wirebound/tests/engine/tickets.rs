@@ -62,12 +62,23 @@ fn set_by(w: &World, line: &Line, answer: &Answer, cookie: &str, who: &str) -> O
     let presented = w.engine.read(cookie.as_bytes()).unwrap();
     let leaving = Leaving {
         presented: &presented,
-        client: client(who),
+        client: &client(who),
         get: true,
         came: w.now,
     };
     let given = block_on(w.engine.ticket(&line.wire, &verified, &leaving, w.now)).unwrap();
     given.map(|(cookie, _): Ticketed| cookie.expose().to_owned())
+}
+
+/// A request for which the app changes its own cookie: accepted, and what its answer sets.
+fn deed(w: &World, line: &Line, cookie: &str, who: &str) -> Option<String> {
+    let ask = Ask {
+        client: client(who),
+        ..Ask::new(cookie)
+    };
+    let answer = w.ask(line, &ask);
+    let verified = answer.verified().unwrap_or_else(|| panic!("{answer:?}"));
+    w.renew(line, verified, cookie, &client(who))
 }
 
 /// A stranger follows every challenge to its end; the wire that it ends on.
@@ -107,8 +118,12 @@ fn hand_over(w: &mut World, line: Line, cookie: &mut String) -> (Line, wirebound
 }
 
 fn thefts(w: &World) -> Vec<Event> {
+    named(w, "theft")
+}
+
+fn named(w: &World, name: &str) -> Vec<Event> {
     let mut all = w.log.all();
-    all.retain(|event| event.name() == "theft");
+    all.retain(|event| event.name() == name);
     all
 }
 
@@ -193,9 +208,10 @@ fn the_apps_sign_in_answered_on_a_graft_lifts_nothing() {
     let (graft, answer) = insist(&mut w, &jar);
     let verified = answer.verified().unwrap().clone();
     assert_eq!(verified.role(), Role::USER);
-    let confirmed = w
-        .engine
-        .confirm(&graft.wire, &verified, client("browser"), w.now);
+    let presented = w.engine.read(jar.as_bytes()).unwrap();
+    let caller = client("browser");
+    let leaving = w.leaving(&presented, &caller);
+    let confirmed = w.engine.confirm(&graft.wire, &verified, &leaving, w.now);
     let (newer, _) = block_on(confirmed).unwrap().unwrap();
     for cookie in [&jar, newer.expose(), &jar] {
         let answer = w.get(&graft, cookie);
@@ -498,6 +514,30 @@ fn whom_only_a_shadow_lets_in_moves_nothing() {
 }
 
 #[test]
+fn whom_only_a_shadow_lets_in_is_set_nothing_by_what_he_does() {
+    for preset in [Preset::Strict, Preset::Balanced] {
+        let (w, line, jar) = alice(Policy {
+            preset,
+            shadow: [Control::Proof, Control::Contest].into_iter().collect(),
+            ..Policy::default()
+        });
+        // Also over her own connection, by a client that calls itself otherwise.
+        for (line, other_client) in [(&w.plain(), false), (&line, true)] {
+            let ask = Ask {
+                other_client,
+                follow: false,
+                ..Ask::new(&jar)
+            };
+            let answer = w.ask(line, &ask);
+            let verified = answer.verified().unwrap().clone();
+            assert_eq!(verified.strength(), Strength::Bearer);
+            let client = client("browser");
+            assert_eq!(w.renew(line, &verified, &jar, &client), None);
+        }
+    }
+}
+
+#[test]
 fn a_half_open_graft_does_not_make_its_owner_a_thief() {
     let (mut w, line, jar) = alice(balanced());
     drop(line);
@@ -716,6 +756,67 @@ fn in_portable_a_copy_elsewhere_is_found_out_by_whoever_comes_second_past_the_wi
     );
 }
 
+// Behind a proxy everybody comes from one address, over whichever connection the proxy has open.
+#[test]
+fn behind_a_proxy_a_fork_and_a_theft_name_the_two_clients() {
+    let (mut w, line, mut jar) = alice(portable());
+    let mut copy = jar.clone();
+    w.step(secs(120));
+    assert!(document(&w, &line, &mut copy, "thief").is_in());
+    assert!(document(&w, &line, &mut jar, "browser").is_in());
+    assert!(document(&w, &line, &mut jar, "browser").is_in());
+    let [Event::Fork { taken, other, .. }] = &named(&w, "fork")[..] else {
+        panic!("{:?}", w.log.all());
+    };
+    assert_eq!(
+        (taken.client.as_str(), other.as_str()),
+        ("browser", "192.0.2.1 thief")
+    );
+    w.step(secs(31));
+    let thief = Ask {
+        client: client("thief"),
+        ..Ask::new(&copy)
+    };
+    assert!(!w.ask(&line, &thief).is_in());
+    let [
+        Event::Theft {
+            newcomer, holder, ..
+        },
+    ] = &thefts(&w)[..]
+    else {
+        panic!("{:?}", w.log.all());
+    };
+    assert_eq!(
+        (newcomer.client.as_str(), holder.client.as_str()),
+        ("thief", "browser")
+    );
+    let refused = named(&w, "refused");
+    assert!(format!("{refused:?}").contains("thief"), "{refused:?}");
+}
+
+// On `edge` a ticket is set again as there, but the headers prove no more than behind a proxy.
+#[test]
+fn in_portable_the_same_headers_at_another_address_are_a_fork_on_either_listener() {
+    for again in [Again::Family, Again::Client] {
+        let tickets = Rules {
+            again,
+            ..Rules::default()
+        };
+        let (mut w, line, mut jar) = alice(Policy {
+            tickets,
+            ..portable()
+        });
+        let mut copy = jar.clone();
+        w.step(secs(120));
+        w.place = [198, 51, 100, 7].into();
+        assert!(document(&w, &w.plain(), &mut copy, "browser").is_in());
+        w.step(secs(90));
+        document(&w, &line, &mut jar, "browser");
+        document(&w, &line, &mut jar, "browser");
+        assert_eq!(named(&w, "fork").len(), 1, "{again:?}");
+    }
+}
+
 #[test]
 fn a_copy_that_was_used_once_while_its_owner_was_away_leaves_a_fork() {
     let (mut w, line, mut jar) = alice(portable());
@@ -732,12 +833,7 @@ fn a_copy_that_was_used_once_while_its_owner_was_away_leaves_a_fork() {
     w.step(secs(600));
     document(&w, &line, &mut jar, "browser");
     document(&w, &line, &mut jar, "browser");
-    let forks: Vec<_> = w
-        .log
-        .all()
-        .into_iter()
-        .filter(|event| event.name() == "fork")
-        .collect();
+    let forks = named(&w, "fork");
     let [
         Event::Fork {
             parted_at: 0,
@@ -801,6 +897,107 @@ fn idle_and_absolute_limits_hold_however_often_a_ticket_is_renewed() {
         w.get(&line, &jar).refusal(),
         Some(Refusal::SessionExpired(Ending::ExpiredAbsolute))
     );
+}
+
+// Two forms posted at once were each set a ticket of their own. A page asked with the first one before the second arrived left
+// a sibling in the jar, and whoever read for half a minute was a thief.
+#[test]
+fn two_deeds_at_once_for_which_the_app_changes_its_cookie_accuse_nobody() {
+    let bearer = Policy {
+        preset: Preset::Bearer,
+        ..Policy::default()
+    };
+    for policy in [balanced(), portable(), bearer] {
+        let preset = policy.preset;
+        let (mut w, line, first) = alice(policy);
+        let set = [0; 2].map(|_| deed(&w, &line, &first, "browser").unwrap());
+        let [mut jar, last] = set;
+        assert_ne!(jar, first);
+        assert!(document(&w, &line, &mut jar, "browser").is_in());
+        jar = last;
+        drop(line);
+        w.step(secs(31));
+        let (line, answer) = insist(&mut w, &jar);
+        assert!(answer.is_in(), "{preset:?}: {answer:?}");
+        assert!(document(&w, &line, &mut jar, "browser").is_in());
+        assert_eq!(thefts(&w), []);
+    }
+}
+
+#[test]
+fn a_deed_under_way_when_its_wire_is_cut_off_is_set_nothing() {
+    let (mut w, line, jar) = alice(balanced());
+    let family = w.browser.family.unwrap();
+    drop(line);
+    let (thief, answer) = insist(&mut w, &jar);
+    let verified = answer.verified().unwrap().clone();
+    let client = client("browser");
+    assert!(w.renew(&thief, &verified, &jar, &client).is_some());
+    // The owner is back, and he is answered.
+    let back = w.resumed(family);
+    let hers = w.get(&back, &jar).verified().unwrap().clone();
+    assert_eq!(w.renew(&thief, &verified, &jar, &client), None);
+    // Also with what is current.
+    let mut jar = jar;
+    document(&w, &back, &mut jar, "browser");
+    assert_eq!(w.renew(&thief, &verified, &jar, &client), None);
+    assert!(w.renew(&back, &hers, &jar, &client).is_some());
+    w.engine
+        .mark_shared(&back.wire, wirebound::engine::Sign::ForwardingHeader);
+    assert_eq!(w.renew(&back, &hers, &jar, &client), None);
+}
+
+#[test]
+fn deeds_from_elsewhere_are_set_nothing_by_what_the_owner_superseded() {
+    let (mut w, line, first) = alice(portable());
+    let mut jar = deed(&w, &line, &first, "browser").unwrap();
+    assert!(document(&w, &line, &mut jar, "browser").is_in());
+    w.step(secs(20));
+    assert_eq!(deed(&w, &w.plain(), &first, "thief"), None);
+    // The owner's own late one is.
+    assert_eq!(deed(&w, &line, &first, "browser"), Some(jar.clone()));
+    w.step(secs(11));
+    assert!(document(&w, &line, &mut jar, "browser").is_in());
+}
+
+// The answer of a page under way may arrive after that of the sign-in.
+#[test]
+fn a_late_answer_of_before_a_guest_signed_in_accuses_nobody() {
+    for preset in [Preset::Portable, Preset::Balanced] {
+        let mut w = with(Policy {
+            preset,
+            ..portable()
+        });
+        let guest = wirebound::engine::Guest {
+            subject: crate::world::subject("a:1"),
+            authority: wirebound::Authority::of(crate::world::HOST),
+            persistent: false,
+            idle: None,
+            absolute: None,
+            vault: Vec::new(),
+        };
+        let sealed = w.engine.seal_guest(&guest, w.now).unwrap().unwrap();
+        let line = w.full();
+        let arrived = w.get(&line, sealed.expose());
+        assert!(arrived.is_in(), "{arrived:?}");
+        let host = wirebound::Authority::of(crate::world::HOST);
+        let presented = w.engine.read_at(sealed.expose().as_bytes(), &host);
+        let presented = presented.unwrap();
+        let (late, _) = w.engine.successor(&presented, w.now).unwrap();
+        let mut jar = deed(&w, &line, sealed.expose(), "browser").unwrap();
+        assert_ne!(jar, late.expose());
+        assert!(document(&w, &line, &mut jar, "browser").is_in());
+        jar = late.expose().to_owned();
+        drop(line);
+        w.step(secs(40));
+        let (line, answer) = insist(&mut w, &jar);
+        assert!(answer.is_in(), "{preset:?}: {answer:?}");
+        document(&w, &line, &mut jar, "browser");
+        assert!(document(&w, &line, &mut jar, "browser").is_in());
+        w.step(secs(60));
+        assert!(document(&w, &line, &mut jar, "browser").is_in());
+        assert_eq!(thefts(&w), []);
+    }
 }
 
 #[test]
@@ -926,7 +1123,7 @@ fn an_answer_that_took_long_sets_no_ticket() {
     let presented = w.engine.read(jar.as_bytes()).unwrap();
     let leaving = Leaving {
         presented: &presented,
-        client: client("browser"),
+        client: &client("browser"),
         get: true,
         came: w.now,
     };
@@ -951,7 +1148,7 @@ fn under_get_only_gets_move_the_ticket_and_posts_use_it() {
     let given = |get| {
         let leaving = Leaving {
             presented: &presented,
-            client: client("browser"),
+            client: &client("browser"),
             get,
             came: w.now,
         };

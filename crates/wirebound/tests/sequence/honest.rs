@@ -7,7 +7,7 @@
 //! doubted there is a test without them.
 
 use wirebound::Lifetime;
-use wirebound::sequence::{Advance, Again, Position, Rules};
+use wirebound::sequence::{Advance, Again, Apart, Position, Rules};
 
 use crate::machine::{Product, Twist};
 use crate::world::{Action, NO_THEFT, World};
@@ -23,6 +23,7 @@ fn owner(machine: Product) -> World<Product> {
 fn with(change: impl FnOnce(&mut Rules)) -> Product {
     let mut rules = Rules {
         again: Again::Client,
+        apart: Apart::Headers,
         ..Rules::default()
     };
     change(&mut rules);
@@ -138,7 +139,69 @@ fn an_advance_at_each_request_accuses_nobody_while_answers_are_in_time() {
     }
 }
 
+#[test]
+fn an_app_that_changes_its_cookie_at_each_deed_accuses_nobody() {
+    for machine in [Product::portable(), Product::edge()] {
+        World {
+            deeds: 3,
+            ticks: 6,
+            request: 0,
+            work: 0,
+            ..owner(machine)
+        }
+        .holds(&[NO_THEFT]);
+    }
+    World {
+        deeds: 2,
+        ticks: 5,
+        sends: 3,
+        sleeps: false,
+        ..owner(Product::portable())
+    }
+    .holds(&[NO_THEFT]);
+}
+
+#[test]
+fn deeds_before_a_browser_crashes_accuse_nobody() {
+    World {
+        deeds: 2,
+        crashes: 1,
+        ticks: 6,
+        request: 0,
+        work: 0,
+        ..owner(Product::portable())
+    }
+    .holds(&[NO_THEFT]);
+}
+
+/// The answer before a sign-in may overtake that of the sign-in, or come late: the jar then has a sibling of what is current.
+#[test]
+fn a_sign_in_among_pages_and_deeds_accuses_nobody() {
+    World {
+        deeds: 1,
+        sign_ins: 2,
+        ticks: 6,
+        request: 0,
+        work: 0,
+        ..owner(Product::portable())
+    }
+    .holds(&[NO_THEFT]);
+}
+
 // What would accuse the honest.
+
+#[test]
+fn deeds_that_are_each_set_a_ticket_of_their_own_are_taken_for_theft() {
+    let draft = Product::portable().twisted(Twist::EachItsOwn);
+    let schedule = World {
+        deeds: 2,
+        request: 0,
+        work: 0,
+        ..owner(draft)
+    }
+    .breaks(NO_THEFT);
+    assert!(!schedule.iter().any(|it| matches!(it, Action::Lose(_))));
+}
 
 #[test]
 fn answers_that_come_later_than_a_window_can_accuse_the_honest() {
@@ -147,6 +210,19 @@ fn answers_that_come_later_than_a_window_can_accuse_the_honest() {
         answer: 8,
         request: 0,
         work: 0,
+        ..owner(Product::portable())
+    }
+    .breaks(NO_THEFT);
+}
+
+/// A phone in a tunnel: what it had sent arrives when it comes out, and its browser has gone on over another connection.
+#[test]
+fn requests_that_come_later_than_a_window_can_accuse_the_honest() {
+    World {
+        ticks: 13,
+        request: 8,
+        work: 0,
+        answer: 0,
         ..owner(Product::portable())
     }
     .breaks(NO_THEFT);

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::hash::Hash;
 
-use wirebound::sequence::{Again, Holder, Moment, Position, Rules, Sequence, Standing};
+use wirebound::sequence::{Again, Apart, Holder, Moment, Position, Rules, Sequence, Standing};
 use wirebound::{Lifetime, Timestamp};
 
 /// Half a window.
@@ -13,10 +13,22 @@ pub fn at(tick: u16) -> Timestamp {
     Timestamp::from_millis(u64::from(tick) * TICK * 1000)
 }
 
+/// What a request asks for, as far as its answer goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Asked {
+    /// A page.
+    Page,
+    /// Something was done, and the app changed its own cookie: the ticket is replaced.
+    Deed,
+    /// Somebody signed in: it is replaced by one apart from every one before.
+    SignIn,
+}
+
 /// A request as the machine meets it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Shown {
     pub position: Position,
+    pub asked: Asked,
     pub line: u8,
     pub side: &'static str,
     pub now: u16,
@@ -68,6 +80,8 @@ pub enum Twist {
     NoWindow,
     /// A browser that crashed is a thief.
     NoLapse,
+    /// Each answer that replaces a ticket sets one of its own, and whose the others were is forgotten.
+    EachItsOwn,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +115,7 @@ impl Product {
     pub fn portable() -> Self {
         Self::new(Rules {
             again: Again::Client,
+            apart: Apart::Headers,
             ..Rules::default()
         })
     }
@@ -160,8 +175,15 @@ impl Machine for Product {
             Twist::HealsEverybody => Holder::Trunk,
             _ => line(shown.line),
         };
-        self.sequence
-            .offer(shown.position, holder, shown.side, true, &moment, &rules)
-            .position()
+        let (sequence, position, side) = (&mut self.sequence, shown.position, shown.side);
+        let given = match shown.asked {
+            Asked::Page => sequence.offer(position, holder, side, true, &moment, &rules),
+            _ if self.twist == Twist::EachItsOwn => {
+                return sequence.offer_new(line(u8::MAX), side, moment.now);
+            }
+            Asked::Deed => sequence.replace(position, holder, side, &moment, &rules),
+            Asked::SignIn => sequence.replace_new(position, holder, side, &moment, &rules),
+        };
+        given.position()
     }
 }

@@ -51,6 +51,18 @@ fn nobody_from_elsewhere_rides_along_at_the_edge() {
 }
 
 #[test]
+fn nobody_from_elsewhere_rides_along_by_deeds_for_which_the_app_changes_its_cookie() {
+    for machine in [Product::edge(), Product::portable()] {
+        World {
+            deeds: 2,
+            ticks: 6,
+            ..World::robbed(machine, ELSEWHERE)
+        }
+        .holds(&[NOT_LATE, NOT_FED]);
+    }
+}
+
+#[test]
 fn nobody_from_elsewhere_rides_along_while_the_owner_is_away() {
     World {
         turns: TURNS,

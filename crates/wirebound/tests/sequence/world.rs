@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use stateright::{Checker, HasDiscoveries, Model, Property};
 use wirebound::sequence::Position;
 
-use crate::machine::{Judged, Machine, Shown, Verdict};
+use crate::machine::{Asked, Judged, Machine, Shown, Verdict};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Party {
@@ -17,7 +17,7 @@ pub enum Party {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Flight {
     /// To the server, since.
-    Request(Position, u16),
+    Request(Position, Asked, u16),
     /// Judged, and the head of its answer has not left.
     Working(Shown),
     /// To the client, since.
@@ -30,8 +30,12 @@ pub enum Action {
     /// Half an hour without anybody: beyond every window and lapse.
     Sleep,
     Send,
-    Arrive(Position),
-    Leave(Position),
+    /// She does something for which the app changes its own cookie.
+    Do,
+    /// She signs in.
+    SignIn,
+    Arrive(Position, Asked),
+    Leave(Position, Asked),
     Deliver(Position),
     Lose(Position),
     /// The browser writes its jar to the disk.
@@ -46,6 +50,8 @@ pub enum Action {
     Copy,
     /// The thief shows this ticket. What the answer sets is his at once.
     Steal(Position),
+    /// The same, by something for which the app changes its own cookie.
+    StealAndDo(Position),
 }
 
 /// A ticket that was acknowledged: by whom, when, and which lapse was open then.
@@ -71,6 +77,8 @@ pub struct State<M> {
     fell_back: bool,
     pub loot: BTreeSet<Position>,
     sends: u8,
+    deeds: u8,
+    sign_ins: u8,
     steals: u8,
     crashes: u8,
     losses: u8,
@@ -98,6 +106,9 @@ pub struct World<M> {
     pub start: u16,
     pub ticks: u16,
     pub sends: u8,
+    /// How many of the requests may do something (the thief's beside), and how many may sign in.
+    pub deeds: u8,
+    pub sign_ins: u8,
     pub parallel: usize,
     pub steals: u8,
     pub crashes: u8,
@@ -132,6 +143,8 @@ impl<M: Machine> World<M> {
             start: 4,
             ticks: 10,
             sends: 5,
+            deeds: 0,
+            sign_ins: 0,
             parallel: 2,
             steals: 0,
             crashes: 0,
@@ -177,6 +190,8 @@ impl<M: Machine> World<M> {
             fell_back: false,
             loot: BTreeSet::new(),
             sends: 0,
+            deeds: 0,
+            sign_ins: 0,
             steals: 0,
             crashes: 0,
             losses: 0,
@@ -238,7 +253,13 @@ impl<M: Machine> World<M> {
         schedule
     }
 
-    fn judge(&self, state: &mut State<M>, party: Party, position: Position) -> Option<Shown> {
+    fn judge(
+        &self,
+        state: &mut State<M>,
+        party: Party,
+        position: Position,
+        asked: Asked,
+    ) -> Option<Shown> {
         let (line, side) = match party {
             Party::Owner if self.two_faced && state.sends.is_multiple_of(2) => ELSEWHERE,
             Party::Owner => HOME,
@@ -246,6 +267,7 @@ impl<M: Machine> World<M> {
         };
         let shown = Shown {
             position,
+            asked,
             line,
             side,
             now: state.now,
@@ -266,6 +288,30 @@ impl<M: Machine> World<M> {
                 state.theft = Some(party);
                 None
             }
+        }
+    }
+
+    fn send(&self, state: &mut State<M>, asked: Asked) {
+        state.sends += 1;
+        let (jar, now) = (state.jar, state.now);
+        if self.request > 0 || self.work > 0 {
+            state.put(Flight::Request(jar, asked, now));
+            return;
+        }
+        // At once, and nothing in between: fewer states.
+        if let Some(shown) = self.judge(state, Party::Owner, jar, asked)
+            && let Some(set) = Self::head(state, Party::Owner, shown)
+        {
+            state.put(Flight::Answer(set, now));
+        }
+    }
+
+    fn steal(&self, state: &mut State<M>, position: Position, asked: Asked) {
+        state.steals += 1;
+        if let Some(shown) = self.judge(state, Party::Thief, position, asked)
+            && let Some(set) = Self::head(state, Party::Thief, shown)
+        {
+            state.loot.insert(set);
         }
     }
 
@@ -360,12 +406,12 @@ impl<M: Machine> Model for World<M> {
             .is_some_and(|since| state.now - since >= UNSAVED);
         for flight in &state.flights {
             match *flight {
-                Flight::Request(position, since) => {
-                    actions.push(Action::Arrive(position));
+                Flight::Request(position, asked, since) => {
+                    actions.push(Action::Arrive(position, asked));
                     pressing |= state.now - since >= self.request;
                 }
                 Flight::Working(shown) => {
-                    actions.push(Action::Leave(shown.position));
+                    actions.push(Action::Leave(shown.position, shown.asked));
                     pressing |= state.now - shown.now >= self.work;
                 }
                 Flight::Answer(position, since) => {
@@ -387,6 +433,12 @@ impl<M: Machine> Model for World<M> {
         }
         if state.sends < self.sends && state.flights.len() < self.parallel {
             actions.push(Action::Send);
+            if state.deeds < self.deeds {
+                actions.push(Action::Do);
+            }
+            if state.sign_ins < self.sign_ins {
+                actions.push(Action::SignIn);
+            }
         }
         if self.crashes > 0 {
             if state.unsaved.is_some() {
@@ -409,6 +461,9 @@ impl<M: Machine> Model for World<M> {
         }
         if state.steals < self.steals {
             actions.extend(state.loot.iter().copied().map(Action::Steal));
+            if state.deeds < self.deeds {
+                actions.extend(state.loot.iter().copied().map(Action::StealAndDo));
+            }
         }
     }
 
@@ -421,29 +476,27 @@ impl<M: Machine> Model for World<M> {
                 state.now += HALF_AN_HOUR;
                 state.slept = true;
             }
-            Action::Send => {
-                state.sends += 1;
-                if self.request == 0 && self.work == 0 {
-                    // At once, and nothing in between: fewer states.
-                    let jar = state.jar;
-                    if let Some(shown) = self.judge(&mut state, Party::Owner, jar)
-                        && let Some(set) = Self::head(&mut state, Party::Owner, shown)
-                    {
-                        state.put(Flight::Answer(set, now));
-                    }
-                } else {
-                    state.put(Flight::Request(state.jar, now));
-                }
+            Action::Send => self.send(&mut state, Asked::Page),
+            Action::Do => {
+                state.deeds += 1;
+                self.send(&mut state, Asked::Deed);
             }
-            Action::Arrive(position) => {
-                state.take(|it| matches!(it, Flight::Request(p, _) if *p == position));
-                if let Some(shown) = self.judge(&mut state, Party::Owner, position) {
+            Action::SignIn => {
+                state.sign_ins += 1;
+                self.send(&mut state, Asked::SignIn);
+            }
+            Action::Arrive(position, asked) => {
+                state.take(
+                    |it| matches!(it, Flight::Request(p, a, _) if (*p, *a) == (position, asked)),
+                );
+                if let Some(shown) = self.judge(&mut state, Party::Owner, position, asked) {
                     state.put(Flight::Working(shown));
                 }
             }
-            Action::Leave(position) => {
-                let taken =
-                    state.take(|it| matches!(it, Flight::Working(s) if s.position == position));
+            Action::Leave(position, asked) => {
+                let taken = state.take(|it| {
+                    matches!(it, Flight::Working(s) if (s.position, s.asked) == (position, asked))
+                });
                 if let Flight::Working(shown) = taken
                     && let Some(set) = Self::head(&mut state, Party::Owner, shown)
                 {
@@ -482,13 +535,10 @@ impl<M: Machine> Model for World<M> {
             Action::Copy => {
                 state.loot.insert(state.jar);
             }
-            Action::Steal(position) => {
-                state.steals += 1;
-                if let Some(shown) = self.judge(&mut state, Party::Thief, position)
-                    && let Some(set) = Self::head(&mut state, Party::Thief, shown)
-                {
-                    state.loot.insert(set);
-                }
+            Action::Steal(position) => self.steal(&mut state, position, Asked::Page),
+            Action::StealAndDo(position) => {
+                state.deeds += 1;
+                self.steal(&mut state, position, Asked::Deed);
             }
         }
         Some(state)
