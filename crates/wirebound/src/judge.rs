@@ -386,17 +386,21 @@ fn by_wire(policy: &Policy, facts: &Facts) -> Result<(Proved, Consequence), Deni
             },
             Consequence::Nothing,
         )),
+        // No TLS tickets yet. Attached by the nonce, the wire would stay proved, and the nonce be there for another.
+        Proof::Lineage(_) | Proof::Nothing
+            if facts.nonce == Nonce::OnItsWay && facts.recourse != Recourse::CannotFollow =>
+        {
+            Err(Denied {
+                control: Control::Proof,
+                verdict: Verdict::HandOn,
+                consequence: Consequence::Nothing,
+            })
+        }
         // Two families showed one nonce: of one jar, or of a jar and its copy. Only the echo can say.
         Proof::Lineage(_) if facts.nonce == Nonce::SpentElsewhere => stranger(policy, facts),
         Proof::Lineage(stock) => of_stock(policy, facts, stock, By::Lineage),
         Proof::Nothing => match facts.nonce {
             Nonce::Open(stock) => of_stock(policy, facts, stock, By::HandOver),
-            // Attached by it, the wire would be proved for as long as it lives, and the nonce be there for another.
-            Nonce::OnItsWay if facts.recourse != Recourse::CannotFollow => Err(Denied {
-                control: Control::Proof,
-                verdict: Verdict::HandOn,
-                consequence: Consequence::Nothing,
-            }),
             Nonce::Nothing | Nonce::OnItsWay | Nonce::SpentElsewhere => stranger(policy, facts),
         },
     }

@@ -51,13 +51,12 @@ fn excuse(record: &mut Record, core: &WireCore, brought: &[&EchoToken]) -> bool 
     let (Some(offer), Some(other)) = (&mut record.hand_over, brought.last()) else {
         return false;
     };
-    let spent_here = offer
-        .spent
-        .is_some_and(|spender| roots(core.lineage.as_ref()).any(|own| own == spender));
-    if spent_here {
+    let is_own = |root| roots(core.lineage.as_ref()).any(|own| own == root);
+    let excused = offer.spent.is_some_and(is_own) && !is_own(other.root);
+    if excused {
         offer.spent = Some(other.root);
     }
-    spent_here
+    excused
 }
 
 impl Engine {
