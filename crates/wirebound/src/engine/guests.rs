@@ -205,8 +205,18 @@ impl Engine {
         let session = offer.presented.id;
         // Before the commit: a client that hangs up in the middle of it leaves nobody uncounted.
         let seat = self.sit(wire, session, now);
-        let made = self.make_guest(wire, offer, sealed, now);
-        let Some((held, identity)) = made.await? else {
+        let entered = {
+            // Until the wire is attached: a request beside this one must find both, or neither.
+            let _lock = self.lock(&sealed.subject).await;
+            match self.make_guest(wire, offer, sealed, now).await? {
+                Some((held, identity)) => {
+                    let accepted = self.enter_guest(wire, offer, &held, &identity, now)?;
+                    Some((accepted, identity))
+                }
+                None => None,
+            }
+        };
+        let Some((accepted, identity)) = entered else {
             let there = self.load_record(&session).await?.is_some();
             return Ok(if there {
                 Redeemed::Before
@@ -214,7 +224,6 @@ impl Engine {
                 Redeemed::Not
             });
         };
-        let accepted = self.enter_guest(wire, offer, &held, &identity, now)?;
         seat.settled();
         self.make_way(wire, session, now).await;
         let (role, strength) = (accepted.verified.role(), accepted.verified.strength());
@@ -228,7 +237,7 @@ impl Engine {
         }))
     }
 
-    /// The record, under the id that the cookie names. `None`: there is or was one.
+    /// The record, under the id that the cookie names. `None`: there is or was one. The caller holds the subject's lock.
     async fn make_guest(
         &self,
         wire: &Wire,
@@ -237,7 +246,6 @@ impl Engine {
         now: Timestamp,
     ) -> Result<Option<(Held<Record>, Identity)>, StoreError> {
         let (presented, authority) = (offer.presented, offer.authority);
-        let _lock = self.lock(&sealed.subject).await;
         let side = side_text(&offer.client.side(wire));
         let holder = if self.binds(Carrier::Guest) {
             Holder::Trunk
