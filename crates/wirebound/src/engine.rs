@@ -16,7 +16,7 @@ use crate::api_key::ApiKeyId;
 use crate::api_key::held::HeldKeys;
 use crate::bonds::{Bonds, Watch};
 use crate::cookie::{self, NotOurs, Presented};
-use crate::event::{Event, Witness};
+use crate::event::{Event, Named, Witness};
 use crate::families::Families;
 use crate::identity::Identity;
 use crate::ids::{SessionId, Subject};
@@ -45,6 +45,7 @@ mod identities;
 mod imports;
 mod node;
 mod prove;
+mod refused;
 mod revoke;
 mod room;
 mod shared;
@@ -94,6 +95,7 @@ pub struct Engine {
     families: Arc<Families>,
     wires: WireIds,
     alarms: Alarms,
+    refusals: Alarms<Named>,
     guests: guests::Guests,
     times: tickets::Times,
     revocations: Arc<Revocations>,
@@ -142,6 +144,7 @@ impl Engine {
             families: Arc::default(),
             wires: WireIds::default(),
             alarms: Alarms::default(),
+            refusals: Alarms::default(),
             guests: guests::Guests::default(),
             times: tickets::Times::default(),
             revocations: Arc::new(Revocations::new(hasher.hash_one("this run"))),

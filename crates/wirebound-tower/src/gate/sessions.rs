@@ -9,12 +9,12 @@ use http::{HeaderValue, Response, StatusCode};
 use serde_json::{Value, json};
 use wirebound::engine::{Scope, SessionSummary};
 use wirebound::store::StoreError;
-use wirebound::{Ending, Refusal, SessionId, Subject, Timestamp, Verified};
+use wirebound::{Ending, SessionId, Subject, Timestamp, Verified};
 
 use super::depart::to_its_end;
 use super::{Access, Gate};
 use crate::pages::{Html, Sheet};
-use crate::refusal::{Asker, Told, respond, tell};
+use crate::refusal::{Asker, Told, tell};
 
 /// Said to those whom nobody named.
 const NAMELESS: &str =
@@ -36,7 +36,7 @@ impl Gate {
         asker: Asker,
     ) -> Result<Response<Bytes>, StoreError> {
         let Some(verified) = access.verified() else {
-            return Ok(self.nobody_here(access, asker));
+            return Ok(access.refuse_nobody(asker));
         };
         let now = access.now();
         let sessions = self.engine().sessions_of(verified.subject(), now).await?;
@@ -65,7 +65,7 @@ impl Gate {
         end: Option<End>,
     ) -> Result<Response<Bytes>, StoreError> {
         let Some(verified) = access.verified() else {
-            return Ok(self.nobody_here(access, asker));
+            return Ok(access.refuse_nobody(asker));
         };
         let own = verified.session();
         let ended = match end {
@@ -113,11 +113,6 @@ impl Gate {
             engine.end(id, Ending::Revoked, now).await.map(usize::from)
         })
         .await?
-    }
-
-    fn nobody_here(&self, access: &Access, asker: Asker) -> Response<Bytes> {
-        let why = access.refusal().unwrap_or(Refusal::Unauthenticated);
-        respond(why, asker, false, self.answers())
     }
 }
 

@@ -195,7 +195,6 @@ impl Engine {
             (false, false) => None,
         };
         if let Some(refusal) = refusal {
-            self.tell_refused(wire, offer.presented.id, refusal, now);
             return Ok(Redeemed::Now(refused(refusal, false)));
         }
         self.know_displaced(now).await?;

@@ -82,7 +82,8 @@ pub enum Outcome {
     Challenge(String),
     /// Wait for this, so long at most, then ask again with `held` set.
     Hold(Joining, Lifetime),
-    /// No. `told` says whether this client may know more than a stranger: it showed a current secret.
+    /// No: tell of it with [`Engine::tell_refused`], as of what is not allowed. `told` says whether this client may know
+    /// more than a stranger: it showed a current secret.
     Refused {
         /// Why.
         refusal: Refusal,
@@ -244,7 +245,7 @@ impl Engine {
             Verdict::Refuse(refusal) => refusal,
             Verdict::Accept { .. } | Verdict::Challenge => Refusal::Unauthenticated,
         };
-        self.tell_refused(wire, presented.id, refusal, now);
+        self.tell_phantom(wire, presented.id, refusal, now);
         Ok(refused(refusal, genuine))
     }
 

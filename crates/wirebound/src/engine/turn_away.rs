@@ -34,7 +34,7 @@ impl Engine {
         };
         self.follow(wire, found, facts, judgement.consequence, now)
             .await?;
-        self.tell_refused(wire, record.id, refusal, now);
+        self.tell_phantom(wire, record.id, refusal, now);
         Ok(refused(refusal, facts.offered == Offered::Current))
     }
 
@@ -226,7 +226,8 @@ impl Engine {
         }
     }
 
-    pub(super) fn tell_refused(
+    /// What is genuine came back after its session was ended.
+    pub(super) fn tell_phantom(
         &self,
         wire: &Wire,
         session: SessionId,
@@ -243,11 +244,6 @@ impl Engine {
                 unreported,
             });
         }
-        self.tell(Event::Refused {
-            session: Some(session),
-            refusal,
-            side: wire.core.side(),
-        });
     }
 }
 
