@@ -375,6 +375,20 @@ impl Engine {
     }
 }
 
+/// Lets whatever else runs have its turn: the engine has no runtime to ask.
+async fn let_others() {
+    let mut waited = false;
+    core::future::poll_fn(|context| {
+        if waited {
+            return core::task::Poll::Ready(());
+        }
+        waited = true;
+        context.waker().wake_by_ref();
+        core::task::Poll::Pending
+    })
+    .await;
+}
+
 fn lost_race() -> StoreError {
     StoreError::because(
         StoreErrorKind::Unavailable,

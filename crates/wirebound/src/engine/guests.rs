@@ -11,7 +11,7 @@ use std::sync::PoisonError;
 use super::attach::{Hold, Hung};
 use super::prove::{Accepted, Offer, Outcome, refused, side_text};
 use super::room::listed;
-use super::{Engine, Held, NotSignedIn, SignIn, SignedIn, TRIES};
+use super::{Engine, Held, NotSignedIn, SignIn, SignedIn, TRIES, let_others};
 use crate::cookie::{AFTER_SEALED, CookieValue, Presented, Sealed, ToSeal};
 use crate::identity::Identity;
 use crate::ids::{Authority, SessionId, Subject};
@@ -509,7 +509,6 @@ impl Engine {
                 }
             }
             after = Some(next);
-            let_others().await;
         }
         let mut after = None;
         while let Some((keys, next)) = self.due(Space::Tombstone, now, after).await? {
@@ -653,20 +652,6 @@ impl Book {
 fn newest(guests: &BTreeSet<(Timestamp, SessionId)>, but: SessionId) -> Option<SessionId> {
     let mut newest = guests.iter().rev().map(|(_, session)| *session);
     newest.find(|session| *session != but)
-}
-
-/// Lets whatever else runs have its turn: the engine has no runtime to ask.
-async fn let_others() {
-    let mut waited = false;
-    core::future::poll_fn(|context| {
-        if waited {
-            return core::task::Poll::Ready(());
-        }
-        waited = true;
-        context.waker().wake_by_ref();
-        core::task::Poll::Pending
-    })
-    .await;
 }
 
 #[cfg(test)]
