@@ -9,6 +9,7 @@ with 503: who does not know does not accept.
 import http.server
 import ipaddress
 import json
+import math
 import os
 import random
 import ssl
@@ -24,6 +25,9 @@ LEASE = 10.0  # seconds; a beat comes every two
 SILENCE = 5.0  # seconds without a byte after which the feed is opened again
 LEEWAY = 5  # seconds by which the clocks may differ
 LONGEST_LIFE = 15 * 60  # seconds
+KEYS_EVERY = 60.0  # seconds; a key is published for at least twice as long before it signs
+KEYS_LIFE = 300.0  # seconds for which the keys are good while the gateway gives no others
+KEYS_WAIT = 10.0  # seconds from one attempt to fetch them to the next, failed or not
 TOKEN_MAX = 8 * 1024
 LINE_MAX = 1024
 
@@ -200,14 +204,46 @@ def events(response):
             name, event_id, data = "message", None, []
 
 
+class Keys:
+    """The keys that the gateway publishes. A thread fetches them, and no request waits for it: a stranger can make up any
+    number of names for keys, and neither holds anybody up nor makes the gateway work."""
+
+    def __init__(self, issuer, context):
+        # The one address that keys come from; nothing in a token is ever taken for an address.
+        url = f"{issuer}/.well-known/jwks.json"
+        self.client = jwt.PyJWKClient(url, cache_jwk_set=False, timeout=5, ssl_context=context)
+        self.held = None  # by name, and when they came: put in place as a whole, so that nobody reads half of it
+        self.wanted = threading.Event()
+        threading.Thread(target=self.fetch, daemon=True).start()
+
+    def fetch(self):
+        """Fetches them until the process ends."""
+        while True:
+            self.wanted.clear()
+            asked = time.monotonic()
+            try:
+                self.held = ({key.key_id: key for key in self.client.get_signing_keys()}, asked)
+            except Exception as error:  # whatever came was no keys; those from before stay
+                print(f"the keys: {error!r}", file=sys.stderr, flush=True)
+            time.sleep(KEYS_WAIT)
+            self.wanted.wait(KEYS_EVERY - KEYS_WAIT)
+
+    def find(self, kid):
+        """The key of this name. Raises Refused where nobody can say whether there is one."""
+        keys, asked = self.held or ({}, -math.inf)
+        age = time.monotonic() - asked
+        if kid in keys and age < KEYS_LIFE:
+            return keys[kid]
+        if age > KEYS_WAIT:
+            self.wanted.set()
+            raise Refused(503, "store_unavailable")
+        raise jwt.InvalidTokenError("no key of this name")
+
+
 class Verifier:
     def __init__(self, issuer, audience, feed_key, context):
         self.issuer, self.audience, self.known = issuer, audience, Known()
-        # The one address that keys come from; nothing in a token is ever taken for an address. A stranger can make up any number
-        # of names for keys: they make one request in ten seconds.
-        self.keys = jwt.PyJWKClient(
-            f"{issuer}/.well-known/jwks.json", lifespan=300, cooldown_duration=10, timeout=5, ssl_context=context
-        )
+        self.keys = Keys(issuer, context)
         arguments = (self.known, issuer, feed_key, context)
         threading.Thread(target=follow, args=arguments, daemon=True).start()
 
@@ -217,8 +253,6 @@ class Verifier:
             claims = self.claims(token)
         except jwt.ExpiredSignatureError as error:
             raise Refused(440, "session_expired") from error
-        except (jwt.PyJWKClientConnectionError, jwt.PyJWKSetError) as error:
-            raise Refused(503, "store_unavailable") from error
         except (jwt.PyJWTError, KeyError, TypeError, ValueError) as error:
             raise Refused(401, "unauthenticated") from error
         self.known.check(claims)
@@ -230,7 +264,7 @@ class Verifier:
         header = jwt.get_unverified_header(token)
         if set(header) != {"alg", "typ", "kid"} or header["typ"] != "wirebound-assertion+jwt":
             raise jwt.InvalidTokenError("a token of another kind")
-        key = self.keys.get_signing_key(header["kid"])
+        key = self.keys.find(header["kid"])
         # One algorithm a key, and only these two: what the token says of itself does not choose.
         if header["alg"] != key.algorithm_name or header["alg"] not in ("EdDSA", "ES256"):
             raise jwt.InvalidTokenError("another algorithm than the key's")

@@ -7,7 +7,7 @@
 use core::fmt;
 use std::sync::Arc;
 
-use wirebound::Timestamp;
+use wirebound::{Lifetime, Timestamp};
 
 mod kept;
 mod listed;
@@ -156,7 +156,7 @@ impl Ring {
             .next_published(schedule, now)
             .is_some_and(|due| due <= now)
         {
-            next.publish(make()?, schedule, now);
+            next.publish(make()?, now.after(schedule.lead), schedule, now);
         }
         Ok(self.adopt(next))
     }
@@ -176,7 +176,33 @@ impl Ring {
         let mut next = self.clone();
         next.settle(schedule, now);
         if next.next_published(schedule, now).is_some() {
-            next.publish(make()?, schedule, now);
+            next.publish(make()?, now.after(schedule.lead), schedule, now);
+        }
+        Ok(self.adopt(next))
+    }
+
+    /// From now on nothing is signed by a key that its owner alone can check (HS256): the next of the others takes its place at
+    /// once, and is made if there is none. What it signed is believed as long as that of any key. Nobody could have fetched
+    /// it, so nobody needs the time to fetch its successor first. Answers whether the ring changed.
+    ///
+    /// # Errors
+    ///
+    /// What `make` says when it has no key; the ring is then as it was.
+    pub fn sign_for_others<E>(
+        &mut self,
+        schedule: &Schedule,
+        now: Timestamp,
+        make: impl FnOnce() -> Result<SigningKey, E>,
+    ) -> Result<bool, E> {
+        let mut next = self.clone();
+        next.settle(schedule, now);
+        for coming in next.list(now) {
+            if coming.state == State::Published && !coming.algorithm.is_asymmetric() {
+                next.call_off(coming.kid.as_str(), schedule, now);
+            }
+        }
+        if !next.signing(now).algorithm().is_asymmetric() {
+            next.give_way(schedule, now, make)?;
         }
         Ok(self.adopt(next))
     }
@@ -202,29 +228,18 @@ impl Ring {
         let mut next = self.clone();
         next.settle(schedule, now);
         let signed = next.signing(now).kid().as_str() == kid;
-        if next.last.key.kid().as_str() == kid {
-            next.last = match next.earlier.pop() {
-                // It was on its way: the one before goes on.
-                Some(before) if !signed => Slot {
-                    stops: Timestamp::NEVER,
-                    until: Timestamp::NEVER,
-                    ..before
-                },
-                popped => {
-                    next.earlier.extend(popped);
-                    let key = make().map_err(NotRetired::Make)?;
-                    if next.holds(key.kid()) {
-                        return Err(NotRetired::SameKey);
-                    }
-                    Slot::new(Arc::new(key), now, now)
-                }
-            };
+        if !signed {
+            next.call_off(kid, schedule, now);
+        } else if next.last.key.kid().as_str() == kid {
+            let key = make().map_err(NotRetired::Make)?;
+            if next.holds(key.kid()) {
+                return Err(NotRetired::SameKey);
+            }
+            next.last = Slot::new(Arc::new(key), now, now);
         } else {
             next.remove(kid, schedule, now);
-            if signed {
-                let successor = next.earlier.iter_mut().find(|slot| now < slot.stops);
-                successor.unwrap_or(&mut next.last).advance(now, now);
-            }
+            let successor = next.earlier.iter_mut().find(|slot| now < slot.stops);
+            successor.unwrap_or(&mut next.last).advance(now, now);
         }
         let _changed: bool = self.adopt(next);
         Ok(())
@@ -306,8 +321,8 @@ impl Ring {
         })
     }
 
-    fn publish(&mut self, key: SigningKey, schedule: &Schedule, now: Timestamp) {
-        let since = now.after(schedule.lead);
+    /// Appends a key that signs from a moment on.
+    fn publish(&mut self, key: SigningKey, since: Timestamp, schedule: &Schedule, now: Timestamp) {
         // At the end of time there is no later.
         if self.holds(key.kid()) || since.after(schedule.tail) == Timestamp::NEVER {
             return;
@@ -315,6 +330,51 @@ impl Ring {
         self.last.stopping(since, schedule);
         let next = Slot::new(Arc::new(key), now, since);
         self.earlier.push(core::mem::replace(&mut self.last, next));
+    }
+
+    /// The key that signs stops now: the one that is on its way takes over, or one that is made.
+    fn give_way<E>(
+        &mut self,
+        schedule: &Schedule,
+        now: Timestamp,
+        make: impl FnOnce() -> Result<SigningKey, E>,
+    ) -> Result<(), E> {
+        let mut unstopped = self.earlier.iter_mut().filter(|slot| now < slot.stops);
+        // A key signs for a moment at least.
+        let after = |signing: &Slot| now.max(signing.since.after(Lifetime::from_millis(1)));
+        if let Some(signing) = unstopped.next() {
+            let stops = after(signing);
+            signing.stopping(stops, schedule);
+            unstopped
+                .next()
+                .unwrap_or(&mut self.last)
+                .advance(stops, now);
+            return Ok(());
+        }
+        let key = make()?;
+        let since = after(&self.last);
+        // In a ring that is full the oldest makes room: it is the one that is gone first anyway.
+        let beyond = self
+            .earlier
+            .len()
+            .saturating_add(2)
+            .saturating_sub(KEYS_MAX);
+        self.earlier = self.earlier.split_off(beyond.min(self.earlier.len()));
+        self.publish(key, since, schedule, now);
+        Ok(())
+    }
+
+    /// Takes out a key that does not sign. Was it the last, the one before it goes on.
+    fn call_off(&mut self, kid: &str, schedule: &Schedule, now: Timestamp) {
+        if self.last.key.kid().as_str() != kid {
+            self.remove(kid, schedule, now);
+        } else if let Some(before) = self.earlier.pop() {
+            self.last = Slot {
+                stops: Timestamp::NEVER,
+                until: Timestamp::NEVER,
+                ..before
+            };
+        }
     }
 
     /// Takes out a key that has a successor. Had it not signed yet, the one before it signs until the one after it does.

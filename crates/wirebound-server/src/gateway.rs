@@ -45,6 +45,7 @@ mod stopping;
 mod tickets;
 
 pub use app::App;
+use house::House;
 
 /// Where the embedded store is, in the data folder.
 const STORE_FOLDER: &str = "sessions";
@@ -200,9 +201,10 @@ pub async fn run(
         }
         core::future::pending::<()>().await;
     };
+    let mut house = House::begin(&engine, &clock, sweep_every);
     tokio::select! {
         () = wirebound_tower::gate::serve(listener, gate, app.clone(), stop) => {}
-        () = house::keep(&engine, &clock, sweep_every) => {}
+        () = house.ended() => {}
         () = tickets::rotate(&engine, &keys, &clock, &entropy) => {}
         () = signing::rotate(&plan.config, &engine, assertions.as_ref(), &clock, &entropy) => {}
         () = app.keep_names() => {}
@@ -213,6 +215,7 @@ pub async fn run(
         control.close().await;
     }
     app.write_names().await;
+    house.leave().await;
     house::tidy(&engine, clock.as_ref()).await;
     drop(plan.data_dir);
     Ok(())

@@ -1,6 +1,6 @@
 //! Events as log records: one flat record each, of target `wirebound::event`, never with a secret.
 
-use wirebound::{Event, Side, Witness};
+use wirebound::{Event, Named, Side, Witness};
 
 /// Writes each event as a `tracing` record with the field `event`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -62,12 +62,17 @@ impl Witness for LogWitness {
                 log!(info, name, session = %session, wire = wire.as_u64(), tries = tries);
             }
             Event::Refused {
-                session,
+                named,
                 refusal,
                 side,
+                unreported,
             } => {
-                let session = session.map(|session| session.to_string());
-                log!(info, name, session = session, reason = refusal.name(), wire = number(&side), side = %text(&side));
+                let (session, key) = match named {
+                    Named::Nobody => (None, None),
+                    Named::Session(session) => (Some(session.to_string()), None),
+                    Named::Key(key) => (None, Some(key.to_string())),
+                };
+                log!(info, name, session = session, key = key, reason = refusal.name(), wire = number(&side), side = %text(&side), unreported = unreported);
             }
             Event::PhantomSession {
                 session,

@@ -33,8 +33,8 @@ use wirebound::store::{
     Stored,
 };
 use wirebound::{
-    Clock as _, KeyLabel, KeyScopes, Lifetime, Need, Policy, Preset, Role, SessionId, Subject,
-    Timestamp,
+    Clock as _, KeyLabel, KeyScopes, Lifetime, Need, Policy, Preset, Refusal, Role, SessionId,
+    Subject, Timestamp,
 };
 use wirebound_assertion::{Algorithm, Ring, Schedule, SigningKey};
 use wirebound_tower::assertion::{Assertions, Keys, REMEMBERED};
@@ -645,8 +645,44 @@ async fn a_silent_store_means_503_for_who_must_be_looked_up_and_nothing_for_the_
     let (head, _) = alice.once(&server, "POST", "/logout", "").await;
     assert!(head.starts_with("HTTP/1.1 503"), "{head}");
     store.silent.store(false, Ordering::SeqCst);
+    let told = server.told.refused(Refusal::StoreUnavailable);
+    assert_eq!(told, 1, "six in a minute");
     assert_eq!(alice.cookies, before);
     assert_eq!(alice.ask(&server, "GET", "/me").await.1, "hello alice");
+}
+
+#[tokio::test]
+async fn a_clock_that_cannot_say_means_503_for_everybody_and_is_told() {
+    let (server, _gate, _) = site().await;
+    let mut stranger = Visitor::new(&server);
+    assert_eq!(stranger.ask(&server, "GET", "/").await.1, "nobody");
+    server.clock.fall_silent();
+    let (head, _) = stranger.once(&server, "GET", "/", "").await;
+    assert!(head.starts_with("HTTP/1.1 503"), "{head}");
+    assert!(head.contains("retry-after: "), "{head}");
+    assert_eq!(server.told.refused(Refusal::StoreUnavailable), 1);
+}
+
+#[tokio::test]
+async fn who_asks_where_somebody_is_asked_for_is_told_of_once() {
+    let (server, _gate, _) = site().await;
+    let mut alice = Visitor::new(&server);
+    alice.ask(&server, "POST", "/login").await;
+    let mut thief = Visitor::new(&server);
+    thief.cookies = alice.cookies.clone();
+    for _ in 0..2 {
+        // Where nothing is asked her cookie counts as none; the handler asks all the same.
+        thief.ask(&server, "GET", "/me").await;
+        Visitor::new(&server).ask(&server, "GET", "/me").await;
+        Visitor::new(&server).ask(&server, "GET", "/job").await;
+    }
+    for refusal in [
+        Refusal::Contested,
+        Refusal::Unauthenticated,
+        Refusal::KeyMissing,
+    ] {
+        assert_eq!(server.told.refused(refusal), 1, "{refusal}");
+    }
 }
 
 #[tokio::test]

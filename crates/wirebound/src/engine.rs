@@ -16,7 +16,7 @@ use crate::api_key::ApiKeyId;
 use crate::api_key::held::HeldKeys;
 use crate::bonds::{Bonds, Watch};
 use crate::cookie::{self, NotOurs, Presented};
-use crate::event::{Event, Witness};
+use crate::event::{Event, Named, Witness};
 use crate::families::Families;
 use crate::identity::Identity;
 use crate::ids::{SessionId, Subject};
@@ -46,6 +46,7 @@ mod identities;
 mod imports;
 mod node;
 mod prove;
+mod refused;
 mod revoke;
 mod room;
 mod shared;
@@ -95,6 +96,7 @@ pub struct Engine {
     families: Arc<Families>,
     wires: WireIds,
     alarms: Alarms,
+    refusals: Alarms<Named>,
     guests: guests::Guests,
     times: tickets::Times,
     revocations: Arc<Revocations>,
@@ -152,6 +154,7 @@ impl Engine {
             families: Arc::default(),
             wires: WireIds::default(),
             alarms: Alarms::default(),
+            refusals: Alarms::default(),
             guests: guests::Guests::default(),
             times: tickets::Times::default(),
             revocations: Arc::new(Revocations::new(hasher.hash_one("this run"))),
@@ -380,6 +383,20 @@ impl Engine {
         self.entropy.fill(&mut bytes)?;
         Ok(SessionId::from_bytes(bytes))
     }
+}
+
+/// Lets whatever else runs have its turn: the engine has no runtime to ask.
+async fn let_others() {
+    let mut waited = false;
+    core::future::poll_fn(|context| {
+        if waited {
+            return core::task::Poll::Ready(());
+        }
+        waited = true;
+        context.waker().wake_by_ref();
+        core::task::Poll::Pending
+    })
+    .await;
 }
 
 fn lost_race() -> StoreError {

@@ -39,6 +39,21 @@ impl fmt::Display for Side {
     }
 }
 
+/// Whom a request named that was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "a request shows a session's credential, a key, or nothing that is ours"
+)]
+pub enum Named {
+    /// Nobody, or nobody that this node made.
+    Nobody,
+    /// This session, proved or not.
+    Session(SessionId),
+    /// This API key, which was good.
+    Key(ApiKeyId),
+}
+
 /// Something an operator may want to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -94,14 +109,16 @@ pub enum Event {
         /// The how many-th challenge of this request.
         tries: u8,
     },
-    /// A request that offered a cookie was refused, or counted as without one.
+    /// A request was refused, or its cookie counted as none.
     Refused {
-        /// The session it named, if it was one that this node made.
-        session: Option<SessionId>,
+        /// Whom it named.
+        named: Named,
         /// Why.
         refusal: Refusal,
         /// From where.
         side: Side,
+        /// How many more there were in the minute before, not reported one by one.
+        unreported: u32,
     },
     /// A genuine secret of a session that was ended. Its owner has an old page open, or somebody kept a copy.
     PhantomSession {

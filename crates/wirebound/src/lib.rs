@@ -43,7 +43,7 @@ pub use api_key::{API_KEY_CHARS, ApiKey, ApiKeyId};
 pub use bonds::{Cut, Joining, Stirred, Watch};
 pub use cookie::{CookieValue, NotOurs, Presented};
 pub use engine::Engine;
-pub use event::{Event, Nobody, Side, Witness};
+pub use event::{Event, Named, Nobody, Side, Witness};
 pub use ids::{
     Authority, ROOT_BYTES, Root, SESSION_ID_BYTES, SUBJECT_MAX_BYTES, SessionId, Subject,
     SubjectError, WireId,

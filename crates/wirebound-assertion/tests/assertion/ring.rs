@@ -417,6 +417,92 @@ fn a_ring_moves_on_to_another_algorithm_by_its_schedule() {
     assert_eq!(algorithms(&ring, over.after(TAIL)), [Algorithm::Es256]);
 }
 
+/// Services fetch no key of HS256, so each token that it signed for them was refused, for as long as its period lasted.
+#[test]
+fn a_key_that_nobody_else_can_check_gives_way_at_once_and_is_believed_to_its_last_token() {
+    let schedule = Schedule::default();
+    let at = NOW.after(DAY);
+    for on_its_way in [None, Some(Algorithm::Hs256), Some(Algorithm::EdDsa)] {
+        let (mut ring, _) = ring(Algorithm::Hs256);
+        let mut maker = Maker {
+            algorithm: on_its_way.unwrap_or(Algorithm::EdDsa),
+            made: 9,
+        };
+        if on_its_way.is_some() {
+            assert!(ring.rotate_now(&schedule, at, || maker.make()).unwrap());
+        }
+        let last = token(&ring, at);
+        maker.algorithm = Algorithm::EdDsa;
+        let mut take_over = |ring: &mut Ring| {
+            ring.sign_for_others(&schedule, at, || maker.make())
+                .unwrap()
+        };
+        assert!(take_over(&mut ring), "{on_its_way:?}");
+        assert!(!take_over(&mut ring), "once is enough");
+        // One that services can fetch is taken instead of another.
+        let made = if on_its_way == Some(Algorithm::Hs256) {
+            11
+        } else {
+            10
+        };
+        assert_eq!(maker.made, made, "{on_its_way:?}");
+        let mut ring = Ring::from_bytes(&ring.to_bytes()).unwrap();
+        assert_eq!(ring.signing(at).algorithm(), Algorithm::EdDsa);
+        assert_eq!(states(&ring, at), [State::Retiring, State::Signing]);
+        assert!(ring.jwks(at).as_json().contains(&signer(&ring, at)));
+        assert_eq!(judged(&ring, &token(&ring, at), at), Ok(()));
+        let end = at.after(TAIL);
+        assert_eq!(judged(&ring, &last, end.before(SECOND)), Ok(()));
+        assert_eq!(judged(&ring, &last, end), Err(Invalid::UnknownKey));
+        // And it has its full period.
+        step(&mut ring, &mut maker, end);
+        let next = at.after(PERIOD).before(HOUR);
+        assert_eq!(ring.due(&schedule, end), next);
+    }
+}
+
+#[test]
+fn a_key_that_nobody_else_can_check_is_called_off_and_the_one_that_signs_goes_on() {
+    let schedule = Schedule::default();
+    let (mut ring, _) = ring(Algorithm::EdDsa);
+    let mut maker = Maker {
+        algorithm: Algorithm::Hs256,
+        made: 9,
+    };
+    let signs = signer(&ring, NOW);
+    assert!(ring.rotate_now(&schedule, NOW, || maker.make()).unwrap());
+    assert_eq!(states(&ring, NOW), [State::Signing, State::Published]);
+    assert!(ring.sign_for_others(&schedule, NOW, no_key).unwrap());
+    assert_eq!(states(&ring, NOW), [State::Signing]);
+    assert_eq!(signer(&ring, NOW.after(DAY)), signs);
+    assert!(!ring.sign_for_others(&schedule, NOW, no_key).unwrap());
+}
+
+#[test]
+fn a_ring_of_hs256_that_is_new_or_full_gives_way_as_well() {
+    let schedule = Schedule::new(DAY, Lifetime::from_mins(1), HOUR).unwrap();
+    let (new, mut maker) = ring(Algorithm::Hs256);
+    let (mut full, mut now) = (new.clone(), NOW);
+    while full.list(now).len() < KEYS_MAX {
+        now = now.after(SECOND.times(20));
+        let _changed: bool = full.rotate_now(&schedule, now, || maker.make()).unwrap();
+    }
+    maker.algorithm = Algorithm::EdDsa;
+    // The last of them signs.
+    let now = now.after(Lifetime::from_mins(1));
+    for (mut ring, at) in [(new, NOW), (full, now)] {
+        let before = ring.to_bytes();
+        assert!(ring.sign_for_others(&schedule, at, no_key).is_err());
+        assert_eq!(ring.to_bytes(), before);
+        let changed = ring.sign_for_others(&schedule, at, || maker.make());
+        assert!(changed.unwrap());
+        let ring = Ring::from_bytes(&ring.to_bytes()).unwrap();
+        let soon = at.after(Lifetime::from_millis(1));
+        assert_eq!(ring.signing(soon).algorithm(), Algorithm::EdDsa);
+        assert!(ring.list(soon).len() <= KEYS_MAX);
+    }
+}
+
 #[test]
 fn kept_bytes_that_are_no_ring_are_refused() {
     let (mut ring, mut maker) = ring(Algorithm::EdDsa);

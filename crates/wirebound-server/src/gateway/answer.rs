@@ -1,4 +1,5 @@
-//! Answers of the gateway's own where the app has none: 400, 413, 502, 503, 504.
+//! Answers of the gateway's own where the app has none: 413, 502, 503 while it stops, 504. What is refused is answered by the
+//! one function for that.
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, RETRY_AFTER};
@@ -66,21 +67,11 @@ fn person(status: StatusCode, code: &str, title: &str, hint: &str) -> Response<B
 
 fn words(status: StatusCode) -> (&'static str, &'static str, &'static str) {
     match status {
-        StatusCode::BAD_REQUEST => (
-            "malformed",
-            "This request cannot be read in one way only.",
-            "",
-        ),
         StatusCode::PAYLOAD_TOO_LARGE => ("body_too_large", "This upload is too large.", ""),
         StatusCode::GATEWAY_TIMEOUT => (
             "upstream_slow",
             "The app takes too long to answer.",
             "Please try again in a moment.",
-        ),
-        StatusCode::SERVICE_UNAVAILABLE => (
-            "store_unavailable",
-            "We cannot check this right now.",
-            "You are still signed in; please try again.",
         ),
         _ => (
             "upstream_unavailable",

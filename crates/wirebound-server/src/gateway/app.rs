@@ -14,19 +14,19 @@ use http::uri::Scheme;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use wirebound::engine::Engine;
-use wirebound::{Ending, Entropy, Lifetime, Timestamp, Verified};
+use wirebound::{Ending, Entropy, Lifetime, Refusal, Timestamp, Verified};
 use wirebound_tower::assertion::Assertions;
-use wirebound_tower::body::{Body, boxed};
+use wirebound_tower::body::{self, Body, boxed};
 use wirebound_tower::gate::Access;
 use wirebound_tower::listen::Connection;
-use wirebound_tower::refusal::Asker;
+use wirebound_tower::refusal::{Answers, Asker, respond};
 use wirebound_tower::tls::Protocol;
 
 use super::answer;
 use super::assertion::AllSent;
 use super::bodies::Bodies;
 use super::cargo::{Cargo, NotKept};
-use super::failed::Failed;
+use super::failed::{Failed, malformed};
 use super::stopping::Stopping;
 use crate::armour::{Armour, Names, Notice, Place, Vault, leak};
 use crate::config::{Config, moment};
@@ -199,7 +199,9 @@ impl App {
         let (parts, body) = request.into_parts();
         let asker = Asker::of(&parts.method, &parts.headers);
         let Some(access) = parts.extensions.get::<Access>().cloned() else {
-            return answer::own(StatusCode::SERVICE_UNAVAILABLE, asker);
+            tracing::error!("a request came past the gate");
+            let cannot_say = Refusal::StoreUnavailable;
+            return respond(cannot_say, asker, false, &Answers::default()).map(body::full);
         };
         let armour = &self.0.armour;
         let checked = hygiene::check(&parts, self.0.ruled, &|name| {
@@ -208,9 +210,8 @@ impl App {
         let authority = match checked {
             Ok(authority) => authority,
             Err(fault) => {
-                tracing::info!(target: "wirebound::event", event = "malformed", %fault);
                 access.wired().connection.close_after_response();
-                return answer::own(StatusCode::BAD_REQUEST, asker);
+                return malformed(&access, &fault, asker);
             }
         };
         let mut passage = Passage {
@@ -239,8 +240,7 @@ impl App {
     ) -> Result<Response<Body>, Failed> {
         let asked = websocket::asked(&parts);
         if let Asked::Malformed(fault) = asked {
-            tracing::info!(target: "wirebound::event", event = "malformed", fault);
-            return Ok(answer::own(StatusCode::BAD_REQUEST, passage.asker));
+            return Ok(malformed(&passage.access, &fault, passage.asker));
         }
         if asked == Asked::Exchange {
             self.take_in(&parts, passage).await?;
@@ -325,7 +325,7 @@ impl App {
                 now,
             )
             .await;
-        Ok(value.map_err(NotKept::Store)?)
+        value.map_err(Failed::store("what the app is told cannot be signed"))
     }
 
     fn leg(&self, parts: &Parts, passage: &Passage) -> Result<Leg, Failed> {

@@ -1,9 +1,11 @@
 //! Why the app's answer does not go out, and what the client is told instead.
 
 use http::{Response, StatusCode};
+use wirebound::store::StoreError;
 use wirebound::{Ending, Refusal};
 use wirebound_tower::body::{self, Body};
-use wirebound_tower::refusal::respond;
+use wirebound_tower::gate::Access;
+use wirebound_tower::refusal::{Asker, respond};
 use wirebound_tower::tls::Protocol;
 
 use super::answer;
@@ -17,6 +19,8 @@ pub(super) enum Failed {
     Unanswered(Unanswered),
     Vouching(crate::vouch::Fault),
     NotKept(NotKept),
+    /// The store cannot say, and this could not be done.
+    Store(&'static str, StoreError),
     Subject,
     Randomness,
     /// The session ended while the request was on its way.
@@ -38,12 +42,20 @@ impl From<NotKept> for Failed {
 }
 
 impl Failed {
+    /// What was to be done, where only the store can fail.
+    pub(super) fn store(what: &'static str) -> impl FnOnce(StoreError) -> Self {
+        move |error| Self::Store(what, error)
+    }
+
     pub(super) fn answer(self, passage: &Passage) -> Response<Body> {
         let asker = passage.asker;
         let status = match self {
             Self::Unanswered(Unanswered::Cut(code)) => return cut(code, passage),
             Self::Over => return cut(CloseCode::Ended(Ending::Revoked), passage),
             Self::GoingAway => return answer::going_away(asker),
+            Self::Unanswered(fault @ (Unanswered::Unsendable(_) | Unanswered::Upload(_))) => {
+                return malformed(&passage.access, &fault, asker);
+            }
             Self::Unanswered(fault @ Unanswered::ConnectionAuthentication(scheme)) => {
                 tracing::error!(target: "wirebound::event", event = "connection_authentication", scheme, %fault);
                 StatusCode::BAD_GATEWAY
@@ -62,13 +74,30 @@ impl Failed {
             }
             Self::NotKept(NotKept::Store(error)) => {
                 tracing::error!(%error, "the vault cannot be used: answered 503");
-                StatusCode::SERVICE_UNAVAILABLE
+                return cannot_say(passage);
+            }
+            Self::Store(what, error) => {
+                tracing::error!(%error, "{what}: answered 503");
+                return cannot_say(passage);
             }
             Self::Subject => StatusCode::BAD_GATEWAY,
-            Self::Randomness => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Randomness => return cannot_say(passage),
         };
         answer::own(status, asker)
     }
+}
+
+/// A request with two readings is refused, and what was wrong with it is told as often as that it was.
+pub(super) fn malformed(
+    access: &Access,
+    fault: &dyn core::fmt::Display,
+    asker: Asker,
+) -> Response<Body> {
+    if access.tell_refused(Refusal::Malformed) {
+        tracing::info!(target: "wirebound::event", event = "malformed", %fault);
+    }
+    let answers = access.gate().answers();
+    respond(Refusal::Malformed, asker, false, answers).map(body::full)
 }
 
 /// What is in flight when its session ends is answered, never reset: a browser would send it again, a POST as well.
@@ -89,8 +118,15 @@ fn cut(code: CloseCode, passage: &Passage) -> Response<Body> {
         | CloseCode::UpstreamLost => return answer::judged_again(passage.asker),
     };
     // Whoever asked was proved a moment ago, and may know.
-    let answers = passage.access.gate().answers();
-    respond(refusal, passage.asker, true, answers).map(body::full)
+    let refused = passage.access.refuse(refusal, passage.asker, true);
+    refused.map(body::full)
+}
+
+fn cannot_say(passage: &Passage) -> Response<Body> {
+    let refused = passage
+        .access
+        .refuse(Refusal::StoreUnavailable, passage.asker, false);
+    refused.map(body::full)
 }
 
 /// What lies behind an error, from the outside in; nothing of a request is in it.

@@ -221,9 +221,8 @@ impl App {
                 .to_bytes()
         };
         let imported = access.import(intent, import, seal).await;
-        if imported.map_err(NotKept::Store)?
-            && let Some(verified) = access.verified()
-        {
+        let imported = imported.map_err(Failed::store("no cookie of before can be taken in"))?;
+        if imported && let Some(verified) = access.verified() {
             passage.cargo = Cargo::of(access.gate(), verified.session());
         }
         Ok(())

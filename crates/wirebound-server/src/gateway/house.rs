@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 use wirebound::Clock;
 use wirebound::engine::Engine;
@@ -45,17 +46,49 @@ pub(crate) async fn recall(engine: &Engine, clock: &dyn Clock) -> Result<(), Fai
     Ok(())
 }
 
+/// The housekeeping of a gateway that runs: a task of its own, because what works through the whole store, or makes a filter
+/// of millions, must not keep anybody from being taken in. It ends when this is dropped.
+#[derive(Debug)]
+pub(super) struct House(JoinSet<()>);
+
+impl House {
+    pub(super) fn begin(
+        engine: &Arc<Engine>,
+        clock: &Arc<dyn Clock>,
+        sweep_every: Duration,
+    ) -> Self {
+        let mut house = JoinSet::new();
+        house.spawn(keep(Arc::clone(engine), Arc::clone(clock), sweep_every));
+        Self(house)
+    }
+
+    /// Waits for an end that only a fault brings, which is then the caller's own: a gateway that forgets nothing any more must
+    /// not go on as if it did.
+    pub(super) async fn ended(&mut self) {
+        if let Some(Err(fault)) = self.0.join_next().await
+            && let Ok(fault) = fault.try_into_panic()
+        {
+            std::panic::resume_unwind(fault);
+        }
+    }
+
+    /// Ends it, and waits until nothing of it uses the store.
+    pub(super) async fn leave(mut self) {
+        self.0.shutdown().await;
+    }
+}
+
 /// Tidies and sweeps until it is dropped. A failure is logged and tried again at the next turn.
-pub(super) async fn keep(engine: &Engine, clock: &Arc<dyn Clock>, sweep_every: Duration) {
-    recall_guests(engine, clock.as_ref()).await;
+async fn keep(engine: Arc<Engine>, clock: Arc<dyn Clock>, sweep_every: Duration) {
+    recall_guests(&engine, clock.as_ref()).await;
     let mut tidying = interval(TIDY_EVERY);
     let mut sweeping = interval(sweep_every.max(Duration::from_secs(1)));
     tidying.set_missed_tick_behavior(MissedTickBehavior::Delay);
     sweeping.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            _ = tidying.tick() => tidy(engine, clock.as_ref()).await,
-            _ = sweeping.tick() => sweep(engine, clock.as_ref()).await,
+            _ = tidying.tick() => tidy(&engine, clock.as_ref()).await,
+            _ = sweeping.tick() => sweep(&engine, clock.as_ref()).await,
         }
     }
 }
@@ -109,3 +142,6 @@ async fn sweep(engine: &Engine, clock: &dyn Clock) {
         Err(error) => tracing::error!(%error, "the sweep could not finish"),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -86,6 +86,9 @@ pub(super) async fn open(
         .now()
         .ok_or_else(|| Failure::start("the clock cannot say", "wirebound doctor"))?;
     let ring = match kept(engine).await? {
+        Some(kept) if algorithm(assertion).is_asymmetric() => {
+            for_others(&kept, assertion, &schedule, engine, entropy, now).await?
+        }
         Some(kept) => kept.ring,
         None => {
             let key = SigningKey::generate(algorithm(assertion), entropy)
@@ -104,6 +107,31 @@ pub(super) async fn open(
         lifetime: assertion.lifetime,
         cookie: assertion.cookie,
     })))
+}
+
+/// The kept ring, so that services can check what it signs from now on. Under another configuration its key may have been one
+/// that nobody else has, and the app would be told with that until the next change.
+async fn for_others(
+    kept: &Kept,
+    config: &Assertion,
+    schedule: &Schedule,
+    engine: &Engine,
+    entropy: &dyn Entropy,
+    now: Timestamp,
+) -> Result<Ring, Failure> {
+    let mut ring = kept.ring.clone();
+    let make = || SigningKey::generate(algorithm(config), entropy);
+    let changed = ring
+        .sign_for_others(schedule, now, make)
+        .map_err(|error| unmade(&error))?;
+    if changed {
+        let done = keep(engine, &ring, Some(kept)).await;
+        if !done.map_err(|error| unread(&error))? {
+            return Err(no_other());
+        }
+        tell(&ring, now);
+    }
+    Ok(ring)
 }
 
 /// Rotates until it is dropped. If the store cannot say, the keys stay as they are, and it is tried again.

@@ -112,6 +112,23 @@ async fn on_a_full_disk_what_needs_a_write_is_503_the_connected_go_on_and_nothin
                 .starts_with("app=carol subject=carol")
         );
     }
+    // The app gave another cookie, and sooner or later it cannot be kept.
+    let mut tries = 0;
+    let changed = loop {
+        let changed = alice.ask(Ask::post("/change", "x=1")).await;
+        if changed.status != StatusCode::OK {
+            break changed;
+        }
+        tries += 1;
+        assert!(tries < 4_000, "the disk never was full");
+    };
+    assert_eq!(
+        changed.status,
+        StatusCode::SERVICE_UNAVAILABLE,
+        "{changed:?}"
+    );
+    assert_eq!(changed.field("retry-after"), "2");
+    assert_eq!(changed.field("wirebound-reason"), "store_unavailable");
     let out = carol.ask(Ask::post("/.wirebound/logout", "")).await;
     let carol_is = match out.status {
         StatusCode::NO_CONTENT => "nobody",

@@ -1,6 +1,9 @@
-//! Every status and code that a client may see, walked in one table, and the order in which reasons count.
+//! Every status and code that a client may see, walked in one table, the one event that tells an operator of each, and the
+//! order in which reasons count.
 //!
 //! Where a store must fall silent (503) the walk is in the tower crate's `tests/gate.rs`.
+
+use std::collections::BTreeMap;
 
 use crate::app::App;
 use crate::client::{Answer, Ask, Client, Http, OURS};
@@ -87,9 +90,33 @@ async fn alike(client: &Client, ask: &Ask, what: &str, status: u16, code: &str) 
     walk(client, ask, what, seen(), seen()).await;
 }
 
+/// How often each reason was told as `refused`, and by whom it was named. The gateway stops first: then all was printed.
+async fn told(gateway: &mut Gateway) -> BTreeMap<(String, &'static str), usize> {
+    gateway.stop().await;
+    let mut told = BTreeMap::new();
+    for event in gateway.events("refused") {
+        let named = match (event.get("session"), event.get("key")) {
+            (None, None) => "nobody",
+            (Some(_), None) => "a session",
+            (None, Some(_)) => "a key",
+            both => panic!("{both:?}"),
+        };
+        let reason = event["reason"].as_str().unwrap().to_owned();
+        *told.entry((reason, named)).or_default() += 1;
+    }
+    told
+}
+
+fn as_told<const N: usize>(
+    rows: [(&str, &'static str, usize); N],
+) -> BTreeMap<(String, &'static str), usize> {
+    let row = |(reason, named, times): (&str, _, _)| ((reason.to_owned(), named), times);
+    rows.map(row).into()
+}
+
 #[tokio::test]
 async fn every_refusal_as_programs_and_people_see_it() {
-    let (_app, gateway) = site("").await;
+    let (_app, mut gateway) = site("").await;
     let alice = Client::new(&gateway, Http::Two);
     alike(
         &alice,
@@ -159,9 +186,117 @@ async fn every_refusal_as_programs_and_people_see_it() {
     let program = Seen::is(401, "phantom_session (logout)", "phantom_session", false);
     let person = Seen::is(401, "phantom_session", "phantom_session", true);
     walk(&stranger, &late, "ended", program, person).await;
-    let told = gateway.events("phantom_session");
-    assert_eq!(told.len(), 1, "once a minute: {told:?}");
-    assert_eq!(told[0]["ending"], "logout");
+    let phantoms = gateway.events("phantom_session");
+    assert_eq!(phantoms.len(), 1, "once a minute: {phantoms:?}");
+    assert_eq!(phantoms[0]["ending"], "logout");
+    // Each was provoked by a program and by a person, and by nobody more than once.
+    let expected = as_told([
+        ("contested", "a session", 1),
+        ("csrf_surprise", "a session", 1),
+        ("csrf_surprise", "nobody", 1),
+        ("insufficient_role", "a session", 1),
+        ("insufficient_strength", "a session", 1),
+        ("malformed", "nobody", 1),
+        ("misdirected", "nobody", 1),
+        ("not_proven", "a session", 1),
+        ("phantom_session", "a session", 1),
+        ("unauthenticated", "nobody", 1),
+    ]);
+    assert_eq!(told(&mut gateway).await, expected);
+}
+
+const MACHINES: &str = r#"
+[session]
+preset = "portable"
+[assertion]
+upstream = true
+audience = "https://orders.test"
+[[routes]]
+path = "/jobs"
+scope = "jobs"
+"#;
+
+/// A new key of this scope, as it is shown.
+async fn key(gateway: &Gateway, scope: &str) -> String {
+    let words = [
+        "keys", "create", "--owner", "ci", "--label", "ci", "--scope", scope, "--json",
+    ];
+    let (code, said) = gateway.order(&words).await;
+    assert_eq!(code, 0, "{said}");
+    let made: serde_json::Value = serde_json::from_str(&said).unwrap();
+    format!("Bearer {}", made["api_key"].as_str().unwrap())
+}
+
+/// A key that somebody found, and tries where its scopes do not reach, is seen to do so.
+#[tokio::test]
+async fn a_machine_that_is_refused_is_told_of_once_and_its_key_is_named() {
+    let app = App::start().await;
+    let mut gateway = Gateway::listed(&app.url, MACHINES).await;
+    let machine = Client::new(&gateway, Http::Two);
+    let refused = async |ask: Ask, status: u16, code: &str| {
+        for _ in 0..2 {
+            let seen = Seen::of(&machine.ask(ask.clone()).await);
+            assert_eq!(seen, Seen::is(status, code, code, false), "{ask:?}");
+        }
+    };
+    let none = "token=none";
+    for ask in [
+        Ask::post("/.wirebound/introspect", none),
+        Ask::post("/.wirebound/revoke", none),
+        Ask::get("/.wirebound/feed"),
+        Ask::get("/jobs"),
+    ] {
+        let found = key(&gateway, "reports").await;
+        let by_key = ask.clone().field("authorization", &found);
+        refused(by_key, 403, "insufficient_scope").await;
+        refused(ask, 401, "unauthenticated").await;
+    }
+    for (path, scope) in [
+        ("/.wirebound/introspect", "introspect"),
+        ("/.wirebound/revoke", "revoke"),
+    ] {
+        let asks = key(&gateway, scope).await;
+        let two = Ask::post(path, "token=a&token=b").field("authorization", &asks);
+        refused(two, 400, "malformed").await;
+    }
+    let made_up = Ask::get("/jobs").field("authorization", "Bearer wbk_none");
+    refused(made_up, 401, "unauthenticated").await;
+    let expected = as_told([
+        ("insufficient_scope", "a key", 4),
+        ("key_missing", "nobody", 1),
+        ("key_refused", "nobody", 1),
+        ("malformed", "a key", 2),
+    ]);
+    assert_eq!(told(&mut gateway).await, expected);
+    assert_eq!(gateway.events("key_refused").len(), 1);
+}
+
+/// What only the gateway can read is refused like everything else: by the one function, with the statuses that were
+/// chosen, and told as often.
+#[tokio::test]
+async fn what_has_two_readings_is_answered_and_told_as_every_refusal() {
+    for (statuses, status) in [("all", 400), ("few", 403)] {
+        let (_app, mut gateway) = site(&format!("[session]\nstatuses = \"{statuses}\"\n")).await;
+        let stranger = Client::new(&gateway, Http::One);
+        let alice = Client::new(&gateway, Http::One);
+        alice.sign_in("alice").await;
+        let path = Ask::get("/members/%2e%2e/admin");
+        let socket = Ask::get("/ws")
+            .field("connection", "Upgrade")
+            .field("upgrade", "websocket")
+            .field("sec-websocket-version", "13");
+        for (client, ask) in [(&stranger, socket), (&alice, path)] {
+            for _ in 0..2 {
+                let seen = Seen::of(&client.follow(ask.clone()).await);
+                assert_eq!(seen, Seen::is(status, "malformed", "malformed", false));
+            }
+        }
+        let expected = as_told([("malformed", "a session", 1), ("malformed", "nobody", 1)]);
+        assert_eq!(told(&mut gateway).await, expected);
+        let faults = gateway.events("malformed");
+        assert_eq!(faults.len(), 2, "{faults:?}");
+        assert_ne!(faults[0]["fault"], faults[1]["fault"]);
+    }
 }
 
 #[tokio::test]
@@ -173,7 +308,7 @@ async fn a_session_whose_time_is_over_says_which() {
             "expired_absolute",
         ),
     ] {
-        let (_app, gateway) = site(&format!("[session]\n{clocks}\n")).await;
+        let (_app, mut gateway) = site(&format!("[session]\n{clocks}\n")).await;
         let alice = Client::new(&gateway, Http::Two);
         alice.sign_in("alice").await;
         tokio::time::sleep(std::time::Duration::from_millis(1_200)).await;
@@ -185,6 +320,8 @@ async fn a_session_whose_time_is_over_says_which() {
         );
         let person = Seen::is(440, "session_expired", "session_expired", true);
         walk(&alice, &Ask::get("/members"), ending, program, person).await;
+        let once = as_told([("session_expired", "a session", 1)]);
+        assert_eq!(told(&mut gateway).await, once);
     }
 }
 
@@ -221,6 +358,14 @@ async fn who_could_do_more_is_asked_for_it_and_who_may_not_is_told_so() {
         "unauthenticated",
     )
     .await;
+    // By the three gateways one after the other.
+    let expected = as_told([
+        ("blocked", "nobody", 1),
+        ("forbidden", "nobody", 1),
+        ("phantom_session", "a session", 1),
+        ("step_up_required", "a session", 1),
+    ]);
+    assert_eq!(told(&mut gateway).await, expected);
 }
 
 /// Several reasons at once: malformed, misdirected, ended, blocked, expired, from elsewhere, proof, role.

@@ -3,15 +3,18 @@
 use core::fmt;
 use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
+use http::Response;
 use wirebound::engine::{Caller, Import, NotSignedIn, Scope, SignIn};
 use wirebound::store::StoreError;
 use wirebound::{
-    Authority, CookieValue, Lifetime, Presented, Refusal, Role, Subject, Timestamp, Verified,
-    VerifiedKey, Visit, Watch,
+    Authority, CookieValue, Lifetime, Named, Presented, Refusal, Role, Subject, Timestamp,
+    Verified, VerifiedKey, Visit, Watch,
 };
 
 use super::Gate;
 use super::depart::to_its_end;
+use crate::refusal::{Asker, respond};
 use crate::wired::Wired;
 
 /// Whose a request is: in the extensions of every request that passes the gate.
@@ -142,6 +145,36 @@ impl Access {
     #[must_use]
     pub const fn gate(&self) -> &Gate {
         &self.gate
+    }
+
+    /// Refuses the request after it was let in: told to the operator once, and answered by the one function. `told`: its
+    /// client may know more than a stranger.
+    #[must_use]
+    pub fn refuse(&self, refusal: Refusal, asker: Asker, told: bool) -> Response<Bytes> {
+        self.tell_refused(refusal);
+        respond(refusal, asker, told, self.gate.answers())
+    }
+
+    /// Tells of a refusal that is answered elsewhere. `true`: it was told, and not only counted.
+    pub fn tell_refused(&self, refusal: Refusal) -> bool {
+        let named = match (self.verified(), &self.key) {
+            (Some(verified), _) => Named::Session(verified.session()),
+            (None, Some(key)) => Named::Key(key.id()),
+            (None, None) => Named::Nobody,
+        };
+        let side = self.client.side(&self.wired.wire);
+        let now = self.gate.now().unwrap_or(self.now);
+        let engine = self.gate.engine();
+        engine.tell_refused(named, refusal, side, Some(now))
+    }
+
+    /// Refuses a request that nobody was proved to have made, where somebody is asked for. A cookie that counted as none was
+    /// told of when it came to count so.
+    pub(super) fn refuse_nobody(&self, asker: Asker) -> Response<Bytes> {
+        match self.refusal {
+            Some(refusal) => respond(refusal, asker, false, self.gate.answers()),
+            None => self.refuse(Refusal::Unauthenticated, asker, false),
+        }
     }
 
     /// Whether a response with these extensions ends this request's own session: it goes out whole.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use http::Response;
 use wirebound::store::StoreError;
-use wirebound::{Ending, Refusal, Role, SessionId, Timestamp, Verified, Visit};
+use wirebound::{Ending, Named, Refusal, Role, SessionId, Timestamp, Verified, Visit};
 use wirebound_assertion::Invalid;
 
 use super::depart::Departure;
@@ -92,6 +92,28 @@ impl Gate {
             Err(_) if shown.session.is_some() => ByClaim::NotAsked,
             Err(refusal) => ByClaim::Refused(refusal),
         })
+    }
+
+    /// Whom a request names, proved or not: by its session's cookie, or by an assertion that stands alone.
+    pub(super) fn named(
+        &self,
+        wired: &Wired,
+        read: &Read,
+        shown: &Shown<'_>,
+        now: Timestamp,
+    ) -> Named {
+        let session = match shown.session {
+            Some(text) => {
+                let presented = self.engine().read_at(text, &read.host).ok();
+                presented.map(|presented| presented.session())
+            }
+            None => self
+                .cookie_assertions()
+                .zip(shown.assertion)
+                .and_then(|(those, text)| known(those, wired, text, &read.authority, now).ok())
+                .map(|known| known.claimed().issued.session),
+        };
+        session.map_or(Named::Nobody, Named::Session)
     }
 
     /// The session that an assertion in a cookie is about, if it is good for half of its life yet: then no other is due.

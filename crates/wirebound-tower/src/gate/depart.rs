@@ -16,7 +16,7 @@ use super::{Access, Gate, Intent, SignInIntent};
 use crate::body::{self, Body};
 use crate::caches::{is_public, keep_private, never_public};
 use crate::cookies::Shown;
-use crate::refusal::{Asker, respond};
+use crate::refusal::Asker;
 use crate::wired::Wired;
 
 /// What a response still has to carry, decided on the way in.
@@ -82,6 +82,19 @@ enum Failed {
     Store(StoreError),
 }
 
+impl Failed {
+    fn answer(self, access: &Access, asker: Asker) -> Response<Body> {
+        let refusal = match self {
+            Self::Refused(refusal) => refusal,
+            Self::Store(error) => {
+                tracing::error!(%error, cause = core::error::Error::source(&error).map(tracing::field::display), "cannot sign in or out: answered 503");
+                Refusal::StoreUnavailable
+            }
+        };
+        access.refuse(refusal, asker, false).map(body::full)
+    }
+}
+
 impl From<StoreError> for Failed {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
@@ -120,7 +133,7 @@ impl Gate {
                 .carry_out(access, &departure, intent, &mut response)
                 .await;
             if let Err(failed) = done {
-                return self.failed(failed, departure.asker());
+                return failed.answer(access, departure.asker());
             }
         } else {
             self.replace_sealed(access, &departure, &mut response);
@@ -146,17 +159,6 @@ impl Gate {
             never_public(response.headers_mut());
         }
         response
-    }
-
-    fn failed(&self, failed: Failed, asker: Asker) -> Response<Body> {
-        let refusal = match failed {
-            Failed::Refused(refusal) => refusal,
-            Failed::Store(error) => {
-                tracing::error!(%error, cause = core::error::Error::source(&error).map(tracing::field::display), "cannot sign in or out: answered 503");
-                Refusal::StoreUnavailable
-            }
-        };
-        respond(refusal, asker, false, self.answers()).map(body::full)
     }
 
     async fn carry_out(

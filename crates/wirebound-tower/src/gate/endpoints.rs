@@ -19,7 +19,7 @@ use crate::body::{self, Body};
 use crate::csrf;
 use crate::form;
 use crate::pages::Sheet;
-use crate::refusal::{Asker, respond};
+use crate::refusal::Asker;
 use crate::tls::Protocol;
 
 /// Where the gate's own endpoints are.
@@ -130,8 +130,8 @@ impl Gate {
         let asked = Asked::of(&parts.method, parts.uri.path());
         if asked.changes() && !csrf::is_our_own(&parts.headers, access.authority()) {
             super::service::tell_surprise(access.wired(), parts, false);
-            let surprise = Refusal::CsrfSurprise;
-            return respond(surprise, asker, false, self.answers()).map(body::full);
+            let refused = access.refuse(Refusal::CsrfSurprise, asker, false);
+            return refused.map(body::full);
         }
         let answered = match asked {
             Asked::Me => self.me(access).await,
@@ -162,7 +162,7 @@ impl Gate {
         };
         let answered = answered.unwrap_or_else(|error| {
             tracing::error!(%error, "cannot decide: answered 503");
-            respond(Refusal::StoreUnavailable, asker, false, self.answers())
+            access.refuse(Refusal::StoreUnavailable, asker, false)
         });
         answered.map(body::full)
     }

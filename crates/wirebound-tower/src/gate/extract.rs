@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum_core::extract::FromRequestParts;
 use axum_core::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http::request::Parts;
 use wirebound::{Refusal, Verified, VerifiedKey};
 
@@ -31,10 +32,11 @@ impl<S: Sync> FromRequestParts<S> for Machine {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
         let access = Access::from_request_parts(parts, state).await?;
-        access.shared_key().map(Self).ok_or_else(|| {
-            let answers = Some(access.gate().answers());
-            answer(parts, Refusal::KeyMissing, answers)
-        })
+        let asker = Asker::of(&parts.method, &parts.headers);
+        access
+            .shared_key()
+            .map(Self)
+            .ok_or_else(|| answer(access.refuse(Refusal::KeyMissing, asker, false)))
     }
 }
 
@@ -46,7 +48,9 @@ impl<S: Sync> FromRequestParts<S> for Access {
             tracing::error!(
                 "a handler asked for `Access` outside the gate: put the gate's layer around it"
             );
-            answer(parts, Refusal::StoreUnavailable, None)
+            let asker = Asker::of(&parts.method, &parts.headers);
+            let answers = Answers::default();
+            answer(respond(Refusal::StoreUnavailable, asker, false, &answers))
         })
     }
 }
@@ -59,17 +63,14 @@ impl<S: Sync> FromRequestParts<S> for Session {
         match access.verified() {
             Some(verified) => Ok(Self(verified.clone())),
             None => {
-                let refusal = access.refusal().unwrap_or(Refusal::Unauthenticated);
-                Err(answer(parts, refusal, Some(access.gate().answers())))
+                let asker = Asker::of(&parts.method, &parts.headers);
+                Err(answer(access.refuse_nobody(asker)))
             }
         }
     }
 }
 
-fn answer(parts: &Parts, refusal: Refusal, answers: Option<&Answers>) -> Response {
-    let asker = Asker::of(&parts.method, &parts.headers);
-    let fallback = Answers::default();
-    let response = respond(refusal, asker, false, answers.unwrap_or(&fallback));
+fn answer(response: http::Response<Bytes>) -> Response {
     let (head, body) = response.into_parts();
     (head.status, head.headers, body).into_response()
 }

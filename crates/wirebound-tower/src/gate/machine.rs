@@ -12,7 +12,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde_json::{Value, json};
 use wirebound::store::StoreError;
-use wirebound::{Cut, Ending, KeyRefusal, Refusal, Timestamp, VerifiedKey};
+use wirebound::{Cut, Ending, KeyRefusal, Named, Refusal, Timestamp, VerifiedKey};
 use wirebound_assertion::{Claims, LEEWAY, encode_subject};
 
 use super::depart::to_its_end;
@@ -22,7 +22,7 @@ use super::{Access, Gate};
 use crate::assertion::{Assertions, REMEMBERED, claims_issued};
 use crate::body::{self, Body};
 use crate::form;
-use crate::refusal::{Asker, respond};
+use crate::refusal::Asker;
 use crate::wired::Wired;
 
 /// The scope that introspection asks for.
@@ -41,8 +41,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 pub(super) enum ByKey {
     /// It is good for what is asked.
     In(Arc<VerifiedKey>),
-    /// It is not, or there is none where one is asked for.
-    Refused(Refusal),
+    /// It is not, or there is none where one is asked for. A key that was good is named.
+    Refused(Refusal, Named),
 }
 
 impl Gate {
@@ -56,7 +56,7 @@ impl Gate {
         now: Timestamp,
     ) -> Result<ByKey, StoreError> {
         let Some(text) = key else {
-            return Ok(ByKey::Refused(Refusal::KeyMissing));
+            return Ok(ByKey::Refused(Refusal::KeyMissing, Named::Nobody));
         };
         let mut checked = self.engine().check_key(text, now);
         if matches!(checked, Err(KeyRefusal::Unsure)) {
@@ -65,19 +65,22 @@ impl Gate {
         }
         let key = match checked {
             Ok(key) => key,
-            Err(KeyRefusal::Unsure) => return Ok(ByKey::Refused(Refusal::StoreUnavailable)),
+            Err(KeyRefusal::Unsure) => {
+                return Ok(ByKey::Refused(Refusal::StoreUnavailable, Named::Nobody));
+            }
             Err(refusal) => {
                 let side = wired.wire.side();
                 self.engine().tell_key_refused(text, refusal, side, now);
-                return Ok(ByKey::Refused(Refusal::KeyRefused));
+                return Ok(ByKey::Refused(Refusal::KeyRefused, Named::Nobody));
             }
         };
+        let named = Named::Key(key.id());
         // A session is asked for.
         if !read.need.is_nothing() {
-            return Ok(ByKey::Refused(Refusal::KeyRefused));
+            return Ok(ByKey::Refused(Refusal::KeyRefused, named));
         }
         if !scopes.iter().all(|scope| key.scopes().has(scope)) {
-            return Ok(ByKey::Refused(Refusal::InsufficientScope));
+            return Ok(ByKey::Refused(Refusal::InsufficientScope, named));
         }
         Ok(ByKey::In(Arc::new(key)))
     }
@@ -105,10 +108,6 @@ impl Gate {
         }
     }
 
-    fn refuse_machine(&self, refusal: Refusal) -> Response<Bytes> {
-        respond(refusal, Asker::Program, false, self.answers())
-    }
-
     /// RFC 7662: whether a token is good, and what it says.
     pub(super) async fn introspect<B: http_body::Body>(
         &self,
@@ -117,16 +116,16 @@ impl Gate {
         body: B,
     ) -> Result<Response<Bytes>, StoreError> {
         if let Err(refused) = Self::machine(access, INTROSPECT) {
-            return Ok(self.refuse_machine(refused));
+            return Ok(access.refuse(refused, Asker::Program, false));
         }
         let Some(token) = token(&parts.headers, body).await else {
-            return Ok(self.refuse_machine(Refusal::Malformed));
+            return Ok(access.refuse(Refusal::Malformed, Asker::Program, false));
         };
         let now = access.now();
         let known = match self.engine().inspect_key(token.as_bytes(), now) {
             Ok(key) => Some(self.of_key(&key, now)),
             Err(KeyRefusal::Unsure) => {
-                return Ok(self.refuse_machine(Refusal::StoreUnavailable));
+                return Ok(access.refuse(Refusal::StoreUnavailable, Asker::Program, false));
             }
             Err(_) => self.of_assertion(&token, access.authority(), now).await?,
         };
@@ -189,10 +188,10 @@ impl Gate {
         body: B,
     ) -> Result<Response<Bytes>, StoreError> {
         if let Err(refused) = Self::machine(access, REVOKE) {
-            return Ok(self.refuse_machine(refused));
+            return Ok(access.refuse(refused, Asker::Program, false));
         }
         let Some(token) = token(&parts.headers, body).await else {
-            return Ok(self.refuse_machine(Refusal::Malformed));
+            return Ok(access.refuse(Refusal::Malformed, Asker::Program, false));
         };
         let now = access.now();
         let engine = Arc::clone(self.engine());
@@ -257,13 +256,13 @@ impl Gate {
     pub(super) fn feed(&self, access: &Access, parts: &Parts) -> Response<Body> {
         let refused = |response: Response<Bytes>| response.map(body::full);
         match Self::machine(access, FEED) {
-            Err(refusal) => refused(self.refuse_machine(refusal)),
+            Err(refusal) => refused(access.refuse(refusal, Asker::Program, false)),
             Ok(_) if self.assertions().is_none() => {
                 refused(super::endpoints::status(StatusCode::NOT_FOUND))
             }
             Ok(_) => match self.open_feed(access, parts) {
                 Some(response) => response,
-                None => refused(self.refuse_machine(Refusal::KeyRefused)),
+                None => refused(access.refuse(Refusal::KeyRefused, Asker::Program, false)),
             },
         }
     }

@@ -14,8 +14,9 @@ use http::{HeaderValue, Request, Response, StatusCode};
 use tokio::time::Instant;
 use tower_layer::Layer;
 use tower_service::Service;
+use wirebound::engine::Caller;
 use wirebound::store::StoreError;
-use wirebound::{HandOverKind, Refusal, Timestamp, Verified};
+use wirebound::{HandOverKind, Named, Refusal, Timestamp, Verified};
 
 use super::arrival::{self, Met};
 use super::depart::Departure;
@@ -128,6 +129,30 @@ enum Entry {
     },
 }
 
+/// How a request is refused that was not let in.
+#[derive(Clone, Copy)]
+struct Refused<'a> {
+    refusal: Refusal,
+    named: Named,
+    /// Who asks, where that is known.
+    who: Option<&'a Caller>,
+    /// Its client may know more than a stranger.
+    told: bool,
+    close: bool,
+}
+
+impl Refused<'_> {
+    const fn of_nobody(refusal: Refusal) -> Self {
+        Self {
+            refusal,
+            named: Named::Nobody,
+            who: None,
+            told: false,
+            close: false,
+        }
+    }
+}
+
 struct Entered {
     access: Access,
     departure: Departure,
@@ -205,12 +230,7 @@ impl Gate {
                     let gone = watch.is_none() || wired.wire.is_shared();
                     if access.verified().is_some() && gone {
                         let over = Refusal::Unauthenticated;
-                        return Ok(whole(respond(
-                            over,
-                            departure.asker(),
-                            false,
-                            self.answers(),
-                        )));
+                        return Ok(whole(access.refuse(over, departure.asker(), false)));
                     }
                     parts.extensions.insert(access.clone());
                     if departure.clears_bounce {
@@ -258,21 +278,29 @@ impl Gate {
 
     async fn enter(&self, wired: &Arc<Wired>, parts: &Parts) -> Entry {
         let asker = Asker::of(&parts.method, &parts.headers);
+        let now = self.now();
+        let refuse = |refusal, close| {
+            let refused = Refused {
+                close,
+                ..Refused::of_nobody(refusal)
+            };
+            self.refuse(wired, refused, asker, now)
+        };
         let read = match Read::of(self, wired, parts) {
             Ok(read) => read,
-            Err(refusal) => return self.refuse(refusal, asker, false, true),
+            Err(refusal) => return refuse(refusal, true),
         };
         if self.is_misdirected(wired, &read) {
-            return self.refuse(Refusal::Misdirected, asker, false, false);
+            return refuse(Refusal::Misdirected, false);
         }
         let Ok(shown) = self.names().read(&parts.headers) else {
-            return self.refuse(Refusal::Malformed, asker, false, true);
+            return refuse(Refusal::Malformed, true);
         };
         let Ok(key) = machine::key(&parts.headers) else {
-            return self.refuse(Refusal::Malformed, asker, false, true);
+            return refuse(Refusal::Malformed, true);
         };
         if let Some(refusal) = misplaced_key(wired, parts, key, &shown) {
-            return self.refuse(refusal, asker, false, true);
+            return refuse(refusal, true);
         }
         match self.meets(parts, &read, &shown) {
             Some(Met::Bounce) => {
@@ -285,9 +313,9 @@ impl Gate {
             Some(Met::PostAgain) => return Entry::PostAgain,
             None => {}
         }
-        let Some(now) = self.now() else {
+        let Some(now) = now else {
             tracing::error!("the clock cannot say what time it is: nobody is let in");
-            return self.refuse(Refusal::StoreUnavailable, asker, false, false);
+            return refuse(Refusal::StoreUnavailable, false);
         };
         let scopes = self.scopes(parts);
         if key.is_some() || !scopes.is_empty() {
@@ -303,7 +331,7 @@ impl Gate {
         };
         let identity = match known.await {
             Ok(identity) => identity,
-            Err(error) => return self.cannot_say(&error, asker),
+            Err(error) => return self.cannot_say(wired, &error, asker, now),
         };
         let mut newcomer = false;
         let mut visit = None;
@@ -311,12 +339,15 @@ impl Gate {
             Identity::Refused { refusal, told } => {
                 if refusal == Refusal::CsrfSurprise {
                     tell_surprise(wired, parts, false);
-                } else if shown.session.is_none() {
-                    // Nobody was named, so the engine has not told of it.
-                    tell_refused(wired, refusal);
                 }
-                let close = read.websocket && refusal == Refusal::NotProven;
-                let mut entry = self.refuse(refusal, asker, told, close);
+                let refused = Refused {
+                    refusal,
+                    named: self.named(wired, &read, &shown, now),
+                    who: Some(&who),
+                    told,
+                    close: read.websocket && refusal == Refusal::NotProven,
+                };
+                let mut entry = self.refuse(wired, refused, asker, Some(now));
                 self.maybe_clear(&mut entry, refusal, told, asker);
                 if let Entry::Answered { response, .. } = &mut entry
                     && shown.assertion.is_some()
@@ -328,16 +359,26 @@ impl Gate {
                 return entry;
             }
             Identity::Challenge(nonce) => return self.challenge(parts, &shown, &nonce),
-            Identity::Nobody { refusal, told } => (
-                None,
-                refusal,
-                Departure {
-                    dead: refusal
-                        .is_some_and(|why| why == Refusal::Unauthenticated || is_over(why)),
-                    older: self.unproved(&shown, refusal.filter(|_| told)),
-                    ..Departure::of(&read, &shown, asker)
-                },
-            ),
+            Identity::Nobody { refusal, told } => {
+                if let Some(refusal) = refusal {
+                    let counts_as_none = Refused {
+                        named: self.named(wired, &read, &shown, now),
+                        who: Some(&who),
+                        ..Refused::of_nobody(refusal)
+                    };
+                    self.tell_refused(wired, &counts_as_none, Some(now));
+                }
+                (
+                    None,
+                    refusal,
+                    Departure {
+                        dead: refusal
+                            .is_some_and(|why| why == Refusal::Unauthenticated || is_over(why)),
+                        older: self.unproved(&shown, refusal.filter(|_| told)),
+                        ..Departure::of(&read, &shown, asker)
+                    },
+                )
+            }
             Identity::HandOn { grants } => return self.hand_on(wired, parts, grants, now),
             Identity::NotAllowed {
                 accepted,
@@ -347,7 +388,13 @@ impl Gate {
                 if accepted.newcomer {
                     self.wait_for_the_hand_over(wired, &accepted.verified, now);
                 }
-                let mut entry = self.refuse(refusal, asker, true, false);
+                let refused = Refused {
+                    named: Named::Session(accepted.verified.session()),
+                    who: Some(&who),
+                    told: true,
+                    ..Refused::of_nobody(refusal)
+                };
+                let mut entry = self.refuse(wired, refused, asker, Some(now));
                 self.clear_used(&mut entry, &shown, accepted.nonce_spent, echoes_returned);
                 return entry;
             }
@@ -387,7 +434,7 @@ impl Gate {
                 Ok(Some(entry)) => return entry,
                 Ok(None) if newcomer => self.wait_for_the_hand_over(wired, verified, now),
                 Ok(None) => {}
-                Err(error) => return self.cannot_say(&error, asker),
+                Err(error) => return self.cannot_say(wired, &error, asker, now),
             }
         }
         departure.verified_before = verified.is_some();
@@ -426,18 +473,22 @@ impl Gate {
     ) -> Entry {
         let asker = Asker::of(&parts.method, &parts.headers);
         // A good key is not asked where it comes from: no browser sends one unasked.
-        if read.surprise && key.is_none() {
+        let judged = if read.surprise && key.is_none() {
             tell_surprise(wired, parts, false);
-            return self.refuse(Refusal::CsrfSurprise, asker, false, false);
-        }
-        let judged = self.by_key(wired, read, key, scopes, now).await;
+            Ok(ByKey::Refused(Refusal::CsrfSurprise, Named::Nobody))
+        } else {
+            self.by_key(wired, read, key, scopes, now).await
+        };
         let key = match judged {
             Ok(ByKey::In(key)) => key,
-            Ok(ByKey::Refused(refusal)) => {
-                tell_refused(wired, refusal);
-                return self.refuse(refusal, asker, false, false);
+            Ok(ByKey::Refused(refusal, named)) => {
+                let refused = Refused {
+                    named,
+                    ..Refused::of_nobody(refusal)
+                };
+                return self.refuse(wired, refused, asker, Some(now));
             }
-            Err(error) => return self.cannot_say(&error, asker),
+            Err(error) => return self.cannot_say(wired, &error, asker, now),
         };
         let departure = Departure {
             machine: true,
@@ -458,12 +509,30 @@ impl Gate {
         Entry::In(Box::new(Entered { access, departure }))
     }
 
-    fn refuse(&self, refusal: Refusal, asker: Asker, told: bool, close: bool) -> Entry {
+    /// Told to the operator once, and answered.
+    fn refuse(
+        &self,
+        wired: &Wired,
+        refused: Refused<'_>,
+        asker: Asker,
+        now: Option<Timestamp>,
+    ) -> Entry {
+        let Refused { refusal, told, .. } = refused;
+        self.tell_refused(wired, &refused, now);
         Entry::Answered {
             response: respond(refusal, asker, told, self.answers()),
-            close,
+            close: refused.close,
             drain: true,
         }
+    }
+
+    fn tell_refused(&self, wired: &Wired, refused: &Refused<'_>, now: Option<Timestamp>) {
+        let wire = &wired.wire;
+        let side = refused
+            .who
+            .map_or_else(|| wire.side(), |who| who.side(wire));
+        self.engine()
+            .tell_refused(refused.named, refused.refusal, side, now);
     }
 
     /// The session whose genuine cookie was shown, but not proved.
@@ -487,9 +556,10 @@ impl Gate {
         }
     }
 
-    fn cannot_say(&self, error: &StoreError, asker: Asker) -> Entry {
+    fn cannot_say(&self, wired: &Wired, error: &StoreError, asker: Asker, now: Timestamp) -> Entry {
         tracing::error!(%error, cause = core::error::Error::source(error).map(tracing::field::display), "cannot decide: answered 503");
-        self.refuse(Refusal::StoreUnavailable, asker, false, false)
+        let refused = Refused::of_nobody(Refusal::StoreUnavailable);
+        self.refuse(wired, refused, asker, Some(now))
     }
 
     fn maybe_clear(&self, entry: &mut Entry, refusal: Refusal, told: bool, asker: Asker) {
@@ -603,16 +673,6 @@ impl Gate {
             tracing::warn!("too many ticket grants are open; a hand-over may need another try");
         }
     }
-}
-
-/// Nobody was named, so the engine has not told of it.
-fn tell_refused(wired: &Wired, refusal: Refusal) {
-    tracing::info!(
-        target: "wirebound::event",
-        event = "refused",
-        reason = refusal.name(),
-        wire = wired.wire.id().as_u64(),
-    );
 }
 
 /// A key beside a session's cookie is two kinds of credentials; one in an address is in somebody's log by now.

@@ -15,7 +15,7 @@ use wirebound::{Ending, Refusal, SessionId, Strength, Subject, Timestamp, Verifi
 use super::depart::to_its_end;
 use super::{Access, Gate};
 use crate::pages::{Html, Sheet};
-use crate::refusal::{Asker, Told, respond, tell};
+use crate::refusal::{Asker, Told, tell};
 
 /// Said to those whom nobody named.
 const NAMELESS: &str =
@@ -41,7 +41,7 @@ impl Gate {
         asker: Asker,
     ) -> Result<Response<Bytes>, StoreError> {
         let Some(verified) = access.verified() else {
-            return Ok(self.nobody_here(access, asker));
+            return Ok(access.refuse_nobody(asker));
         };
         let now = access.now();
         let mut sessions = self.engine().sessions_of(verified.subject(), now).await?;
@@ -89,12 +89,11 @@ impl Gate {
         end: Option<End>,
     ) -> Result<Response<Bytes>, StoreError> {
         let Some(verified) = access.verified() else {
-            return Ok(self.nobody_here(access, asker));
+            return Ok(access.refuse_nobody(asker));
         };
         let own = verified.session();
         if end.is_some_and(|end| end != End::One(own)) && self.is_by_cookie(verified) {
-            let weak = Refusal::InsufficientStrength;
-            return Ok(respond(weak, asker, true, self.answers()));
+            return Ok(access.refuse(Refusal::InsufficientStrength, asker, true));
         }
         let ended = match end {
             Some(End::One(id)) if id == own => {
@@ -141,11 +140,6 @@ impl Gate {
             engine.end(id, Ending::Revoked, now).await.map(usize::from)
         })
         .await?
-    }
-
-    fn nobody_here(&self, access: &Access, asker: Asker) -> Response<Bytes> {
-        let why = access.refusal().unwrap_or(Refusal::Unauthenticated);
-        respond(why, asker, false, self.answers())
     }
 }
 

@@ -156,6 +156,24 @@ impl Default for Setup {
     }
 }
 
+/// Every event of an engine.
+#[derive(Debug, Default)]
+pub struct Told(Mutex<Vec<wirebound::Event>>);
+
+impl wirebound::Witness for Told {
+    fn saw(&self, event: wirebound::Event) {
+        self.0.lock().unwrap().push(event);
+    }
+}
+
+impl Told {
+    /// How often it was told that this was why somebody was refused.
+    pub fn refused(&self, why: wirebound::Refusal) -> usize {
+        let is = |event: &&wirebound::Event| matches!(event, wirebound::Event::Refused { refusal, .. } if *refusal == why);
+        self.0.lock().unwrap().iter().filter(is).count()
+    }
+}
+
 pub struct Server {
     pub addr: SocketAddr,
     pub pki: Arc<Pki>,
@@ -164,6 +182,8 @@ pub struct Server {
     pub grants: Arc<Grants>,
     pub renewals: Arc<Renewals>,
     pub census: Census,
+    /// What the engine of a gate told.
+    pub told: Arc<Told>,
     /// All connections that were ever served, in the order of their handshakes.
     pub seen: Arc<Mutex<Vec<Arc<Connection>>>>,
     /// Lets `/wait` answer.
@@ -233,6 +253,7 @@ impl Server {
             grants,
             renewals,
             census,
+            told: Arc::default(),
             seen,
             go_on,
             waiting,
@@ -303,7 +324,7 @@ impl Server {
                 keys,
                 policy,
                 Arc::new(SystemEntropy),
-                Arc::new(wirebound_tower::LogWitness::new()),
+                Arc::<Told>::clone(&server.told),
             )),
             clock: Arc::<TestClock>::clone(&server.clock),
             grants: Arc::clone(&server.grants),

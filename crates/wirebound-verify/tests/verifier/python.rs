@@ -14,7 +14,7 @@ use wirebound::{Clock as _, Lifetime, SessionId, Timestamp};
 use wirebound_assertion::{Algorithm, Claims, sign};
 use wirebound_verify::{Confirmation, SystemClock};
 
-use super::rig::{AUDIENCE, Feed, Gateway, KEY, KEYS, OTHER, SESSION, key, token_of};
+use super::rig::{AUDIENCE, Feed, Gateway, KEY, KEYS, OTHER, SESSION, Said, key, token_of};
 
 /// How long the service may take for anything.
 const BOUND: Duration = Duration::from_secs(20);
@@ -236,9 +236,97 @@ async fn a_service_in_python_takes_no_other_token() {
     assert_eq!(service.shown(&[]).await.0, 401);
     assert_eq!(service.shown(&[&good, &good]).await.0, 401);
     assert_eq!(service.status(&good).await, 200);
-    for _ in 0..20 {
-        let token = sign(&key(Algorithm::EdDsa), &gateway.claims()).unwrap();
-        assert_eq!(service.status(&token).await, 401);
-    }
+    // Whatever it is called: a key that nobody has proves nothing, once the gateway was asked again.
+    service.until(401, &of_nobody(&gateway), BOUND).await;
     assert!(gateway.asked(KEYS) <= 2, "{}", gateway.asked(KEYS));
+}
+
+/// A token of a key that the gateway does not have.
+fn of_nobody(gateway: &Gateway) -> String {
+    sign(&key(Algorithm::EdDsa), &gateway.claims()).unwrap()
+}
+
+/// With the gateway down, each made-up name for a key made an attempt of five seconds, and everybody waited for it.
+#[tokio::test]
+async fn a_service_in_python_goes_on_with_the_keys_that_it_has_whatever_strangers_show() {
+    let (gateway, service, mut feed) = started().await;
+    feed.snapshot(0, &[], now()).await;
+    let good = gateway.token();
+    service.until(200, &good, BOUND).await;
+    gateway.say(
+        KEYS,
+        Said {
+            mute: true,
+            ..Said::new("application/json", "")
+        },
+    );
+    let asked = async {
+        while gateway.asked(KEYS) < 2 {
+            feed.beat(0, now()).await;
+            let made_up = of_nobody(&gateway);
+            let shown = service.status(&made_up);
+            let _waits = tokio::time::timeout(Duration::from_millis(100), shown).await;
+        }
+    };
+    tokio::time::timeout(BOUND, asked).await.unwrap();
+    for _ in 0..20 {
+        let began = tokio::time::Instant::now();
+        feed.beat(0, now()).await;
+        assert_eq!(service.status(&of_nobody(&gateway)).await, 503);
+        assert_eq!(service.status(&good).await, 200);
+        assert!(began.elapsed() < Duration::from_secs(2), "it waited");
+    }
+    assert_eq!(gateway.asked(KEYS), 2);
+}
+
+/// What comes in place of the keys says nothing of the token: it is not refused as if it did.
+#[tokio::test]
+async fn a_service_in_python_does_not_know_while_it_has_no_keys() {
+    let broken = |body: &'static str| Said::new("application/json", body);
+    for said in [
+        broken("<html>"),
+        broken("\u{ff}{"),
+        broken("[]"),
+        broken("{}"),
+        broken(r#"{"keys":[]}"#),
+        broken(r#"{"keys":[{"kty":"OKP"}]}"#),
+        broken(r#"{"keys":1}"#),
+        broken("gone").status(500),
+    ] {
+        let gateway = Gateway::start().await;
+        gateway.clock.set(now().as_millis());
+        gateway.say(KEYS, said.clone());
+        let service = Service::start(&gateway).await;
+        gateway.feed().await.snapshot(0, &[], now()).await;
+        let tokens = [gateway.token(), of_nobody(&gateway)];
+        for token in &tokens {
+            assert_eq!(service.status(token).await, 503, "{:?}", said.body);
+        }
+        super::rig::until("the keys are asked for", || gateway.asked(KEYS) > 0).await;
+        for token in &tokens {
+            assert_eq!(service.status(token).await, 503, "{:?}", said.body);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_service_in_python_asks_again_for_keys_that_it_did_not_get() {
+    let gateway = Gateway::start().await;
+    gateway.clock.set(now().as_millis());
+    let keys = super::rig::published(&[&gateway.key]);
+    gateway.say(KEYS, Said::new("application/json", "[]"));
+    let service = Service::start(&gateway).await;
+    let mut feed = gateway.feed().await;
+    feed.snapshot(0, &[], now()).await;
+    let good = gateway.token();
+    assert_eq!(service.status(&good).await, 503);
+    super::rig::until("the keys are asked for", || gateway.asked(KEYS) > 0).await;
+    gateway.say(KEYS, keys);
+    let taken = async {
+        while service.status(&good).await != 200 {
+            feed.beat(0, now()).await;
+        }
+    };
+    tokio::time::timeout(BOUND, taken).await.unwrap();
+    assert_eq!(gateway.asked(KEYS), 2);
 }

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use super::attach::no_room;
 use super::sign_in::no_entropy;
 use super::{Engine, lost_race};
-use crate::event::Event;
 use crate::ids::{Authority, SessionId, Subject};
 use crate::judge::{self, Claim};
 use crate::record::{Carrier, Origin};
@@ -168,7 +167,7 @@ impl Engine {
                 Ok(Ok((verified, visit)))
             }
             Err(refusal) => {
-                self.tell_of_claim(wire, session, refusal, now);
+                self.tell_phantom(&wire.core.side(), session, refusal, now);
                 Ok(Err(refusal))
             }
         }
@@ -178,26 +177,6 @@ impl Engine {
     async fn ending_of(&self, session: SessionId) -> Result<Ending, StoreError> {
         let tombstone = self.load_tombstone(&session).await?;
         Ok(tombstone.map_or(Ending::Revoked, |held| held.value.ending))
-    }
-
-    fn tell_of_claim(&self, wire: &Wire, session: SessionId, refusal: Refusal, now: Timestamp) {
-        let side = wire.core.side();
-        if let Refusal::PhantomSession(ending) = refusal {
-            if let Some(unreported) = self.alarms.ring(session, "phantom_session", now) {
-                self.tell(Event::PhantomSession {
-                    session,
-                    ending,
-                    side,
-                    unreported,
-                });
-            }
-            return;
-        }
-        self.tell(Event::Refused {
-            session: Some(session),
-            refusal,
-            side,
-        });
     }
 
     /// One request was proved by what it claims.

@@ -11,7 +11,7 @@ use std::sync::PoisonError;
 use super::attach::{Hold, Hung};
 use super::prove::{Accepted, Caller, Offer, Outcome, refused, side_text};
 use super::room::listed;
-use super::{Engine, Held, NotSignedIn, SignIn, SignedIn, TRIES};
+use super::{Engine, Held, NotSignedIn, SignIn, SignedIn, TRIES, let_others};
 use crate::cookie::{AFTER_SEALED, CookieValue, Presented, Sealed, ToSeal};
 use crate::identity::Identity;
 use crate::ids::{Authority, SessionId, Subject};
@@ -195,7 +195,6 @@ impl Engine {
             (false, false) => None,
         };
         if let Some(refusal) = refusal {
-            self.tell_refused(&offer.client.side(wire), offer.presented.id, refusal, now);
             return Ok(Redeemed::Now(refused(refusal, false)));
         }
         self.know_displaced(now).await?;
@@ -517,7 +516,6 @@ impl Engine {
                 }
             }
             after = Some(next);
-            let_others().await;
         }
         let mut after = None;
         while let Some((keys, next)) = self.due(Space::Tombstone, now, after).await? {
@@ -661,20 +659,6 @@ impl Book {
 fn newest(guests: &BTreeSet<(Timestamp, SessionId)>, but: SessionId) -> Option<SessionId> {
     let mut newest = guests.iter().rev().map(|(_, session)| *session);
     newest.find(|session| *session != but)
-}
-
-/// Lets whatever else runs have its turn: the engine has no runtime to ask.
-async fn let_others() {
-    let mut waited = false;
-    core::future::poll_fn(|context| {
-        if waited {
-            return core::task::Poll::Ready(());
-        }
-        waited = true;
-        context.waker().wake_by_ref();
-        core::task::Poll::Pending
-    })
-    .await;
 }
 
 #[cfg(test)]

@@ -45,7 +45,8 @@ impl Caller {
     };
 
     /// Where it is, for events.
-    pub(super) fn side(&self, wire: &Wire) -> Side {
+    #[must_use]
+    pub fn side(&self, wire: &Wire) -> Side {
         let side = wire.core.side();
         match &self.name {
             Some(name) => Side {
@@ -117,7 +118,8 @@ pub enum Outcome {
     },
     /// Wait for this, so long at most, then ask again with `held` set.
     Hold(Joining, Lifetime),
-    /// No. `told` says whether this client may know more than a stranger: it showed a current secret.
+    /// No: tell of it with [`Engine::tell_refused`], as of what is not allowed. `told` says whether this client may know
+    /// more than a stranger: it showed a current secret.
     Refused {
         /// Why.
         refusal: Refusal,
@@ -291,7 +293,7 @@ impl Engine {
                 Refusal::Unauthenticated
             }
         };
-        self.tell_refused(&offer.client.side(wire), presented.id, refusal, now);
+        self.tell_phantom(&offer.client.side(wire), presented.id, refusal, now);
         Ok(refused(refusal, genuine))
     }
 

@@ -5,7 +5,7 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Engine, TRIES, lost_race};
+use super::{Engine, TRIES, let_others, lost_race};
 use crate::ids::{SessionId, Subject};
 use crate::record::{Carrier, Record};
 use crate::revocation::{Entry, Issued, Revocations, Revoked, Standing, TokenId};
@@ -121,6 +121,9 @@ impl Engine {
         after: Option<(Timestamp, Key)>,
         now: Timestamp,
     ) -> Result<RevokedPage, StoreError> {
+        if after.is_some() {
+            let_others().await;
+        }
         let found = self
             .store
             .due(Space::Revoked, Timestamp::NEVER, after, PAGE)

@@ -2,7 +2,7 @@
 //!
 //! Expiry does not wait for it: every request checks it. The sweep only gives back the room.
 
-use super::{Engine, Held};
+use super::{Engine, Held, let_others};
 use crate::bonds::Departed;
 use crate::record::{Carrier, Record};
 use crate::store::{Change, Commit, Durability, Expect, Key, Space, StoreError};
@@ -89,6 +89,9 @@ impl Engine {
         now: Timestamp,
         after: Option<(Timestamp, Key)>,
     ) -> Result<Option<(Vec<Key>, (Timestamp, Key))>, StoreError> {
+        if after.is_some() {
+            let_others().await;
+        }
         let due = self.store.due(space, now, after, BATCH).await?;
         Ok(due
             .last()

@@ -34,7 +34,7 @@ impl Engine {
         };
         self.follow(wire, offer, found, facts, judgement.consequence, now)
             .await?;
-        self.tell_refused(&offer.client.side(wire), record.id, refusal, now);
+        self.tell_phantom(&offer.client.side(wire), record.id, refusal, now);
         Ok(refused(refusal, facts.offered == Offered::Current))
     }
 
@@ -227,7 +227,8 @@ impl Engine {
         }
     }
 
-    pub(super) fn tell_refused(
+    /// What is genuine came back after its session was ended.
+    pub(super) fn tell_phantom(
         &self,
         side: &Side,
         session: SessionId,
@@ -244,11 +245,6 @@ impl Engine {
                 unreported,
             });
         }
-        self.tell(Event::Refused {
-            session: Some(session),
-            refusal,
-            side: side.clone(),
-        });
     }
 }
 

@@ -1,4 +1,5 @@
-//! Slow requests: a pause between what was judged and what is written, while the session ends.
+//! Slow requests: a pause between what was judged and what is written, while the session ends. And long work, beside which
+//! requests go on.
 
 use crate::strict;
 use crate::world::client;
@@ -8,8 +9,9 @@ use std::sync::Arc;
 
 use futures_executor::block_on;
 use wirebound::engine::{Authorized, Offer, Scope};
+use wirebound::revocation::{Entry, Revoked, TokenId};
 use wirebound::store::{Durability, Space, Store, Version};
-use wirebound::{Authority, By, Ending, Need, Policy, Refusal, Role, Stock};
+use wirebound::{Authority, By, Ending, Lifetime, Need, Policy, Refusal, Role, Stock};
 
 use crate::store::{At, Behind, Paused};
 use crate::world::{Answer, Ask, HOST, World, sign_in, subject};
@@ -300,4 +302,44 @@ fn who_hangs_up_while_his_proof_is_written_does_not_make_his_next_request_fail()
     }
     let answer = w.get(&line, &cookie);
     assert!(answer.is_in(), "{answer:?}");
+}
+
+/// How often work let others have their turn.
+fn turns<T>(work: impl Future<Output = T>) -> usize {
+    let mut work = pin!(work);
+    let mut turns = 0;
+    while poll(work.as_mut()).is_pending() {
+        turns += 1;
+    }
+    turns
+}
+
+/// A store that answers at once is asked page after page: without a pause, a filter of millions kept a whole gateway from
+/// taking anybody in.
+#[test]
+fn work_that_reads_many_pages_lets_others_have_their_turn_between_them() {
+    let policy = Policy {
+        assertions: Some(Lifetime::from_mins(16)),
+        ..strict()
+    };
+    let mut w = crate::with(policy);
+    let until = w.now.after(Lifetime::from_hours(1));
+    let token = |number: u64| TokenId::from_bytes(u128::from(number).to_le_bytes());
+    for number in 0..1_000 {
+        block_on(w.engine.revoke_token(token(number), until)).unwrap();
+    }
+    assert_eq!(turns(w.engine.recall_revocations(w.now)), 3, "recalled");
+    block_on(w.engine.tidy_revocations(w.now)).unwrap();
+    // So many that a filter is made.
+    for number in 0..70_000 {
+        let what = Revoked::Token(token(number));
+        w.engine.revocations().put(Entry { what, until });
+    }
+    w.step(Lifetime::from_mins(1));
+    assert_eq!(turns(w.engine.tidy_revocations(w.now)), 3, "gathered");
+    assert!(w.engine.revocations().filter_bytes() > 0, "control");
+    w.step(Lifetime::from_hours(2));
+    block_on(w.engine.tidy_revocations(w.now)).unwrap();
+    w.step(Lifetime::from_mins(1));
+    assert_eq!(turns(w.engine.tidy_revocations(w.now)), 4, "swept");
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{VOUCHED, json, ordered};
 use crate::app::App;
-use crate::client::{Client, Http};
+use crate::client::{Ask, Client, Http};
 use crate::process::{BOUND, Gateway};
 
 pub(super) const ISSUING: &str = "[assertion]\nupstream = true\n";
@@ -112,6 +112,44 @@ async fn a_running_gateway_takes_up_at_once_what_an_order_did_to_its_signing_key
         part(&told(&app, &alice).await, 0)["kid"],
         left[0].0.as_str()
     );
+}
+
+/// Nobody but the gateway had the key of the cookies; the app was told with it for a month, and no service took it.
+#[tokio::test]
+async fn what_the_app_is_told_is_signed_for_services_at_once_after_cookies_were_signed_for_nobody_else()
+ {
+    const COOKIE: &str = "__Host-wirebound-assertion";
+    let with = |assertion: &str| {
+        format!(
+            "{VOUCHED}\n[session]\npreset = \"portable\"\n[assertion]\ncookie = true\n{assertion}"
+        )
+    };
+    let app = App::start().await;
+    let mut gateway = Gateway::listed(&app.url, &with("algorithm = \"HS256\"\n")).await;
+    let file = gateway.data().parent().unwrap().join("wirebound.toml");
+    let named = file.display().to_string();
+    let alice = Client::new(&gateway, Http::Two);
+    alice.sign_in("alice").await;
+    let held = alice.cookie(COOKIE).unwrap();
+    assert_eq!(part(&held, 0)["alg"], "HS256");
+    assert!(published(&alice).await.is_empty());
+    // Another of that kind is on its way.
+    json(&gateway, &["keys", "signing", "rotate"]).await;
+    gateway.stop().await;
+    std::fs::write(&file, with("upstream = true\n")).unwrap();
+    let words = ["keys", "signing", "ls", "--config", &named];
+    assert_eq!(kids(&json(&gateway, &words).await).len(), 2);
+    gateway.start_again().await;
+
+    alice.hang_up().await;
+    let told = told(&app, &alice).await;
+    assert_eq!(part(&told, 0)["alg"], "EdDSA");
+    let kid = part(&told, 0)["kid"].as_str().unwrap().to_owned();
+    assert_eq!(published(&alice).await, [kid].into());
+    // What a browser has from before is believed.
+    let mine = format!("{COOKIE}={held}");
+    let me = alice.ask(Ask::get("/me").cookies(&mine)).await;
+    assert!(me.body.contains("subject=alice"), "{me:?}");
 }
 
 #[tokio::test]
