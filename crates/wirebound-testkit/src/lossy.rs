@@ -62,6 +62,8 @@ pub struct Calm {
     pub network: Network,
     /// In which mode.
     pub advance: Advance,
+    /// What the app does in answer to a POST.
+    pub posts: Posts,
     /// Sessions.
     pub sessions: u64,
     /// Sessions ended as stolen.
@@ -147,6 +149,7 @@ pub fn honest(
         listener,
         network,
         advance: rules.advance,
+        posts,
         sessions: plan.sessions,
         accused: sum(|session| u64::from(session.accused)),
         not_taken: sum(|session| u64::from(session.not_taken)),

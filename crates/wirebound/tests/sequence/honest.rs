@@ -180,7 +180,7 @@ fn a_sign_in_among_pages_and_deeds_accuses_nobody() {
     World {
         deeds: 1,
         sign_ins: 2,
-        ticks: 6,
+        ticks: 5,
         request: 0,
         work: 0,
         ..owner(Product::portable())

@@ -55,7 +55,7 @@ fn nobody_from_elsewhere_rides_along_by_deeds_for_which_the_app_changes_its_cook
     for machine in [Product::edge(), Product::portable()] {
         World {
             deeds: 2,
-            ticks: 6,
+            ticks: 5,
             ..World::robbed(machine, ELSEWHERE)
         }
         .holds(&[NOT_LATE, NOT_FED]);
