@@ -76,6 +76,10 @@ async fn where_connections_prove_nothing_a_session_is_listed_under_its_clients_n
         assert_eq!(listed[0]["last_side"], "127.0.0.1 e2e/1", "{listed:#?}");
         let told = gateway.events("signed_in");
         assert!(format!("{told:?}").contains("e2e/1"), "{told:?}");
+        let stranger = here.other_person();
+        assert_eq!(stranger.ask(Ask::get("/members")).await.status, 401);
+        let refused = gateway.events("refused");
+        assert!(format!("{refused:?}").contains("e2e/1"), "{refused:?}");
     }
 }
 

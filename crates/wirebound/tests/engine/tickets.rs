@@ -790,8 +790,6 @@ fn behind_a_proxy_a_fork_and_a_theft_name_the_two_clients() {
         (newcomer.client.as_str(), holder.client.as_str()),
         ("thief", "browser")
     );
-    let refused = named(&w, "refused");
-    assert!(format!("{refused:?}").contains("thief"), "{refused:?}");
 }
 
 // On `edge` a ticket is set again as there, but the headers prove no more than behind a proxy.
