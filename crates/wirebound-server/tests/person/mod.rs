@@ -19,12 +19,14 @@ use crate::process::within;
 /// Under which the jar keeps what it is given.
 const HOST: &str = "app.test";
 
-/// An answer, read to its end.
+/// An answer, read to its end, or to where it was cut off.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: String,
+    /// It ended before its end.
+    pub(crate) cut: bool,
 }
 
 impl Answer {
@@ -107,6 +109,11 @@ impl Person {
         self.follow(&to).await
     }
 
+    /// The next request comes over a new connection.
+    pub(crate) fn hang_up(&mut self) {
+        self.sender = None;
+    }
+
     /// Sends the app's own form.
     pub(crate) async fn try_sign_in(&mut self, name: &str) -> Answer {
         let kind = [
@@ -168,13 +175,20 @@ impl Person {
             let line = String::from_utf8_lossy(line.as_bytes());
             self.jar.take(&line, HOST, now);
         }
-        let (head, body) = response.into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
-        self.sender = Some(sender);
+        let (head, mut incoming) = response.into_parts();
+        let (mut body, mut cut) = (Vec::new(), false);
+        while let Some(frame) = incoming.frame().await {
+            match frame {
+                Ok(frame) => body.extend(frame.into_data().unwrap_or_default()),
+                Err(_) => cut = true,
+            }
+        }
+        self.sender = (!cut).then_some(sender);
         Answer {
             status: head.status,
             headers: head.headers,
             body: String::from_utf8_lossy(&body).into_owned(),
+            cut,
         }
     }
 }
