@@ -592,12 +592,10 @@ impl Sequence {
         moment: &Moment,
         rules: &Rules,
     ) -> Given {
-        match self.owed(shown, holder, moment, rules) {
-            Owed::Successor if self.is_at_rest(shown, holder, get, moment, rules) => Given::Nothing,
-            Owed::Successor => self.successor(holder, side, moment.now, rules),
-            Owed::Current => Given::Same(self.current()),
-            Owed::Nothing => Given::Nothing,
+        if self.is_at_rest(shown, holder, get, moment, rules) {
+            return Given::Nothing;
         }
+        self.replace(shown, holder, side, moment, rules)
     }
 
     /// As [`Self::offer`], but due or not: the app changed its own cookie. Racers converge all the same; were each given a

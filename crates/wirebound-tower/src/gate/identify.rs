@@ -8,7 +8,7 @@ use http::{HeaderMap, Method, Version};
 use wirebound::engine::{
     Accepted, Authorized, Caller, Client, EchoToken, Offer, Outcome, Sign, request_key,
 };
-use wirebound::sequence::{Again, Holder};
+use wirebound::sequence::Again;
 use wirebound::store::StoreError;
 use wirebound::{
     Authority, Control, Need, NotOurs, Presented, Refusal, Secret, Timestamp, Verified, Visit,
@@ -230,10 +230,7 @@ impl Gate {
     pub(super) fn client_of(&self, wired: &Wired, parts: &Parts) -> Caller {
         let by_wire = self.engine().policy().preset.binds_wires() && wired.wire.lineage().is_some();
         if by_wire {
-            return Caller {
-                holder: Holder::Trunk,
-                name: None,
-            };
+            return Caller::WIRE;
         }
         let said = CLIENT.map(|name| {
             let value = parts.headers.get(name);

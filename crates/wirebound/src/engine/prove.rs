@@ -39,7 +39,7 @@ pub struct Caller {
 
 impl Caller {
     /// Whoever is on the wire, who says nothing of himself.
-    pub(super) const WIRE: Self = Self {
+    pub const WIRE: Self = Self {
         holder: Holder::Trunk,
         name: None,
     };
