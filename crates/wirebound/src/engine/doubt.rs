@@ -7,9 +7,10 @@
 //! So are API keys: one that may have been revoked, rotated or lost its owner is refused, as nobody can say, until
 //! [`Engine::settle_keys`] has read it again. No check asks the store by itself.
 
-use super::Engine;
+use super::{Engine, TRIES, lost_race};
 use crate::api_key::ApiKeyId;
 use crate::ids::SessionId;
+use crate::store::{Commit, Durability, Expect, StoreError};
 
 /// Doubts its sessions when it is dropped, unless the outcome was settled.
 pub(super) struct Doubt<'e> {
@@ -36,6 +37,24 @@ impl Engine {
             engine: self,
             sessions: sessions.into_iter().collect(),
         }
+    }
+
+    /// Writes a session and its identity as they are, so that what is read afterwards stays so: a commit whose caller is gone
+    /// may still be on its way to the store, and then comes first, or finds the versions gone that it names.
+    pub(super) async fn overtake(&self, session: SessionId) -> Result<(), StoreError> {
+        for _ in 0..TRIES {
+            let Some(record) = self.load_record(&session).await? else {
+                return Ok(());
+            };
+            let mut changes = vec![self.put_record(&record.value, Expect::At(record.version))];
+            if let Some(identity) = self.load_identity(&record.value.subject).await? {
+                changes.push(self.put_identity(&identity.value, Expect::At(identity.version)));
+            }
+            if self.store.commit(changes, Durability::Durable).await? == Commit::Done {
+                return Ok(());
+            }
+        }
+        Err(lost_race())
     }
 }
 

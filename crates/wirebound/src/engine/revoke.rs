@@ -385,24 +385,6 @@ impl Engine {
         Ok(())
     }
 
-    /// Writes a session and its identity as they are, so that what is read afterwards stays so: a commit whose caller is gone
-    /// may still be on its way to the store, and then comes first, or finds the versions gone that it names.
-    pub(super) async fn overtake(&self, session: SessionId) -> Result<(), StoreError> {
-        for _ in 0..TRIES {
-            let Some(record) = self.load_record(&session).await? else {
-                return Ok(());
-            };
-            let mut changes = vec![self.put_record(&record.value, Expect::At(record.version))];
-            if let Some(identity) = self.load_identity(&record.value.subject).await? {
-                changes.push(self.put_identity(&identity.value, Expect::At(identity.version)));
-            }
-            if self.store.commit(changes, Durability::Durable).await? == Commit::Done {
-                return Ok(());
-            }
-        }
-        Err(lost_race())
-    }
-
     /// Until what may have been issued has run out, nobody is let in by it. In memory alone: it is no fact.
     fn presume_over(&self, session: SessionId, now: Timestamp) {
         let life = self.policy.assertions.unwrap_or(Lifetime::ZERO);
