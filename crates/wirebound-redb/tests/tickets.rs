@@ -18,12 +18,12 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 
 use futures_executor::block_on;
-use wirebound::engine::{Leaving, Offer, Outcome};
+use wirebound::engine::{Leaving, Outcome};
 use wirebound::sequence::{Again, Rules};
 use wirebound::store::{MemoryStore, Store};
-use wirebound::{Authority, Lifetime, Need, Policy, Preset, Refusal, Role, Timestamp};
+use wirebound::{Authority, Lifetime, Policy, Preset, Refusal, Role, Timestamp};
 use wirebound_redb::{Options, RedbStore};
-use wirebound_testkit::world::{HOST, Line, World, client};
+use wirebound_testkit::world::{HOST, Line, World, client, plain};
 
 const CALLERS: usize = 64;
 const VICTIM: &str = "victim";
@@ -56,19 +56,7 @@ fn portable() -> Policy {
 fn request(world: &World, line: &Line, cookie: &str, now: Timestamp) -> (bool, Option<String>) {
     let presented = world.engine.read(cookie.as_bytes()).unwrap();
     let authority = Authority::of(HOST);
-    let offer = Offer {
-        presented: &presented,
-        nonce: None,
-        echoes: &[],
-        request: [1; 8],
-        can_follow: true,
-        held: true,
-        surprise: false,
-        other_client: false,
-        client: client("browser"),
-        authority: &authority,
-        need: Need::NOTHING,
-    };
+    let offer = plain(&presented, &authority);
     let outcome = block_on(world.engine.prove(&line.wire, &offer, now)).unwrap();
     let Outcome::Accepted(accepted) = outcome else {
         return (false, None);

@@ -529,6 +529,24 @@ pub fn sign_in(name: &str, role: Role) -> SignIn {
     }
 }
 
+/// What a browser offers with its cookie and nothing else, and asks for nothing in particular.
+#[must_use]
+pub fn plain<'a>(presented: &'a Presented, authority: &'a Authority) -> Offer<'a> {
+    Offer {
+        presented,
+        nonce: None,
+        echoes: &[],
+        request: [1; 8],
+        can_follow: true,
+        held: true,
+        surprise: false,
+        other_client: false,
+        client: client("browser"),
+        authority,
+        need: Need::NOTHING,
+    }
+}
+
 /// A client of this name.
 pub fn client(name: &str) -> Caller {
     let mut line = [0; 16];

@@ -227,8 +227,14 @@ async fn slow_site(policy: Policy) -> (Server, Gate, Arc<Moody>, Held) {
         .route("/ticker", get(ticker))
         .route("/flood", get(flood));
     let store = Arc::new(Moody::default());
-    let (server, gate) =
-        Server::gated(policy, app, Arc::<Moody>::clone(&store), open_to_all()).await;
+    let (server, gate) = Server::gated(
+        policy,
+        app,
+        Arc::<Moody>::clone(&store),
+        open_to_all(),
+        None,
+    )
+    .await;
     (server, gate, store, held)
 }
 
@@ -307,7 +313,7 @@ async fn hybrid() -> (Server, Gate, Arc<Moody>) {
     let store = Arc::new(Moody::default());
     let held = Arc::<Moody>::clone(&store);
     let assertions = Some(Arc::new(assertions));
-    let (server, gate) = Server::asserting(policy, app, held, open_to_all(), assertions).await;
+    let (server, gate) = Server::gated(policy, app, held, open_to_all(), assertions).await;
     (server, gate, store)
 }
 
@@ -508,8 +514,14 @@ async fn a_route_that_asks_for_more_keeps_nobody_from_being_handed_over() {
         "/admin" => Need::role(Role::ADMIN),
         _ => Need::NOTHING,
     });
-    let (server, _gate) =
-        Server::gated(common::strict(), app, Arc::new(MemoryStore::new()), needs).await;
+    let (server, _gate) = Server::gated(
+        common::strict(),
+        app,
+        Arc::new(MemoryStore::new()),
+        needs,
+        None,
+    )
+    .await;
     for method in ["GET", "POST"] {
         let mut alice = Visitor::new(&server);
         alice.once(&server, "POST", "/login", "").await;

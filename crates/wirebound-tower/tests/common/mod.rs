@@ -262,29 +262,8 @@ impl Server {
         }
     }
 
-    /// An app behind the gate, under a policy and on a store of the test's choice.
+    /// An app behind the gate, under a policy and on a store of the test's choice, with signed assertions if there are any.
     pub async fn gated<S, R>(
-        policy: wirebound::Policy,
-        app: S,
-        store: Arc<dyn wirebound::store::Store>,
-        needs: wirebound_tower::gate::Needs,
-    ) -> (Self, wirebound_tower::gate::Gate)
-    where
-        S: tower_service::Service<Request<Incoming>, Response = Response<R>>
-            + Clone
-            + Send
-            + Sync
-            + 'static,
-        S::Future: Send,
-        S::Error: Into<wirebound_tower::body::BoxError>,
-        R: http_body::Body<Data = Bytes> + Send + 'static,
-        R::Error: Into<wirebound_tower::body::BoxError>,
-    {
-        Self::asserting(policy, app, store, needs, None).await
-    }
-
-    /// The same, with signed assertions if there are any.
-    pub async fn asserting<S, R>(
         policy: wirebound::Policy,
         app: S,
         store: Arc<dyn wirebound::store::Store>,

@@ -18,7 +18,7 @@ use wirebound::{
 };
 
 use crate::store::{At, Paused};
-use crate::world::{Answer, Ask, HOST, Line, Plug, World, sign_in, subject};
+use crate::world::{Answer, Ask, HOST, Line, Plug, World, plain, sign_in, subject};
 use crate::{with, world};
 
 /// A store that counts what it is asked.
@@ -791,19 +791,7 @@ fn a_client_that_hangs_up_while_it_is_made_leaves_no_guest_uncounted_and_no_empt
         let host = Authority::of(HOST);
         let presented = w.engine.read_at(cookie.as_bytes(), &host).unwrap();
         let line = w.full();
-        let offer = Offer {
-            presented: &presented,
-            nonce: None,
-            echoes: &[],
-            request: [1; 8],
-            can_follow: true,
-            held: true,
-            surprise: false,
-            other_client: false,
-            client: client("browser"),
-            authority: &host,
-            need: Need::NOTHING,
-        };
+        let offer = plain(&presented, &host);
         store.pause(at);
         let mut proving = Box::pin(w.engine.prove(&line.wire, &offer, w.now));
         let polled = proving.as_mut().poll(&mut core::task::Context::from_waker(

@@ -14,7 +14,7 @@ use wirebound::store::{Durability, Space, Store, Version};
 use wirebound::{Authority, By, Ending, Lifetime, Need, Policy, Refusal, Role, Stock};
 
 use crate::store::{At, Behind, Paused};
-use crate::world::{Answer, Ask, HOST, World, sign_in, subject};
+use crate::world::{Answer, Ask, HOST, World, plain, sign_in, subject};
 
 fn over(store: &Arc<Paused>) -> World {
     let store: Arc<dyn Store> = Arc::clone(store) as _;
@@ -45,19 +45,7 @@ fn a_logout_stands_against_a_slow_request_that_was_read_before_it() {
         );
         let presented = w.engine.read(cookie.as_bytes()).unwrap();
         let authority = Authority::of(HOST);
-        let offer = Offer {
-            presented: &presented,
-            nonce: None,
-            echoes: &[],
-            request: [1; 8],
-            can_follow: true,
-            held: true,
-            surprise: false,
-            other_client: false,
-            client: client("browser"),
-            authority: &authority,
-            need: Need::NOTHING,
-        };
+        let offer = plain(&presented, &authority);
         store.pause(at);
         let mut proving = pin!(w.engine.prove(&slow.wire, &offer, w.now));
         let first = poll(proving.as_mut());
@@ -195,19 +183,7 @@ fn an_owner_who_hangs_up_while_a_graft_is_cut_off_leaves_it_nothing() {
         let owner = w.resumed(w.browser.family.unwrap());
         let presented = w.engine.read(cookie.as_bytes()).unwrap();
         let authority = Authority::of(HOST);
-        let offer = Offer {
-            presented: &presented,
-            nonce: None,
-            echoes: &[],
-            request: [1; 8],
-            can_follow: true,
-            held: true,
-            surprise: false,
-            other_client: false,
-            client: client("browser"),
-            authority: &authority,
-            need: Need::NOTHING,
-        };
+        let offer = plain(&presented, &authority);
         store.pause(at);
         {
             let mut cut = Box::pin(w.engine.prove(&owner.wire, &offer, w.now));

@@ -1353,19 +1353,7 @@ fn an_owner_who_comes_back_while_her_old_wire_is_asked_is_held_against_a_strange
     *meanwhile.0.lock().unwrap() = Some(Box::new(move || {
         let presented = engine.read(cookie.as_bytes()).unwrap();
         let authority = wirebound::Authority::of(crate::world::HOST);
-        let offer = wirebound::engine::Offer {
-            presented: &presented,
-            nonce: None,
-            echoes: &[],
-            request: [1; 8],
-            can_follow: true,
-            held: true,
-            surprise: false,
-            other_client: false,
-            client: client("browser"),
-            authority: &authority,
-            need: Need::NOTHING,
-        };
+        let offer = crate::world::plain(&presented, &authority);
         let outcome = block_on(engine.prove(&wire, &offer, now)).unwrap();
         assert!(matches!(outcome, wirebound::engine::Outcome::Accepted(_)));
         *kept.lock().unwrap() = Some(wire);
